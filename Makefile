@@ -1,0 +1,55 @@
+# The two commands a newcomer needs are `make demo` and `make test`; `make help` lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install servers demo playground test lint bench chaos dashboards requirements clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(VENV)/.installed: requirements-dev.txt pyproject.toml testbed/install_venv.sh
+	@PYTHON=$(PYTHON) testbed/install_venv.sh $(VENV)
+	@touch $@
+
+install: $(VENV)/.installed ## the virtual environment with everything for development
+
+servers: ## Redis, Prometheus and the Pushgateway from the system's packages, if they are missing
+	@testbed/install_servers.sh
+
+demo: install servers ## a small shop on real services: push once, then the dashboard queries' answers (a minute)
+	@$(BIN)/python -m testbed.demo
+
+playground: install servers ## the same kept running, a push every few seconds, until Ctrl-C
+	@$(BIN)/python -m testbed.playground
+
+test: install servers lint ## everything: ruff, mypy, and the tests on real services
+	@$(BIN)/python -m pytest
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: install servers ## measure against the simple exporter and the bare download; writes bench/RESULTS.md
+	@$(BIN)/python -m bench
+
+RUNS ?= 1000
+chaos: install servers ## break connections at random, RUNS times: no false push, no run past its deadline
+	@$(BIN)/python -m tests.chaos --runs $(RUNS)
+
+dashboards: install ## write grafana/dashboards/*.json from their generator
+	@$(BIN)/python -m grafana.generate
+
+# The runtime lock covers every Python that the job supports; the development one starts at 3.11,
+# the oldest that grafana-foundation-sdk supports.
+COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make requirements" pyproject.toml
+requirements: install ## lock requirements.txt and requirements-dev.txt anew from pyproject.toml
+	@$(COMPILE) --python-version 3.10 --upgrade -o requirements.txt
+	@$(COMPILE) --python-version 3.11 --upgrade -c requirements.txt --group dev -o requirements-dev.txt
+
+clean: ## remove what make made
+	rm -rf $(VENV) .venvs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

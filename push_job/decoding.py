@@ -1,0 +1,111 @@
+"""From the bytes of ``/api/tasks`` to tasks, a piece of the body at a time.
+
+Flower answers with one JSON object, ``{"<id>": {<task>}, "<id>": {<task>}, ...}``, of about a kilobyte a task. To hold
+no more than a piece of it, the stream is cut after a task wherever ``}, "`` is found, and each piece is decoded
+as an object of its own. The cut may fall inside a task: those bytes can also be the end of a string, or lie in
+a nested object. Then the piece does not decode, because a JSON parser reads from left to right: a piece that
+begins at a task and parses with a ``}`` put behind it can only have ended at the end of a task. So a cut that
+decodes is a right one, and one that does not is tried again with more of the stream.
+
+Flower writes what Python's ``json`` writes. That is not always strict JSON (NaN, lone surrogates), so what the
+fast decoder refuses is given to ``json`` before it is called broken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from push_job.snapshot import TaskFields
+
+#: What stands between two tasks in the output of ``json.dumps``.
+_BETWEEN = b'}, "'
+
+#: The most bytes to hold while looking for the end of a task.
+PIECE_LIMIT = 64 * 2**20
+
+_decode_strict = msgspec.json.Decoder(dict[str, TaskFields]).decode
+
+
+class DecodingError(Exception):
+    """The body is not what it should be; the message says what it is instead.
+
+    `damaged`: it looks like a good one that broke on its way, so asking again may help.
+    """
+
+    def __init__(self, reason: str, *, damaged: bool = False) -> None:
+        super().__init__(reason)
+        self.damaged = damaged
+
+
+def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields | None]]:
+    """Yield the tasks of a body by id, a piece at a time, in its order; None for an entry that is no object.
+
+    Raises DecodingError when the body is no JSON object or is cut short.
+    """
+    held = bytearray()
+    first = True
+    enough = 0  # bytes to hold before the next try, doubled after one in vain
+    for chunk in chunks:
+        searched = max(0, len(held) - len(_BETWEEN))
+        held += chunk
+        cut = held.rfind(_BETWEEN, searched)
+        if cut >= 0 and len(held) >= enough:
+            piece = bytes(held[: cut + 1]) + b"}"
+            try:
+                tasks = decode_piece(piece if first else b"{" + piece)
+            except DecodingError:
+                enough = 2 * len(held)
+            else:
+                yield tasks
+                del held[: cut + len(_BETWEEN) - 1]
+                first, enough = False, 0
+        if len(held) > PIECE_LIMIT:
+            raise DecodingError(f"it holds one task of more than {PIECE_LIMIT // 2**20} MiB")
+    if first:
+        yield decode_piece(bytes(held))
+    else:
+        yield decode_piece(b"{" + held)
+
+
+def decode_piece(text: bytes) -> dict[str, TaskFields | None]:
+    """Decode one whole JSON object of tasks; raises DecodingError."""
+    try:
+        return _decode_strict(text)  # type: ignore[return-value]  # a dict is invariant in its values
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        pass
+    entries = decode_json(text)
+    if not isinstance(entries, dict):
+        raise DecodingError(f"it is {_kind_of(entries)}, not an object of tasks")
+    return {task_id: _pick(entry) for task_id, entry in entries.items()}
+
+
+def decode_json(text: bytes) -> Any:
+    """Decode JSON as Python writes it; raises DecodingError with a word on what it looks like."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise DecodingError("it is nested too deeply") from None
+    except ValueError:
+        start = text[:200].lstrip()
+        if not start:
+            raise DecodingError("it is empty", damaged=True) from None
+        if start.startswith(b"<"):
+            raise DecodingError("it is a web page, not JSON") from None
+        if start.startswith((b"{", b"[")):
+            raise DecodingError("its JSON is broken or cut short", damaged=True) from None
+        raise DecodingError("it is not JSON") from None
+
+
+def _pick(entry: Any) -> TaskFields | None:
+    if not isinstance(entry, dict):
+        return None
+    return TaskFields(**{name: entry[name] for name in TaskFields.__struct_fields__ if name in entry})
+
+
+def _kind_of(value: Any) -> str:
+    names = {type(None): "null", bool: "true or false", list: "a list", str: "a string", int: "a number"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,139 @@
+"""Asks Flower: worker status and pages of tasks. Every failure is one kind of error, in plain words.
+
+The endpoints are described in Flower's API reference (https://flower.readthedocs.io/en/latest/api.html).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from push_job.decoding import DecodingError, decode_json, decode_tasks
+from push_job.snapshot import Batch, Interned
+from push_job.transport import Answer, Client, TransportError
+
+#: The most bytes of one answer: twice the largest Flower ever seen (100,000 tasks of 10 KB).
+TASKS_LIMIT = 2 * 2**30
+STATUS_LIMIT = 16 * 2**20
+
+#: What Tornado's ETag is: the SHA-1 of the body, in hexadecimal.
+_SHA1_ETAG = re.compile(r'"([0-9a-f]{40})"')
+
+
+class FlowerError(TransportError):
+    """A Flower could not be scraped; the message says why and what to do, without its address."""
+
+
+class Flower:
+    """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def workers(self, until: float) -> dict[str, bool]:
+        """Each worker's node name and whether its heartbeats are seen, as Flower sees it now.
+
+        Taken from ``status=1``: the plain list is filled at Flower's start and misses workers that came later.
+        """
+        workers = self._workers(until)
+        # An empty answer would push "no workers", which pages somebody, so it is worth a second look.
+        return workers or self._workers(until)
+
+    def _workers(self, until: float) -> dict[str, bool]:
+        workers = self._get_json("/api/workers", until, status=1)
+        if not isinstance(workers, dict) or not all(isinstance(alive, bool) for alive in workers.values()):
+            raise FlowerError("its /api/workers?status=1 is not what Flower answers; is this Flower's address?")
+        return workers
+
+    def page(self, interned: Interned, offset: int, limit: int, until: float) -> Batch:
+        """The `limit` tasks after the `offset` newest ones; fewer only at the list's end."""
+        return self._tasks(interned, until, limit=limit, offset=offset)
+
+    def all_tasks(self, interned: Interned, until: float) -> Batch:
+        """Every task that Flower remembers, as of one moment."""
+        return self._tasks(interned, until)
+
+    def _tasks(self, interned: Interned, until: float, **params: int) -> Batch:
+        with self._answer("/api/tasks", until, **params) as answer:
+            now = _server_time(answer)
+            batch = Batch(interned)
+            for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)):
+                batch.add(tasks, now)
+            if batch.odd and batch.odd == len(batch):
+                raise FlowerError("its /api/tasks is not what Flower answers; is this Flower's address?")
+            return batch
+
+    def _get_json(self, path: str, until: float, **params: int) -> Any:
+        with self._answer(path, until, **params) as answer:
+            return decode_json(b"".join(_intact(answer, STATUS_LIMIT)))
+
+    @contextlib.contextmanager
+    def _answer(self, path: str, until: float, **params: int) -> Iterator[Answer]:
+        """One request; whatever goes wrong until the answer was read becomes a FlowerError."""
+        try:
+            with contextlib.closing(self.client.get(path, until, **params)) as answer:
+                yield answer
+        except DecodingError as error:
+            raise FlowerError(f"it answered {path}, but {error}", transient=error.damaged) from error
+        except TransportError as error:
+            raise explain(error, path) from error
+
+
+def explain(error: TransportError, path: str) -> FlowerError:
+    """Say what Flower's refusal means and what mends it."""
+    reason = str(error)
+    if error.status == 401:
+        reason += (
+            ": sign in with --flower-username and a password or with a token,"
+            " or start Flower with FLOWER_UNAUTHENTICATED_API=true"
+        )
+    elif error.status == 403:
+        reason += ": these credentials may not read its API"
+    elif error.status == 404:
+        reason += f" to {path}: if Flower runs with --url-prefix, put the prefix into its URL"
+    elif error.status is not None and 300 <= error.status < 400:
+        target = urlsplit(error.location)
+        reason += f", a redirect to {target.netloc}{target.path}"[:200]
+        reason += (
+            ": use https:// in its URL"
+            if target.scheme == "https" and target.netloc
+            else ": a login page? Flower's API needs --basic-auth or FLOWER_UNAUTHENTICATED_API=true there"
+        )
+    elif error.status is not None and error.body:
+        reason += f": {error.body[:200]}"
+    return FlowerError(
+        reason,
+        transient=error.transient,
+        overloaded=error.overloaded,
+        status=error.status,
+        retry_after=error.retry_after,
+    )
+
+
+def _intact(answer: Answer, limit: int) -> Iterable[bytes]:
+    """The body's chunks; at its end, DecodingError if it is not what the server sent.
+
+    Flower's web server, Tornado, sends the SHA-1 of every body as its ETag. That finds what TCP's checksum and a
+    length cannot: a body that a broken proxy damaged or mixed up.
+    """
+    expected = _SHA1_ETAG.fullmatch(answer.headers.get("ETag", ""))
+    digest = hashlib.sha1(usedforsecurity=False)
+    for chunk in answer.chunks(limit):
+        digest.update(chunk)
+        yield chunk
+    if expected and digest.hexdigest() != expected[1]:
+        raise DecodingError("the body was damaged on its way (its SHA-1 is not its ETag)", damaged=True)
+
+
+def _server_time(answer: Answer) -> float:
+    """The server's Unix time from its Date header (RFC 9110), or ours if a proxy took the header away."""
+    try:
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return time.time()

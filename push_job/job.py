@@ -1,0 +1,233 @@
+"""One turn: scrape, build, push, for each Flower side by side; and what came of it.
+
+The deadline holds whatever the servers do. Sockets have timeouts; what outlives those (a server that drips bytes,
+a name that takes minutes to fail to resolve) is broken off or left behind in its thread. The right to push a
+Flower's group in a turn can be claimed once, so a scrape that comes too late cannot push any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from push_job import log
+from push_job.flower import Flower
+from push_job.gateway import Gateway, GatewayError
+from push_job.metrics import down_registry, up_registry
+from push_job.scan import scan_tasks
+from push_job.settings import Endpoint, Settings
+from push_job.snapshot import Snapshot, fold_rare_types
+from push_job.transport import Client, TransportError
+
+#: Flowers at a time. One that hangs keeps its thread until the deadline, so fewer would let it hold up others.
+THREADS = 64
+
+#: Seconds after a moment in which what ends at that moment may still say so itself.
+_GRACE = 0.25
+
+Progress = Callable[[Endpoint, int], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """What came of scraping one Flower: a snapshot, or the reason why there is none."""
+
+    snapshot: Snapshot | None
+    error: str | None
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one Flower's part in a turn; `push_error` is None if its group is as it should be."""
+
+    flower: Endpoint
+    scrape: Scrape
+    push_error: str | None
+
+
+class Job:
+    """The servers that a run talks to, kept connected from one turn to the next.
+
+    `progress` is told, from other threads, how many tasks of a Flower were read so far.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress = lambda _flower, _tasks: None) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._clients = {flower: Client(flower, settings.timeout) for flower in settings.flowers}
+        self._gateway_client = Client(settings.pushgateway, settings.timeout)
+        self._gateway = Gateway(self._gateway_client, settings.job)
+
+    def push(self) -> list[Outcome]:
+        """Scrape every Flower, push its group and log what was done; over by the deadline, come what may."""
+        started = time.monotonic()
+        until = started + self._settings.deadline
+        scrape_until = until - self._settings.push_reserve
+        rights = {flower: threading.Lock() for flower in self._clients}
+
+        def scrape_and_push(flower: Endpoint) -> Outcome | None:
+            scrape = self._scrape(flower, scrape_until)
+            claimed = rights[flower].acquire(blocking=False)
+            return self._push(flower, scrape, until) if claimed else None
+
+        def push_down(flower: Endpoint) -> Outcome:
+            scrape = Scrape(None, "it was not scraped by the deadline", 0, time.monotonic() - started)
+            return self._push(flower, scrape, until)
+
+        in_time = _SideBySide(self._clients, scrape_and_push)
+        in_time.wait(scrape_until + _GRACE)
+        for flower in in_time.missing():
+            self._clients[flower].abort()
+        in_time.wait(min(scrape_until + 2 * _GRACE, until))
+        late = _SideBySide([f for f in in_time.missing() if rights[f].acquire(blocking=False)], push_down)
+        late.wait(until + _GRACE)
+        in_time.wait(until + _GRACE, but_for=late.items)
+        if set(self._clients) - in_time.results.keys() - late.results.keys():
+            self._gateway_client.abort()
+        for client in (*self._clients.values(), self._gateway_client):
+            client.renew()
+        return [
+            late.results.get(flower) or in_time.results.get(flower) or self._unpushed(flower, started)
+            for flower in self._clients
+        ]
+
+    def scrape(self) -> dict[Endpoint, Scrape]:
+        """Scrape every Flower and push nothing."""
+        started = time.monotonic()
+        until = started + self._settings.deadline
+        scrapes = _SideBySide(self._clients, lambda flower: self._scrape(flower, until))
+        scrapes.wait(until + _GRACE)
+        late = Scrape(None, "it was not scraped by the deadline", 0, self._settings.deadline)
+        return {flower: scrapes.results.get(flower, late) for flower in self._clients}
+
+    def delete(self) -> dict[Endpoint, str | None]:
+        """Remove every Flower's group; what kept it there, by Flower, or None where it is gone."""
+        until = time.monotonic() + self._settings.deadline
+
+        def delete(flower: Endpoint) -> str:
+            try:
+                self._gateway.delete(self._settings.grouping_key(flower), until)
+            except GatewayError as error:
+                return str(error)
+            return ""
+
+        deletions = _SideBySide(self._clients, delete)
+        deletions.wait(until + _GRACE)
+        late = "it was not deleted by the deadline"
+        return {flower: deletions.results.get(flower, late) or None for flower in self._clients}
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in (*self._clients.values(), self._gateway_client):
+            client.close()
+
+    def _scrape(self, flower: Endpoint, until: float) -> Scrape:
+        started = time.monotonic()
+        client = self._clients[flower]
+        requests_before = client.requests
+        try:
+            snapshot, error = self._read(flower, client, until), None
+        except TransportError as reason:
+            snapshot, error = None, str(reason)
+        except Exception as bug:  # noqa: BLE001 - a mistake of ours must not leave old numbers standing
+            snapshot, error = None, f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
+            log.event(logging.DEBUG, "traceback", flower=flower.address, traceback=traceback.format_exc())
+        return Scrape(snapshot, error, client.requests - requests_before, time.monotonic() - started)
+
+    def _read(self, flower: Endpoint, client: Client, until: float) -> Snapshot:
+        """The whole of one Flower; raises FlowerError."""
+        api = Flower(client)
+        workers = client.retrying(lambda: api.workers(until), until)
+        tasks = scan_tasks(api, self._settings.page_size, until, lambda count: self._progress(flower, count))
+        tallies, folded = fold_rare_types(tasks.tally(), self._settings.max_task_types)
+        if folded:
+            log.event(
+                logging.WARNING,
+                "too many task types: the rarest are summed under 'other'",
+                flower=flower.address,
+                folded=folded,
+                max_task_types=self._settings.max_task_types,
+            )
+        return Snapshot(workers, tallies, len(tasks))
+
+    def _push(self, flower: Endpoint, scrape: Scrape, until: float) -> Outcome:
+        registry = up_registry(scrape.snapshot, scrape.seconds) if scrape.snapshot else down_registry(scrape.seconds)
+        push_error = None
+        try:
+            self._gateway.push(registry, self._settings.grouping_key(flower), until)
+        except GatewayError as error:
+            push_error = str(error)
+        return self._logged(Outcome(flower, scrape, push_error))
+
+    def _unpushed(self, flower: Endpoint, started: float) -> Outcome:
+        scrape = Scrape(None, None, 0, time.monotonic() - started)
+        return self._logged(Outcome(flower, scrape, "the push was not done by the deadline"))
+
+    def _logged(self, outcome: Outcome) -> Outcome:
+        """Log the one line that tells what was done for a Flower."""
+        scrape, snapshot = outcome.scrape, outcome.scrape.snapshot
+        message = "pushed" if snapshot else "Flower is down: pushed flower_up 0"
+        if outcome.push_error:
+            message = "not pushed"
+        log.event(
+            logging.INFO if snapshot and not outcome.push_error else logging.ERROR,
+            message,
+            flower=outcome.flower.address,
+            error=scrape.error,
+            pushgateway=self._settings.pushgateway.address if outcome.push_error else None,
+            push_error=outcome.push_error,
+            tasks=snapshot.task_count if snapshot else None,
+            workers=sum(snapshot.workers.values()) if snapshot else None,
+            requests=scrape.requests,
+            seconds=scrape.seconds,
+        )
+        return outcome
+
+
+class _SideBySide(Generic[T]):
+    """Calls `work` for each Flower in threads that cannot keep the process from ending.
+
+    `results` has what came of it; a Flower whose `work` gave None stays missing.
+    """
+
+    def __init__(self, items: Iterable[Endpoint], work: Callable[[Endpoint], T | None]) -> None:
+        self.items = list(items)
+        self.results: dict[Endpoint, T] = {}
+        self._waiting = deque(self.items)
+        self._work = work
+        self._done: SimpleQueue[tuple[Endpoint, T | None]] = SimpleQueue()
+        for _ in range(min(THREADS, len(self.items))):
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def missing(self) -> list[Endpoint]:
+        """The Flowers without a result so far."""
+        return [flower for flower in self.items if flower not in self.results]
+
+    def wait(self, until: float, but_for: Iterable[Endpoint] = ()) -> None:
+        """Wait until all but some Flowers have a result, or until a moment of ``time.monotonic()``."""
+        ignored = set(but_for)
+        while not ignored.issuperset(self.missing()):
+            try:
+                flower, result = self._done.get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                return
+            if result is not None:
+                self.results[flower] = result
+
+    def _run(self) -> None:
+        while True:
+            try:
+                flower = self._waiting.popleft()
+            except IndexError:
+                return
+            self._done.put((flower, self._work(flower)))

@@ -1,0 +1,63 @@
+"""A line on the terminal while a long scrape runs; nothing where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from push_job.settings import Endpoint
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+#: Seconds before the line appears: a short scrape needs none, and importing rich takes a while.
+_DELAY = 1.0
+
+
+class TerminalProgress:
+    """Shows how many tasks of each Flower were read so far, and takes it away at the end.
+
+    Call it with the Flower and the count, from any thread, and use it as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._wanted = sys.stderr.isatty()
+        self._shown_from = time.monotonic() + _DELAY
+        self._lock = threading.Lock()
+        self._display: Progress | None = None
+        self._lines: dict[Endpoint, TaskID] = {}
+
+    def __enter__(self) -> TerminalProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._wanted = False
+            if self._display:
+                self._display.stop()
+
+    def __call__(self, flower: Endpoint, tasks: int) -> None:
+        with self._lock:
+            if not self._wanted or time.monotonic() < self._shown_from:
+                return
+            if self._display is None:
+                self._display = _start_display()
+            if flower not in self._lines:
+                self._lines[flower] = self._display.add_task(flower.address, total=None)
+            self._display.update(self._lines[flower], completed=tasks)
+
+
+def _start_display() -> Progress:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    display = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}: {task.completed:,.0f} tasks read", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    display.start()
+    return display

@@ -1,0 +1,239 @@
+"""Reads every task of a Flower exactly once, page by page, while Flower's list moves under the reader.
+
+Flower is one thread: an answer with everything stalls it for seconds, so a large list is read in pages. The
+pages are of different moments. How the count is exact all the same:
+
+*What is known.* Each answer is one moment of the list. The list is ordered by each task's newest event, newest
+first. A task without an event keeps its place among the others without one; a task with one moves to the
+front; new tasks enter at the front. A full Flower forgets the tasks that it has known longest.
+
+*Nothing is missed on the way down.* Each page begins a little before the end of the last one, and counts only if
+it holds an *anchor*, a task that was read before and is just as it was. All that lies behind the anchor up
+to the page's end is then on the page, so pages joined by anchors leave no gap between tasks that did not
+move. Without an anchor the list has moved up (tasks were forgotten in front of the reader), so the reader
+steps back a page; if that does not join either, the scan begins anew.
+
+*Nothing is missed that moved.* What had an event during the scan lies in front of all that had none. So at the
+end the front is read again, down to a run of tasks that are just as they were: whatever moved there is
+counted in its newer state. If that took more than one page, it is done again, until one page, which is one
+moment, suffices.
+
+*Nothing is counted twice.* Tasks are kept by id; a later reading replaces an earlier one.
+
+*Limits.* Where workers' clocks disagree (Flower up to 2.0 orders by Celery's logical clock, later ones by the
+workers' time), an event can move a task not quite to the front. The run of unchanged tasks has to be
+as long as the overlap, and as many tasks must be found as are known to have entered in front of the reader,
+so such a task is found; but its state may be the one it had when the scan passed it, a few seconds ago. A
+task that Flower forgets during the scan may be counted or not.
+
+A list that keeps to none of this (no Flower is known to) is read in one request, which is always exact; so is
+that of a Flower up to 0.9.5, which ignores ``offset``. The scan cannot go on forever: each page gets on, or is one
+of a bounded number of tries, and there is a limit to the tasks and the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from push_job.flower import Flower, FlowerError
+from push_job.snapshot import Batch, Interned, Tasks
+from push_job.transport import TransportError
+
+#: The most tasks that are read; each takes about 150 bytes.
+TASK_LIMIT = 2_000_000
+
+#: A page that a starved Flower cannot deliver is asked for at half the size, down to this.
+SMALLEST_PAGE = 100
+
+_LARGEST_OVERLAP = 100
+_SMALLEST_FRONT = 500
+_ANY_SIZE = 10**9
+_PAGED_TRIES = 2
+_FRONT_TRIES = 5
+_STALLED_TRIES = 5
+_BEYOND_ANY_LIST = 10**9
+
+
+class _PagesDoNotJoinError(Exception):
+    """The list moved in a way that pages cannot follow."""
+
+
+class _OffsetIgnoredError(Exception):
+    """The server answers every offset with its first page."""
+
+
+def scan_tasks(flower: Flower, page_size: int, until: float, progress: Callable[[int], None] = lambda _: None) -> Tasks:
+    """Read all tasks, `page_size` at a time; `progress` is told how many were read so far.
+
+    Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``.
+    """
+    pages = _Pages(flower, page_size, until, progress)
+    for _ in range(_PAGED_TRIES):
+        try:
+            return _scan_pages(pages)
+        except _PagesDoNotJoinError:
+            continue
+        except _OffsetIgnoredError:
+            break
+    tasks = Tasks(Interned())
+    tasks.merge(flower.client.retrying(lambda: flower.all_tasks(tasks.interned, until), until))
+    return tasks
+
+
+def _scan_pages(pages: _Pages) -> Tasks:
+    tasks = Tasks(Interned())
+    down = _Reading(pages, tasks)
+    while not down.at_end:
+        down.read_on()
+    if down.page_count == 1:
+        return tasks
+    entered = down.entered
+    for _ in range(_FRONT_TRIES):
+        front = _Reading(pages, tasks, first_page=max(_SMALLEST_FRONT, 4 * entered))
+        while not front.at_end and not (front.settled and front.new >= entered):
+            front.read_on()
+        if front.page_count == 1:
+            return front.only_first_page() if front.at_end else tasks
+        entered = front.entered
+    raise _PagesDoNotJoinError
+
+
+@dataclass
+class _Pages:
+    """Where pages come from: asks again when that may help, for less when Flower is starved."""
+
+    flower: Flower
+    size: int
+    until: float
+    progress: Callable[[int], None]
+
+    def read(self, tasks: Tasks, offset: int, most: int) -> tuple[Batch, int]:
+        """The page at `offset`, of no more than `most` tasks, and how many were asked for."""
+
+        def attempt() -> tuple[Batch, int]:
+            size = min(self.size, most)
+            try:
+                return self.flower.page(tasks.interned, offset, size, self.until), size
+            except TransportError as error:
+                if error.overloaded:
+                    self.size = max(min(size, SMALLEST_PAGE), size // 2)
+                raise
+
+        if time.monotonic() >= self.until:
+            raise FlowerError("not all of its tasks could be read before the deadline")
+        return self.flower.client.retrying(attempt, self.until)
+
+    def offset_is_ignored(self, tasks: Tasks) -> bool:
+        """Whether a page far behind any list's end has tasks."""
+
+        def attempt() -> bool:
+            return len(self.flower.page(tasks.interned, _BEYOND_ANY_LIST, 1, self.until)) > 0
+
+        return self.flower.client.retrying(attempt, self.until)
+
+
+class _Reading:
+    """One way down the list from its front, page by joined page, into `tasks`.
+
+    `entered` is how many tasks came into the part already read without having been read themselves; `new` is how
+    many tasks were read that were not known before; `settled` is whether a run of unchanged tasks was met.
+    """
+
+    def __init__(self, pages: _Pages, tasks: Tasks, first_page: int = _ANY_SIZE) -> None:
+        self._pages = pages
+        self._first_page = first_page
+        self._tasks = tasks
+        self._tail: dict[str, int] = {}
+        self._end = 0
+        self._stalled = 0
+        self._page = Batch(tasks.interned)
+        self.page_count = 0
+        self.new = 0
+        self.entered = 0
+        self.settled = False
+        self.at_end = False
+
+    def read_on(self) -> None:
+        """Read one more page. Raises FlowerError, or one of the two errors above."""
+        page, start, limit = self._joined_page() if self.page_count else self._page_at(0, self._first_page)
+        stalled = self.page_count > 0 and len(page) > 0 and next(reversed(page.rows)) in self._tasks
+        self._look_before_merging(page, start)
+        self.new += self._tasks.merge(page)
+        self._pages.progress(len(self._tasks))
+        if len(self._tasks) > TASK_LIMIT:
+            raise FlowerError(f"it lists more than {TASK_LIMIT:,} tasks; start it with a smaller --max-tasks")
+        self._page = page
+        self.page_count += 1
+        # A first answer longer than asked for comes from a server that ignores limits: it is the whole list.
+        self.at_end = len(page) < limit or (self.page_count == 1 and len(page) > limit)
+        if stalled and not self.at_end:
+            self._check_stall()
+        self._end = start + len(page)
+        last_ids = islice(reversed(page.rows), _overlap(limit))
+        self._tail = {task_id: self._end - 1 - index for index, task_id in enumerate(last_ids)}
+
+    def only_first_page(self) -> Tasks:
+        """The tasks of the one page that was read, when it is the whole list at one moment."""
+        tasks = Tasks(self._tasks.interned)
+        tasks.merge(self._page)
+        return tasks
+
+    def _page_at(self, start: int, most: int = _ANY_SIZE) -> tuple[Batch, int, int]:
+        page, limit = self._pages.read(self._tasks, start, most)
+        return page, start, limit
+
+    def _joined_page(self) -> tuple[Batch, int, int]:
+        """The next page that has an anchor, and its offset and limit."""
+        size = self._pages.size
+        for offset in (self._end - _overlap(size), self._end - size):
+            page, start, limit = self._page_at(max(0, offset))
+            if self._is_anchored(page):
+                return page, start, limit
+        raise _PagesDoNotJoinError
+
+    def _is_anchored(self, page: Batch) -> bool:
+        """Whether tasks on the page are as they were before; the last page's must be in the order they had."""
+        if places := self._places(page):
+            former = [place for _, place in places]
+            return former == sorted(former)
+        return any(self._tasks.has_unchanged(task_id, page) for task_id in page.rows)
+
+    def _places(self, page: Batch) -> list[tuple[int, int]]:
+        """Where the unchanged tasks of the last page's tail are: index on this page, former place in the list."""
+        return [
+            (index, self._tail[task_id])
+            for index, task_id in enumerate(page.rows)
+            if task_id in self._tail and self._tasks.has_unchanged(task_id, page)
+        ]
+
+    def _look_before_merging(self, page: Batch, start: int) -> None:
+        """Count who entered in front of the reader, and look for a run of tasks that are as they were."""
+        places = self._places(page)
+        if places:
+            index, former = places[0]
+            strangers = sum(task_id not in self._tasks for task_id in islice(page.rows, index))
+            self.entered += start + index - former - strangers
+        elif self.page_count:
+            return  # all of it was read a moment ago, which says nothing about before
+        run, longest = 0, _overlap(self._pages.size)
+        for task_id in islice(page.rows, places[-1][0] + 1 if places else 0, None):
+            run = run + 1 if self._tasks.has_unchanged(task_id, page) else 0
+            if run >= longest:
+                self.settled = True
+                return
+
+    def _check_stall(self) -> None:
+        """The page ended where others had been: the front grew by a page, or the server ignores offsets."""
+        self._stalled += 1
+        if self._stalled == 1 and self._pages.offset_is_ignored(self._tasks):
+            raise _OffsetIgnoredError
+        if self._stalled > _STALLED_TRIES:
+            raise _PagesDoNotJoinError
+
+
+def _overlap(page_size: int) -> int:
+    """By how many tasks a page overlaps the last one."""
+    return max(2, min(_LARGEST_OVERLAP, page_size // 4))

@@ -1,0 +1,65 @@
+"""A Snapshot as a table that a person likes to read; imported by ``show`` alone, for rich takes a while."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from push_job.settings import Endpoint
+from push_job.snapshot import STATES, Snapshot, Tally
+
+#: The order in which a task goes through them, which reads better than the alphabet's.
+_COLUMNS = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
+
+
+def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
+    """Print workers, then task types with a column a state and the mean duration of each type's tasks."""
+    console = Console()
+    live = sum(snapshot.workers.values())
+    console.print(
+        f"[bold]{flower.address}[/bold]: {live} live workers, {snapshot.task_count:,} tasks\n",
+        highlight=False,
+    )
+    console.print(_workers(snapshot))
+    console.print()
+    console.print(_tasks(snapshot))
+    console.print()
+
+
+def _workers(snapshot: Snapshot) -> Table:
+    table = Table(title="Workers", title_justify="left")
+    table.add_column("Worker")
+    table.add_column("Heartbeats")
+    for name, alive in sorted(snapshot.workers.items()):
+        table.add_row(_plain(name), "[green]seen[/green]" if alive else "[red]stopped[/red]")
+    if not snapshot.workers:
+        table.add_row("none", "")
+    return table
+
+
+def _tasks(snapshot: Snapshot) -> Table:
+    custom = sorted({state for _, state in snapshot.tasks} - set(STATES))
+    states = [*_COLUMNS, *custom]
+    table = Table(title="Tasks by type and state", title_justify="left")
+    table.add_column("Task type", overflow="fold")
+    for state in states:
+        table.add_column(state.title(), justify="right")
+    table.add_column("Mean runtime", justify="right")
+    totals = {name: 0 for name, _ in snapshot.tasks}
+    for (name, _), tally in snapshot.tasks.items():
+        totals[name] += tally.count
+    for name in sorted(totals, key=lambda name: (-totals[name], name)):
+        tallies = [snapshot.tasks.get((name, state)) for state in states]
+        counts = [f"{tally.count:,}" if tally else "" for tally in tallies]
+        table.add_row(_plain(name), *counts, _mean(snapshot.tasks.get((name, "SUCCESS"))))
+    return table
+
+
+def _mean(succeeded: Tally | None) -> str:
+    return f"{succeeded.seconds / succeeded.count:,.3f} s" if succeeded else ""
+
+
+def _plain(text: str) -> str:
+    """Keep rich from reading markup, and a terminal from reading control characters, in a name."""
+    shown = "".join(c if c.isprintable() else "�" for c in text)
+    return shown.replace("[", r"\[")

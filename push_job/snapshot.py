@@ -1,0 +1,252 @@
+"""What was read from one Flower: its workers, and its tasks tallied by type and state.
+
+A hundred thousand tasks are held by their ids with a few columns of numbers, about 150 bytes each, so that a
+task that is read twice (it moved while pages were read) replaces what was read of it before.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import msgspec
+
+#: The states that every task type has a sample for.
+STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
+
+#: What stands for a task type or state that Flower never learnt, or that is no text.
+UNKNOWN_TYPE = "unknown"
+UNKNOWN_STATE = "UNKNOWN"
+
+#: Where a task type is summed when there are too many of them.
+OTHER_TYPES = "other"
+
+#: The field with the time of the event that put a task into a state that is not its end.
+_SINCE = {"PENDING": "sent", "RECEIVED": "received", "STARTED": "started", "RETRY": "retried"}
+
+#: Seconds in a century: a longer "duration" is a mistake of whoever reported it. So is a moment before it.
+_CENTURY = 3.2e9
+
+#: A label is cut here (in characters), so that a stack trace for a name cannot fill the Pushgateway.
+_LABEL_LENGTH = 200
+
+#: A duration that was not reported: counted as nothing in sums, and not observed by a histogram.
+NOT_REPORTED = math.nan
+
+
+class TaskFields(msgspec.Struct, gc=False):
+    """The fields of a task in ``/api/tasks`` that are read; the others are skipped undecoded.
+
+    All are Any, because a custom event may put anything into them and one odd task must not cost the others.
+    """
+
+    name: Any = None
+    state: Any = None
+    sent: Any = None
+    received: Any = None
+    started: Any = None
+    retried: Any = None
+    eta: Any = None
+    runtime: Any = None
+    timestamp: Any = None
+
+
+@dataclass
+class Tally:
+    """The tasks of one type in one state: how many, and their seconds summed."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+
+class Interned:
+    """What the batches of one scan share, so that it is held once: numbers for rows and for kinds of task.
+
+    A kind is a pair of task type and state, numbered in the order of appearance.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.kinds: list[tuple[str, str]] = []
+        self._kind_numbers: dict[tuple[Any, Any], int] = {}
+
+    def kind(self, name: Any, state: Any) -> int:
+        """The number of the pair as it was read, of any JSON type; equal labels have equal numbers."""
+        try:
+            return self._kind_numbers[name, state]
+        except (KeyError, TypeError):  # new, or a list or object, which has no hash
+            pass
+        labels = label_text(name, UNKNOWN_TYPE), label_text(state, UNKNOWN_STATE)
+        number = self._kind_numbers.get(labels)
+        if number is None:
+            number = self._kind_numbers[labels] = len(self.kinds)
+            self.kinds.append(labels)
+        if isinstance(name, str) and isinstance(state, str):
+            self._kind_numbers[name, state] = number
+        return number
+
+
+class Batch:
+    """The tasks of one answer, in the server's order.
+
+    `rows` has each task's row in the columns by its id; `stamps` are the Unix times of the events that the tasks are
+    ordered by, 0.0 where there is none.
+    """
+
+    def __init__(self, interned: Interned) -> None:
+        self._interned = interned
+        self.rows: dict[str, int] = {}
+        self.kinds = array("I")
+        self.seconds = array("d")
+        self.stamps = array("d")
+        self.odd = 0
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def add(self, tasks: Mapping[str, TaskFields | None], now: float) -> None:
+        """Take tasks by id; None is an entry that is no task. `now` is Flower's Unix time."""
+        rows, numbers, kind = self.rows, self._interned.rows, self._interned.kind
+        add_kind, add_seconds, add_stamp = self.kinds.append, self.seconds.append, self.stamps.append
+        row = len(self)
+        numbers.extend(range(len(numbers), row + len(tasks)))
+        for task_id, fields in tasks.items():
+            task = fields
+            if task is None:
+                self.odd += 1
+                task = TaskFields()
+            state, stamp = task.state, task.timestamp
+            since = _SINCE.get(state) if type(state) is str else None
+            rows[task_id] = numbers[row]
+            add_kind(kind(task.name, state))
+            add_seconds(_duration(task.runtime) if since is None else _age(task, getattr(task, since), now))
+            add_stamp(stamp if type(stamp) is float else 0.0)
+            row += 1
+
+
+class Tasks:
+    """The tasks of a Flower, each once, as they were when they were last read.
+
+    Each task is in one batch: a batch that has it again takes it out of the earlier one.
+    """
+
+    def __init__(self, interned: Interned) -> None:
+        self.interned = interned
+        self._batches: list[Batch] = []
+
+    def __len__(self) -> int:
+        return sum(len(batch.rows) for batch in self._batches)
+
+    def __contains__(self, task_id: object) -> bool:
+        return any(task_id in batch.rows for batch in self._batches)
+
+    def has_unchanged(self, task_id: str, batch: Batch) -> bool:
+        """Whether the task was read before, and was then just as `batch` has it now."""
+        row = batch.rows[task_id]
+        for earlier in self._batches:
+            former = earlier.rows.get(task_id)
+            if former is not None:
+                return earlier.stamps[former] == batch.stamps[row] and earlier.kinds[former] == batch.kinds[row]
+        return False
+
+    def merge(self, batch: Batch) -> int:
+        """Take a batch; what it says of a task replaces what was read before. Returns how many were new."""
+        again = 0
+        for earlier in self._batches:
+            for task_id in earlier.rows.keys() & batch.rows.keys():
+                del earlier.rows[task_id]
+                again += 1
+        self._batches.append(batch)
+        return len(batch.rows) - again
+
+    def tally(self) -> dict[tuple[str, str], Tally]:
+        """Count the tasks and sum their seconds by (task type, state)."""
+        durations = [array("d") for _ in self.interned.kinds]
+        for batch in self._batches:
+            for row in batch.rows.values():
+                durations[batch.kinds[row]].append(batch.seconds[row])
+        return {
+            labels: Tally(len(seconds), math.fsum(second for second in seconds if not math.isnan(second)))
+            for labels, seconds in zip(self.interned.kinds, durations, strict=True)
+            if seconds
+        }
+
+
+@dataclass
+class Snapshot:
+    """A whole reading of one Flower.
+
+    `workers` maps a node name to whether its heartbeats are seen; `tasks` maps (task type, state) to its
+    tally.
+    """
+
+    workers: dict[str, bool]
+    tasks: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    task_count: int = 0
+    folded_types: int = 0
+
+
+def fold_rare_types(tallies: dict[tuple[str, str], Tally], limit: int) -> tuple[dict[tuple[str, str], Tally], int]:
+    """Sum the rarest task types under ``other`` so that no more than `limit` types remain, it included.
+
+    Guards the Pushgateway against one task name per task. Returns the tallies and how many types were folded.
+    """
+    counts: dict[str, int] = defaultdict(int)
+    for (name, _), tally in tallies.items():
+        counts[name] += tally.count
+    if len(counts) <= limit:
+        return tallies, 0
+    by_count = sorted(counts, key=lambda name: (-counts[name], name))
+    kept = set([name for name in by_count if name != OTHER_TYPES][: limit - 1])
+    folded: dict[tuple[str, str], Tally] = {}
+    for (name, state), tally in tallies.items():
+        into = folded.setdefault((name if name in kept else OTHER_TYPES, state), Tally())
+        into.count += tally.count
+        into.seconds += tally.seconds
+    return folded, len(counts) - len(kept)
+
+
+def label_text(value: Any, otherwise: str) -> str:
+    """A label value that Prometheus takes: valid UTF-8, not empty and of sane length."""
+    if not isinstance(value, str) or not value:
+        return otherwise
+    text = value.encode("utf-8", "replace").decode()
+    return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"
+
+
+def _duration(value: Any) -> float:
+    """Seconds, or NOT_REPORTED for what is no duration."""
+    if (type(value) is float or type(value) is int) and 0 <= value <= _CENTURY:
+        return float(value)
+    return NOT_REPORTED
+
+
+def _moment(value: Any) -> float | None:
+    """A Unix time in seconds, or None for what is none."""
+    return float(value) if type(value) in (int, float) and 0 < value <= 2 * _CENTURY else None
+
+
+def _eta(value: Any) -> float | None:
+    """The Unix time of Celery's ETA, an ISO 8601 string; one without a zone is in UTC, as Celery's are."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = msgspec.convert(value, datetime)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        return None
+
+
+def _age(task: TaskFields, since: Any, now: float) -> float:
+    """How long the task has been in its state: from the event that put it there, or its ETA if later."""
+    start = _moment(since) or _moment(task.timestamp)
+    if start is None:
+        return NOT_REPORTED
+    if task.eta is not None:
+        start = max(start, _eta(task.eta) or 0.0)
+    return max(0.0, now - start)

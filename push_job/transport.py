@@ -1,0 +1,415 @@
+"""Requests to one server: signed in, retried where it helps, and over by the time it was told.
+
+The two servers that the job talks to share all of this; what an answer means is said in ``flower`` and
+``gateway``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+from urllib3.util.retry import Retry
+
+from push_job import __version__, log
+from push_job.settings import Credentials, Endpoint
+
+T = TypeVar("T")
+
+#: Answers that may be different a moment later (RFC 9110 and 6585).
+RETRY_STATUSES = frozenset({429, 502, 503, 504})
+
+#: Bytes asked of a socket at a time: large enough to cost little, small enough to keep memory flat.
+CHUNK = 64 * 1024
+
+_ERROR_BODY = 2000
+
+
+class TransportError(Exception):
+    """A request came to nothing.
+
+    `transient`: asking again may help. `overloaded`: the server fell silent or broke off in the middle, so
+    asking for less may help. `status` and `body` are set when it was the server's own answer;
+    `retry_after` is how many seconds it asked to be left alone.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        transient: bool = False,
+        overloaded: bool = False,
+        status: int | None = None,
+        body: str = "",
+        location: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.transient = transient
+        self.overloaded = overloaded
+        self.status = status
+        self.body = body
+        self.location = location
+        self.retry_after = retry_after
+
+
+class Client:
+    """One server and the connections to it, kept alive between requests.
+
+    `timeout` is in seconds and bounds one request, from connecting to the last byte of its answer. A moment
+    called `until` is on the clock of ``time.monotonic()``. `abort` may be called from another thread.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self.requests = 0
+        self._aborted = threading.Event()
+        self._session = requests.Session()
+        self._session.auth = _Auth(endpoint.credentials)
+        self._session.headers.update(
+            # Not asking for compression keeps Flower's proxy idle, and leaves no room for a compressed bomb.
+            {"User-Agent": f"flower-push-job/{__version__}", "Accept-Encoding": "identity"}
+        )
+        tls = endpoint.tls
+        self._verify: bool | str = tls.ca_file or True
+        if tls.cert_file:
+            self._session.cert = (tls.cert_file, tls.key_file) if tls.key_file else tls.cert_file
+        self._adapter = _AbortableAdapter()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, self._adapter)
+
+    def get(self, path: str, until: float, **params: str | int) -> Answer:
+        """GET `path` below the endpoint's URL. Raises TransportError unless the answer is a 200."""
+        return self.send("GET", f"{self.endpoint.url}{path}", until, params=params)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        until: float,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> Answer:
+        """Send one request and hand back its answer, the body still to be read.
+
+        Raises TransportError when there is no answer or its status is not a success; a redirect is none.
+        """
+        started = time.monotonic()
+        ends = min(until, started + self.timeout)
+        if ends - started < 0.001 or self._aborted.is_set():
+            raise TransportError("no time was left before the deadline")
+        self.requests += 1
+        limit = ends - started
+        try:
+            response = self._session.request(
+                method,
+                url,
+                params=params,
+                headers=headers,
+                data=data,
+                timeout=(limit, limit),
+                allow_redirects=False,
+                stream=True,
+                verify=self._verify,
+            )
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            reason = self._explain(error, limit)
+            log.event(logging.DEBUG, "request failed", method=method, url=url, error=str(reason))
+            raise reason from error
+        log.event(
+            logging.DEBUG,
+            "request",
+            method=method,
+            url=response.url,
+            status=response.status_code,
+            seconds=time.monotonic() - started,
+        )
+        answer = Answer(self, response, ends)
+        if not 200 <= response.status_code < 300:
+            raise answer.refusal()
+        return answer
+
+    def retrying(self, attempt: Callable[[], T], until: float) -> T:
+        """Call `attempt` until it succeeds, waiting longer each time, while its errors are transient.
+
+        Raises the last TransportError when retrying cannot help or there is no time left for it.
+        """
+        # The first retry is at once, then after 0.5, 1, 2, ... seconds, each with up to 0.25 more.
+        retries = Retry(total=4, backoff_factor=0.25, backoff_max=5, backoff_jitter=0.25)
+        while True:
+            try:
+                return attempt()
+            except TransportError as error:
+                if not error.transient:
+                    raise
+                try:
+                    retries = retries.increment("GET", self.endpoint.url)
+                except MaxRetryError:
+                    raise error from None
+                pause = max(retries.get_backoff_time(), error.retry_after or 0.0)
+                if time.monotonic() + pause >= until or self._aborted.wait(pause):
+                    raise
+
+    def abort(self) -> None:
+        """Break every request that is under way and let none begin; safe from any thread."""
+        self._aborted.set()
+        self._adapter.abort()
+
+    def renew(self) -> None:
+        """Make ready for another turn, aborted or not."""
+        self._aborted.clear()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def _explain(self, error: Exception, limit: float) -> TransportError:
+        if self._aborted.is_set():
+            return TransportError("it was not done by the deadline")
+        return _explain(error, limit)
+
+
+class Answer:
+    """A server's answer, whose body is read as a stream and must be read to its end or closed."""
+
+    def __init__(self, client: Client, response: requests.Response, ends: float) -> None:
+        self._client = client
+        self._response = response
+        self._ends = ends
+        self.headers: Mapping[str, str] = response.headers
+
+    def chunks(self, limit: int) -> Iterator[bytes]:
+        """The body in pieces of at most CHUNK bytes.
+
+        Raises TransportError when it breaks off, is longer than `limit` bytes, or takes too long.
+        """
+        encoding = self.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            self.close()
+            raise TransportError(f"it sent a body encoded as {encoding[:40]!r}, which was not asked for")
+        total = 0
+        read1 = self._response.raw.read1
+        try:
+            while chunk := read1(CHUNK, decode_content=False):
+                total += len(chunk)
+                if total > limit:
+                    raise TransportError(f"its answer is longer than {limit / 2**20:,.0f} MiB")
+                yield chunk
+                if time.monotonic() > self._ends:
+                    raise TransportError(
+                        f"its answer was not complete within {self._client.timeout:.3g} s",
+                        transient=True,
+                        overloaded=True,
+                    )
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            raise self._client._explain(error, self._client.timeout) from error
+        finally:
+            # After the last byte this gives the connection back; before it, it ends it.
+            self.close()
+
+    def body(self, limit: int) -> bytes:
+        """The whole body; raises what `chunks` raises."""
+        return b"".join(self.chunks(limit))
+
+    def close(self) -> None:
+        """Let go of the connection, which is kept for the next request if the body was read to its end."""
+        raw: Any = self._response.raw
+        if raw.closed:
+            self._response.close()
+        else:
+            raw.close()
+
+    def refusal(self) -> TransportError:
+        """The error that an answer with no success status is."""
+        status = self._response.status_code
+        text = b""
+        # The status says enough when the body that explains it cannot be read.
+        with contextlib.suppress(TransportError), contextlib.closing(self):
+            for chunk in self.chunks(2**20):
+                text += chunk
+                if len(text) > _ERROR_BODY:
+                    break
+        body = " ".join(text[:_ERROR_BODY].decode("utf-8", "replace").split())
+        return TransportError(
+            f"it answered {status} {str(self._response.reason or '')[:60]}".rstrip(),
+            transient=status in RETRY_STATUSES,
+            status=status,
+            body=body,
+            location=self.headers.get("Location", ""),
+            retry_after=Retry().get_retry_after(self._response.raw) if status in RETRY_STATUSES else None,
+        )
+
+
+class _Auth(requests.auth.AuthBase):
+    """Signs requests, and keeps requests from signing with what it finds in a ``.netrc``."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._header: str | None = None
+        if credentials.username is not None:
+            # Encoded as UTF-8 (RFC 7617); requests itself would use Latin-1.
+            name, password = credentials.username.encode(), (credentials.password or "").encode()
+            basic = requests.PreparedRequest()
+            basic.prepare_headers({})
+            self._header = requests.auth.HTTPBasicAuth(name, password)(basic).headers["Authorization"]
+        elif credentials.token is not None:
+            self._header = f"Bearer {credentials.token}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._header:
+            request.headers["Authorization"] = self._header
+        return request
+
+
+class _Abortable:
+    """A connection that another thread can break, whatever it is waiting for.
+
+    The copy of the socket stays valid when TLS takes the socket over; shutting it down wakes the reader.
+    """
+
+    _copy: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # of urllib3's class, mixed in below
+        self._copy = sock.dup()
+        return sock
+
+    def abort(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self._copy.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # None raises AttributeError
+
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]  # of urllib3's class, mixed in below
+        if self._copy is not None:
+            self._copy.close()
+
+
+class _AbortableHTTPConnection(_Abortable, HTTPConnection):
+    pass
+
+
+class _AbortableHTTPSConnection(_Abortable, HTTPSConnection):
+    pass
+
+
+class _AbortablePool:
+    """A pool that remembers the connections it has made for as long as they live."""
+
+    def _new_conn(self) -> _Abortable:
+        connection: _Abortable = super()._new_conn()  # type: ignore[misc]  # of urllib3's class, mixed in below
+        self.__dict__.setdefault("made", weakref.WeakSet()).add(connection)
+        return connection
+
+    def abort(self) -> None:
+        for connection in list(self.__dict__.get("made", ())):
+            connection.abort()
+
+
+class _AbortableHTTPPool(_AbortablePool, HTTPConnectionPool):  # type: ignore[misc]  # a narrower _new_conn
+    ConnectionCls = _AbortableHTTPConnection
+
+
+class _AbortableHTTPSPool(_AbortablePool, HTTPSConnectionPool):  # type: ignore[misc]  # a narrower _new_conn
+    ConnectionCls = _AbortableHTTPSConnection
+
+
+class _AbortableAdapter(HTTPAdapter):
+    """The requests adapter whose connections can be broken from another thread."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=2, pool_maxsize=64)
+        self._use_abortable_pools(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        return self._use_abortable_pools(super().proxy_manager_for(proxy, **proxy_kwargs))
+
+    def abort(self) -> None:
+        for manager in (self.poolmanager, *list(self.proxy_manager.values())):
+            for key in manager.pools.keys():  # noqa: SIM118 - urllib3's container is not iterable
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.abort()
+
+    @staticmethod
+    def _use_abortable_pools(manager: PoolManager) -> PoolManager:
+        manager.pool_classes_by_scheme = {"http": _AbortableHTTPPool, "https": _AbortableHTTPSPool}
+        return manager
+
+
+def _explain(error: Exception, limit: float) -> TransportError:
+    """Put what the libraries raised into words that a person can act on; `limit` is the timeout in seconds."""
+    causes = list(_causes(error))
+    for kinds, words, transient, overloaded in _EXPLANATIONS:
+        cause = next((cause for cause in causes if isinstance(cause, kinds)), None)
+        if cause is not None:
+            reason = words.format(reason=_reason(cause), root=_reason(causes[-1]), limit=limit)
+            return TransportError(reason, transient=transient, overloaded=overloaded)
+    return TransportError(f"the request could not be sent ({_reason(error)})")
+
+
+#: What an error in the chain of causes means, the most telling first: its words, whether asking again may help,
+#: and whether asking for less may.
+_EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ...] = (
+    ((NameResolutionError, socket.gaierror), "its name does not resolve", True, False),
+    ((ssl.SSLCertVerificationError,), "its TLS certificate is not trusted: {reason}", False, False),
+    ((ssl.SSLError,), "TLS failed: {reason}", True, False),
+    ((requests.ConnectTimeout,), "it did not accept a connection within {limit:.3g} s", True, False),
+    (
+        (ReadTimeoutError, requests.ReadTimeout, TimeoutError),
+        "it sent nothing for {limit:.3g} s",
+        True,
+        True,
+    ),
+    ((ConnectionRefusedError,), "it refused the connection: nothing listens on this port", True, False),
+    ((NewConnectionError,), "no connection could be made: {root}", True, False),
+    (
+        (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, HTTPError, OSError),
+        "the connection broke: {root}",
+        True,
+        True,
+    ),
+)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, outermost first, also where urllib3 keeps the cause as an argument."""
+    seen: list[BaseException] = []
+    queue: list[BaseException | None] = [error]
+    while queue:
+        cause = queue.pop(0)
+        if cause is None or any(cause is other for other in seen):
+            continue
+        seen.append(cause)
+        yield cause
+        queue += [getattr(cause, "reason", None)] if isinstance(getattr(cause, "reason", None), Exception) else []
+        queue += [arg for arg in cause.args if isinstance(arg, BaseException)]
+        queue += [cause.__cause__, cause.__context__]
+
+
+def _reason(error: BaseException) -> str:
+    """The shortest words that an error has for itself, without the addresses of objects."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
