@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from push_job.decoding import DecodingError, decode_json, decode_tasks
-from push_job.snapshot import Batch, Interned
+from push_job.snapshot import Batch, Interned, label_text
 from push_job.transport import Answer, Client, TransportError
 
 #: The most bytes of one answer: twice the largest Flower ever seen (100,000 tasks of 10 KB).
@@ -33,8 +33,9 @@ class FlowerError(TransportError):
 class Flower:
     """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, reads_waits: bool = False) -> None:
         self.client = client
+        self._reads_waits = reads_waits
 
     def workers(self, until: float) -> dict[str, bool]:
         """Each worker's node name and whether its heartbeats are seen, as Flower sees it now.
@@ -46,7 +47,7 @@ class Flower:
         return workers or self._workers(until)
 
     def _workers(self, until: float) -> dict[str, bool]:
-        workers = self._get_json("/api/workers", until, status=1)
+        workers = self.get_json("/api/workers", until, status=1)
         if not isinstance(workers, dict) or not all(isinstance(alive, bool) for alive in workers.values()):
             raise FlowerError("its /api/workers?status=1 is not what Flower answers; is this Flower's address?")
         return workers
@@ -65,13 +66,41 @@ class Flower:
             batch = Batch(interned)
             for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)):
                 batch.add(tasks, now)
+                if self._reads_waits:
+                    batch.add_waits(tasks)
             if batch.odd and batch.odd == len(batch):
                 raise FlowerError("its /api/tasks is not what Flower answers; is this Flower's address?")
             return batch
 
-    def _get_json(self, path: str, until: float, **params: int) -> Any:
+    def worker_list(self, until: float) -> tuple[dict[str, dict[str, Any]], float]:
+        """What the page of workers shows of each, by node name, and Flower's Unix time."""
+        try:
+            path = "/workers"
+            rows, now = self._worker_rows(path, until)
+        except FlowerError as error:
+            if error.status not in (404, 405):
+                raise
+            path = "/dashboard"  # up to Flower 1.2
+            rows, now = self._worker_rows(path, until)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise FlowerError(f"its {path}?json=1 is not what Flower answers")
+        return {label_text(row.get("hostname"), "unknown"): row for row in rows}, now
+
+    def _worker_rows(self, path: str, until: float) -> tuple[Any, float]:
+        with self._answer(path, until, json=1) as answer:
+            now = _server_time(answer)
+            table = decode_json(b"".join(_intact(answer, STATUS_LIMIT)))
+        return (table.get("data") if isinstance(table, dict) else None), now
+
+    def get_json(self, path: str, until: float, **params: int) -> Any:
+        """Any JSON that Flower answers."""
         with self._answer(path, until, **params) as answer:
             return decode_json(b"".join(_intact(answer, STATUS_LIMIT)))
+
+    def get_text(self, path: str, until: float) -> str:
+        """Any text that Flower answers, in UTF-8."""
+        with self._answer(path, until) as answer:
+            return b"".join(_intact(answer, STATUS_LIMIT)).decode("utf-8", "replace")
 
     @contextlib.contextmanager
     def _answer(self, path: str, until: float, **params: int) -> Iterator[Answer]:
@@ -96,7 +125,7 @@ def explain(error: TransportError, path: str) -> FlowerError:
     elif error.status == 403:
         reason += ": these credentials may not read its API"
     elif error.status == 404:
-        reason += f" to {path}: if Flower runs with --url-prefix, put the prefix into its URL"
+        reason += f" to {path}: is this Flower? if it runs with --url-prefix, put the prefix into its URL"
     elif error.status is not None and 300 <= error.status < 400:
         target = urlsplit(error.location)
         reason += f", a redirect to {target.netloc}{target.path}"[:200]

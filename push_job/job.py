@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from prometheus_client.metrics_core import Metric
+
 from push_job import log
 from push_job.flower import Flower
 from push_job.gateway import Gateway, GatewayError
 from push_job.metrics import down_registry, up_registry
 from push_job.scan import scan_tasks
 from push_job.settings import Endpoint, Settings
-from push_job.snapshot import Snapshot, fold_rare_types
+from push_job.snapshot import OTHER_TYPES, Snapshot, common_types, fold_types
 from push_job.transport import Client, TransportError
 
 #: Flowers at a time. One that hangs keeps its thread until the deadline, so fewer would let it hold up others.
@@ -146,19 +148,32 @@ class Job:
 
     def _read(self, flower: Endpoint, client: Client, until: float) -> Snapshot:
         """The whole of one Flower; raises FlowerError."""
-        api = Flower(client)
+        settings = self._settings
+        api = Flower(client, reads_waits="waits" in settings.extras)
         workers = client.retrying(lambda: api.workers(until), until)
-        tasks = scan_tasks(api, self._settings.page_size, until, lambda count: self._progress(flower, count))
-        tallies, folded = fold_rare_types(tasks.tally(), self._settings.max_task_types)
-        if folded:
+        tasks = scan_tasks(api, settings.page_size, until, lambda count: self._progress(flower, count))
+        tallies = tasks.tally()
+        common = common_types(tallies, settings.max_task_types)
+
+        def label(name: str) -> str:
+            return name if name in common else OTHER_TYPES
+
+        counted = fold_types(tallies, label)
+        if len(common) < (types := len({name for name, _ in tallies})):
             log.event(
                 logging.WARNING,
                 "too many task types: the rarest are summed under 'other'",
                 flower=flower.address,
-                folded=folded,
-                max_task_types=self._settings.max_task_types,
+                task_types=types,
+                max_task_types=settings.max_task_types,
             )
-        return Snapshot(workers, tallies, len(tasks))
+        extras: list[Metric] = []
+        if settings.extras:
+            from push_job.extras import read_extras
+
+            # They end a moment early, so that one that hangs is left out and the rest is pushed.
+            extras = read_extras(settings.extras, api, tasks, label, settings.buckets, until - _GRACE)
+        return Snapshot(workers, counted, len(tasks), extras)
 
     def _push(self, flower: Endpoint, scrape: Scrape, until: float) -> Outcome:
         registry = up_registry(scrape.snapshot, scrape.seconds) if scrape.snapshot else down_registry(scrape.seconds)

@@ -40,6 +40,7 @@ def up_registry(snapshot: Snapshot, scrape_seconds: float) -> CollectorRegistry:
             _gauge("flower_scrape_tasks", "Tasks that were read from Flower.", snapshot.task_count),
             _workers(snapshot),
             *_tasks(snapshot),
+            *snapshot.extras,
         ]
     )
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
+from prometheus_client.metrics_core import Metric
 
 #: The states that every task type has a sample for.
 STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
@@ -104,6 +105,7 @@ class Batch:
         self.kinds = array("I")
         self.seconds = array("d")
         self.stamps = array("d")
+        self.waits = array("d")
         self.odd = 0
 
     def __len__(self) -> int:
@@ -127,6 +129,10 @@ class Batch:
             add_seconds(_duration(task.runtime) if since is None else _age(task, getattr(task, since), now))
             add_stamp(stamp if type(stamp) is float else 0.0)
             row += 1
+
+    def add_waits(self, tasks: Mapping[str, TaskFields | None]) -> None:
+        """Take from tasks that were just added how long each waited; few need to know."""
+        self.waits.extend(NOT_REPORTED if task is None else _wait(task) for task in tasks.values())
 
 
 class Tasks:
@@ -166,49 +172,76 @@ class Tasks:
 
     def tally(self) -> dict[tuple[str, str], Tally]:
         """Count the tasks and sum their seconds by (task type, state)."""
+        return {
+            labels: Tally(len(seconds), math.fsum(reported(seconds))) for labels, seconds in self._durations().items()
+        }
+
+    def runtimes(self) -> dict[str, list[float]]:
+        """The runtimes that were reported, in seconds, by task type."""
+        runtimes: dict[str, list[float]] = defaultdict(list)
+        for (name, state), seconds in self._durations().items():
+            if state not in _SINCE:
+                runtimes[name].extend(reported(seconds))
+        return runtimes
+
+    def waits(self) -> dict[str, list[float]]:
+        """How long the started tasks had waited, in seconds, by task type; needs `Batch.add_waits`."""
+        waits: dict[str, list[float]] = defaultdict(list)
+        for batch in self._batches:
+            for row in batch.rows.values():
+                waits[self.interned.kinds[batch.kinds[row]][0]].append(batch.waits[row])
+        return {name: list(reported(seconds)) for name, seconds in waits.items()}
+
+    def _durations(self) -> dict[tuple[str, str], array[float]]:
+        """The seconds of each task by (task type, state), NOT_REPORTED among them."""
         durations = [array("d") for _ in self.interned.kinds]
         for batch in self._batches:
             for row in batch.rows.values():
                 durations[batch.kinds[row]].append(batch.seconds[row])
-        return {
-            labels: Tally(len(seconds), math.fsum(second for second in seconds if not math.isnan(second)))
-            for labels, seconds in zip(self.interned.kinds, durations, strict=True)
-            if seconds
-        }
+        return {labels: seconds for labels, seconds in zip(self.interned.kinds, durations, strict=True) if seconds}
 
 
 @dataclass
 class Snapshot:
     """A whole reading of one Flower.
 
-    `workers` maps a node name to whether its heartbeats are seen; `tasks` maps (task type, state) to its
-    tally.
+    `workers` maps a node name to whether its heartbeats are seen; `tasks` maps (task type, state) to its tally;
+    `extras` are the families of what ``--with`` asked for.
     """
 
     workers: dict[str, bool]
-    tasks: dict[tuple[str, str], Tally] = field(default_factory=dict)
-    task_count: int = 0
-    folded_types: int = 0
+    tasks: dict[tuple[str, str], Tally]
+    task_count: int
+    extras: list[Metric] = field(default_factory=list)
 
 
-def fold_rare_types(tallies: dict[tuple[str, str], Tally], limit: int) -> tuple[dict[tuple[str, str], Tally], int]:
-    """Sum the rarest task types under ``other`` so that no more than `limit` types remain, it included.
+def common_types(tallies: Mapping[tuple[str, str], Tally], limit: int) -> set[str]:
+    """The task types that keep their name when no more than `limit` may be told apart, the one for others too.
 
-    Guards the Pushgateway against one task name per task. Returns the tallies and how many types were folded.
+    Guards the Pushgateway against one task name per task. The most frequent stay.
     """
     counts: dict[str, int] = defaultdict(int)
     for (name, _), tally in tallies.items():
         counts[name] += tally.count
     if len(counts) <= limit:
-        return tallies, 0
+        return set(counts)
     by_count = sorted(counts, key=lambda name: (-counts[name], name))
-    kept = set([name for name in by_count if name != OTHER_TYPES][: limit - 1])
+    return set([name for name in by_count if name != OTHER_TYPES][: limit - 1])
+
+
+def fold_types(tallies: Mapping[tuple[str, str], Tally], label: Callable[[str], str]) -> dict[tuple[str, str], Tally]:
+    """Sum what `label` maps to one task type."""
     folded: dict[tuple[str, str], Tally] = {}
     for (name, state), tally in tallies.items():
-        into = folded.setdefault((name if name in kept else OTHER_TYPES, state), Tally())
+        into = folded.setdefault((label(name), state), Tally())
         into.count += tally.count
         into.seconds += tally.seconds
-    return folded, len(counts) - len(kept)
+    return folded
+
+
+def reported(seconds: Iterable[float]) -> Iterator[float]:
+    """Those that are not NOT_REPORTED."""
+    return (value for value in seconds if not math.isnan(value))
 
 
 def label_text(value: Any, otherwise: str) -> str:
@@ -250,3 +283,11 @@ def _age(task: TaskFields, since: Any, now: float) -> float:
     if task.eta is not None:
         start = max(start, _eta(task.eta) or 0.0)
     return max(0.0, now - start)
+
+
+def _wait(task: TaskFields) -> float:
+    """From received (or sent, or its ETA, whichever is latest) to started, or NOT_REPORTED."""
+    started = _moment(task.started)
+    eta = None if task.eta is None else _eta(task.eta)
+    arrived = max(_moment(task.received) or 0.0, _moment(task.sent) or 0.0, eta or 0.0)
+    return NOT_REPORTED if started is None or not arrived else max(0.0, started - arrived)

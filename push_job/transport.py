@@ -12,14 +12,10 @@ import socket
 import ssl
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     HTTPError,
     MaxRetryError,
@@ -30,6 +26,7 @@ from urllib3.exceptions import (
 from urllib3.util.retry import Retry
 
 from push_job import __version__, log
+from push_job.connections import AbortableAdapter
 from push_job.settings import Credentials, Endpoint
 
 T = TypeVar("T")
@@ -93,7 +90,7 @@ class Client:
         self._verify: bool | str = tls.ca_file or True
         if tls.cert_file:
             self._session.cert = (tls.cert_file, tls.key_file) if tls.key_file else tls.cert_file
-        self._adapter = _AbortableAdapter()
+        self._adapter = AbortableAdapter()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, self._adapter)
 
@@ -279,81 +276,6 @@ class _Auth(requests.auth.AuthBase):
         if self._header:
             request.headers["Authorization"] = self._header
         return request
-
-
-class _Abortable:
-    """A connection that another thread can break, whatever it is waiting for.
-
-    The copy of the socket stays valid when TLS takes the socket over; shutting it down wakes the reader.
-    """
-
-    _copy: socket.socket | None = None
-
-    def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # of urllib3's class, mixed in below
-        self._copy = sock.dup()
-        return sock
-
-    def abort(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self._copy.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # None raises AttributeError
-
-    def close(self) -> None:
-        super().close()  # type: ignore[misc]  # of urllib3's class, mixed in below
-        if self._copy is not None:
-            self._copy.close()
-
-
-class _AbortableHTTPConnection(_Abortable, HTTPConnection):
-    pass
-
-
-class _AbortableHTTPSConnection(_Abortable, HTTPSConnection):
-    pass
-
-
-class _AbortablePool:
-    """A pool that remembers the connections it has made for as long as they live."""
-
-    def _new_conn(self) -> _Abortable:
-        connection: _Abortable = super()._new_conn()  # type: ignore[misc]  # of urllib3's class, mixed in below
-        self.__dict__.setdefault("made", weakref.WeakSet()).add(connection)
-        return connection
-
-    def abort(self) -> None:
-        for connection in list(self.__dict__.get("made", ())):
-            connection.abort()
-
-
-class _AbortableHTTPPool(_AbortablePool, HTTPConnectionPool):  # type: ignore[misc]  # a narrower _new_conn
-    ConnectionCls = _AbortableHTTPConnection
-
-
-class _AbortableHTTPSPool(_AbortablePool, HTTPSConnectionPool):  # type: ignore[misc]  # a narrower _new_conn
-    ConnectionCls = _AbortableHTTPSConnection
-
-
-class _AbortableAdapter(HTTPAdapter):
-    """The requests adapter whose connections can be broken from another thread."""
-
-    def __init__(self) -> None:
-        super().__init__(pool_connections=2, pool_maxsize=64)
-        self._use_abortable_pools(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        return self._use_abortable_pools(super().proxy_manager_for(proxy, **proxy_kwargs))
-
-    def abort(self) -> None:
-        for manager in (self.poolmanager, *list(self.proxy_manager.values())):
-            for key in manager.pools.keys():  # noqa: SIM118 - urllib3's container is not iterable
-                pool = manager.pools.get(key)
-                if pool is not None:
-                    pool.abort()
-
-    @staticmethod
-    def _use_abortable_pools(manager: PoolManager) -> PoolManager:
-        manager.pool_classes_by_scheme = {"http": _AbortableHTTPPool, "https": _AbortableHTTPSPool}
-        return manager
 
 
 def _explain(error: Exception, limit: float) -> TransportError:

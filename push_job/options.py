@@ -1,0 +1,229 @@
+"""The commands' options, and how they become Settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from push_job import log
+from push_job.settings import (
+    DEFAULT_BUCKETS,
+    EXTRAS,
+    Credentials,
+    Endpoint,
+    Settings,
+    SettingsError,
+    Tls,
+    parse_buckets,
+    parse_extras,
+    parse_flowers,
+    parse_grouping,
+    parse_job,
+    parse_shard,
+    read_secret,
+)
+
+DEFAULT_FLOWER = "http://127.0.0.1:5555"
+DEFAULT_PUSHGATEWAY = "http://127.0.0.1:9091"
+
+#: The exit code for a wrong option, which is click's as well.
+USAGE = 2
+
+Command = Callable[..., Any]
+_FILE = click.Path(exists=True, dir_okay=False, readable=True)
+seconds = click.FloatRange(min=0, min_open=True, max=86_400)
+
+
+class OneLineError(click.ClickException):
+    """A wrong setting, told in one line."""
+
+    exit_code = USAGE
+
+
+def option(name: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """A click option that can also be set by ``PUSH_JOB_`` and its name in the environment."""
+    variable = "PUSH_JOB_" + name.strip("-").replace("-", "_").upper()
+    attributes.setdefault("envvar", variable)
+    return click.option(name, *names, **attributes)
+
+
+def stacked(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order of the help text."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def server_options(server: str) -> Callable[[Command], Command]:
+    """How to sign in to `server` and whom to trust. Passwords and tokens have no option of their own,
+
+    because every process on the machine can read a command line.
+    """
+    title = server.title()
+    variable = f"PUSH_JOB_{server.upper()}"
+    return stacked(
+        option(
+            f"--{server}-username",
+            metavar="NAME",
+            help=f"{title}'s basic auth; password: {variable}_PASSWORD.",
+        ),
+        option(f"--{server}-password-file", type=_FILE, help="A file that holds the password."),
+        option(
+            f"--{server}-token-file",
+            type=_FILE,
+            help=f"A file that holds a bearer token (or {variable}_TOKEN).",
+        ),
+        option(f"--{server}-ca-file", type=_FILE, help="PEM file of a private CA."),
+        option(f"--{server}-cert-file", type=_FILE, help="PEM file of a client certificate."),
+        option(f"--{server}-key-file", type=_FILE, help="PEM file of its key."),
+    )
+
+
+flower_options = stacked(
+    option(
+        "--flower",
+        "flower",
+        multiple=True,
+        metavar="URL",
+        envvar=["PUSH_JOB_FLOWER", "FLOWER_HOSTS_LIST"],
+        help=f"A Flower; repeat for several. FLOWER_HOSTS_LIST is read too.  [default: {DEFAULT_FLOWER}]",
+    ),
+    server_options("flower"),
+    option("--shard", metavar="I/N", help="Take every Nth Flower only, beginning at the Ith, counted from 0."),
+)
+
+gateway_options = stacked(
+    option(
+        "--pushgateway",
+        metavar="URL",
+        default=DEFAULT_PUSHGATEWAY,
+        show_default=True,
+        help="The Pushgateway.",
+    ),
+    server_options("pushgateway"),
+    option("--job", metavar="NAME", default="flower", show_default=True, help="The groups' job label."),
+    option(
+        "--grouping",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="One more label of the groups; repeat for more.",
+    ),
+)
+
+scrape_options = stacked(
+    option(
+        "--page-size",
+        type=click.IntRange(4, 1_000_000),
+        default=10_000,
+        show_default=True,
+        metavar="N",
+        help="Tasks in one request.",
+    ),
+    option(
+        "--max-task-types",
+        type=click.IntRange(1, 1_000_000),
+        default=1000,
+        show_default=True,
+        metavar="N",
+        help="Sum the rarest types under 'other' beyond this.",
+    ),
+)
+
+time_options = stacked(
+    option(
+        "--timeout",
+        type=seconds,
+        default=15.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="For one request.",
+    ),
+    option(
+        "--deadline",
+        type=seconds,
+        default=50.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="For the whole scrape and push.",
+    ),
+)
+
+extra_options = stacked(
+    option(
+        "--with",
+        "extras",
+        multiple=True,
+        metavar="NAME",
+        help=f"Push more: {', '.join(EXTRAS)}; repeat, or join by commas.",
+    ),
+    option("--buckets", metavar="LIST", help="Bounds of the histograms in seconds.  [default: 0.01 to 3600]"),
+)
+
+log_options = stacked(
+    option(
+        "--log-format",
+        type=click.Choice(["logfmt", "json"]),
+        default="logfmt",
+        show_default=True,
+        help="How to write the log on stderr.",
+    ),
+    option("--verbose", is_flag=True, help="Log each request too."),
+)
+
+
+def read_settings(options: dict[str, Any]) -> Settings:
+    """Check the options once and set up the log. Raises OneLineError."""
+    try:
+        settings = _settings(options)
+    except SettingsError as error:
+        raise OneLineError(str(error)) from None
+    log.set_up(options["log_format"], verbose=options["verbose"], redact=log.Redactor(settings.secrets()))
+    return settings
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    given = {name: value for name, value in options.items() if value is not None}
+    flower_access = _credentials("flower", options), _tls("flower", options)
+    gateway_access = _credentials("pushgateway", options), _tls("pushgateway", options)
+    flowers = parse_flowers(options["flower"] or [DEFAULT_FLOWER], *flower_access)
+    if options["shard"]:
+        index, count = parse_shard(options["shard"])
+        flowers = flowers[index::count]
+    return Settings(
+        flowers=flowers,
+        pushgateway=Endpoint.parse(given.get("pushgateway", DEFAULT_PUSHGATEWAY), "--pushgateway", *gateway_access),
+        job=parse_job(given.get("job", "flower")),
+        grouping=parse_grouping(given.get("grouping", ())),
+        extras=parse_extras(given.get("extras", ())),
+        buckets=parse_buckets(given["buckets"]) if "buckets" in given else DEFAULT_BUCKETS,
+        **{name: given[name] for name in ("timeout", "deadline", "page_size", "max_task_types") if name in given},
+    )
+
+
+def _credentials(server: str, options: dict[str, Any]) -> Credentials:
+    def secret(kind: str) -> str | None:
+        path = options.get(f"{server}_{kind}_file")
+        from_file = read_secret(path, f"--{server}-{kind}-file")
+        return from_file if path else os.environ.get(f"PUSH_JOB_{server}_{kind}".upper())
+
+    username = options.get(f"{server}_username")
+    password, token = secret("password"), secret("token")
+    if username is not None and token:
+        raise SettingsError(f"--{server}-username and a {server} token are both set; use one of them")
+    if password is not None and username is None:
+        raise SettingsError(f"a {server} password is set, but no --{server}-username")
+    return Credentials(username, password, token or None)
+
+
+def _tls(server: str, options: dict[str, Any]) -> Tls:
+    ca, cert, key = (options.get(f"{server}_{kind}_file") for kind in ("ca", "cert", "key"))
+    if key and not cert:
+        raise SettingsError(f"--{server}-key-file needs --{server}-cert-file")
+    return Tls(ca, cert, key)
