@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +29,7 @@ from push_job.progress import TerminalProgress
 from push_job.settings import Settings
 
 OK = 0
-FLOWER_DOWN = 1
+FLOWER_DOWN = 1  # for check: something is wrong
 GATEWAY_DOWN = 3
 
 
@@ -162,6 +162,36 @@ def _delete(job: Job, settings: Settings) -> bool:
         group = " ".join(f'{key}="{value}"' for key, value in settings.group_labels(flower).items())
         click.echo(f"not deleted: {group}: {failure}" if failure else f"deleted: {group}", err=bool(failure))
     return any(failures.values())
+
+
+@main.command()
+@flower_options
+@gateway_options
+@time_options
+@log_options
+def check(**options: Any) -> NoReturn:
+    """Try each Flower and the Pushgateway, and say what is wrong and how to mend it.
+
+    Exit code: 0 all is well, 1 something is not. Nothing is left behind on the Pushgateway.
+    """
+    from push_job.check import Step, check_flower, check_pushgateway
+
+    settings = read_settings(options)
+    marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("-", "yellow")}
+    failed = False
+
+    def report(title: str, steps: Iterable[Step]) -> None:
+        nonlocal failed
+        click.secho(title, bold=True)
+        for step in steps:
+            mark, color = marks[step.passed]
+            click.echo(f"  {click.style(mark, fg=color)} {step.text}")
+            failed = failed or step.passed is False
+
+    for flower in settings.flowers:
+        report(f"Flower {flower.address}", check_flower(flower, settings))
+    report(f"Pushgateway {settings.pushgateway.address}", check_pushgateway(settings))
+    sys.exit(FLOWER_DOWN if failed else OK)
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:

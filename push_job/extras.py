@@ -112,7 +112,7 @@ def waits(tasks: Tasks, label: Callable[[str], str], buckets: tuple[float, ...])
 
 def activity(flower: Flower, until: float) -> list[Metric]:
     """What each worker's last heartbeat said, as Flower's list of workers shows it. Raises FlowerError."""
-    workers, now = flower.worker_list(until)
+    workers, now, _ = flower.worker_list(until)
     gauges = {
         name: GaugeMetricFamily(f"celery_worker_{name}", text, labels=["worker"])
         for name, text in (

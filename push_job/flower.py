@@ -72,8 +72,8 @@ class Flower:
                 raise FlowerError("its /api/tasks is not what Flower answers; is this Flower's address?")
             return batch
 
-    def worker_list(self, until: float) -> tuple[dict[str, dict[str, Any]], float]:
-        """What the page of workers shows of each, by node name, and Flower's Unix time."""
+    def worker_list(self, until: float) -> tuple[dict[str, dict[str, Any]], float, str]:
+        """What the page of workers shows of each, by node name; Flower's Unix time; and the page's path."""
         try:
             path = "/workers"
             rows, now = self._worker_rows(path, until)
@@ -84,7 +84,7 @@ class Flower:
             rows, now = self._worker_rows(path, until)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise FlowerError(f"its {path}?json=1 is not what Flower answers")
-        return {label_text(row.get("hostname"), "unknown"): row for row in rows}, now
+        return {label_text(row.get("hostname"), "unknown"): row for row in rows}, now, path
 
     def _worker_rows(self, path: str, until: float) -> tuple[Any, float]:
         with self._answer(path, until, json=1) as answer:

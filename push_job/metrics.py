@@ -13,6 +13,20 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from push_job import __version__
 from push_job.snapshot import STATES, Snapshot, label_text
 
+#: Every family of a plain push and its type.
+OWN_FAMILIES = dict.fromkeys(
+    (
+        "celery_workers",
+        "celery_task_types_by_state",
+        "celery_task_duration_seconds_by_state",
+        "flower_up",
+        "flower_scrape_duration_seconds",
+        "flower_scrape_tasks",
+        "push_job_build_info",
+    ),
+    "gauge",
+)
+
 WORKERS_HELP = "Whether Flower sees the worker's heartbeats (1) or they have stopped (0)."
 TYPES_HELP = "Tasks that Flower remembers, by task type and the state they are in now."
 DURATION_HELP = (

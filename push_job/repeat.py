@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -12,13 +13,17 @@ import schedule
 
 from push_job import log
 
+#: Seconds within which a second signal is the first one's echo.
+_ONE_WISH = 1.0
+
 
 class Stop:
-    """Set by the first SIGTERM or SIGINT, so that a turn under way can end; the second ends the process at once."""
+    """Set by the first SIGTERM or SIGINT, so that a turn under way can end; another one ends the process at once."""
 
     def __init__(self, at_once: Callable[[int, object], object]) -> None:
         self._event = threading.Event()
         self._at_once = at_once
+        self._since = 0.0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
@@ -32,7 +37,11 @@ class Stop:
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self._event.is_set():
-            self._at_once(number, frame)
+            # timeout(1) and some supervisors signal a process and then its group, which is one wish, not two.
+            if time.monotonic() - self._since > _ONE_WISH:
+                self._at_once(number, frame)
+            return
+        self._since = time.monotonic()
         log.event(logging.INFO, "stopping", signal=signal.Signals(number).name)
         self._event.set()
 
