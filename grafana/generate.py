@@ -1,0 +1,36 @@
+"""Writes the dashboards: `python -m grafana.generate`, or `make dashboards`."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana.celery_by_flower import celery_by_flower
+from grafana.in_depth import in_depth
+
+FOLDER = Path(__file__).parent / "dashboards"
+
+DASHBOARDS: Mapping[str, Callable[[], Dashboard]] = {
+    "celery-by-flower.json": celery_by_flower,
+    "celery-by-flower-in-depth.json": in_depth,
+}
+
+
+def written(dashboard: Dashboard) -> str:
+    """The dashboard as the text of its file, with an `id` of null: Grafana gives it one."""
+    content = {"id": None, **json.loads(JSONEncoder().encode(dashboard))}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Writes every dashboard's file into grafana/dashboards/."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, dashboard in DASHBOARDS.items():
+        (FOLDER / name).write_text(written(dashboard()), encoding="utf-8")
+        print(FOLDER / name)
+
+
+if __name__ == "__main__":
+    main()

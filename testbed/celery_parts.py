@@ -1,0 +1,247 @@
+"""A Redis broker, Flower and Celery workers of one's own."""
+
+import fcntl
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from testbed.process import Service, ServiceError, find_program, wait_for
+from testbed.web import Client
+
+ROOT = Path(__file__).resolve().parent.parent
+BROKER_VARIABLE = "SHOP_BROKER_URL"
+
+
+class Redis(Service):
+    """A Redis without persistence: what it holds is gone after a stop."""
+
+    @property
+    def url(self) -> str:
+        """The broker URL."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str]:
+        """See Service."""
+        return [
+            find_program("redis-server", "redis-server"),
+            *("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"),
+            # A changed process title would overwrite the environment, and with it the guard's mark.
+            *("--set-proc-title", "no"),
+            # A Flower that is paused or busy must not be cut off: it would miss events.
+            *("--client-output-buffer-limit", "pubsub", "0", "0", "0"),
+        ]
+
+    def is_ready(self) -> bool:
+        """See Service."""
+        try:
+            with self._connect() as connection:
+                return bool(connection.ping())
+        except redis.RedisError:
+            return False
+
+    def subscriber_ports(self) -> set[int]:
+        """The client ports of all connections that are subscribed to some channel."""
+        try:
+            with self._connect() as connection:
+                clients: Any = connection.client_list()
+        except redis.RedisError:
+            return set()
+        return {
+            int(client["addr"].rpartition(":")[2]) for client in clients if int(client["sub"]) + int(client["psub"]) > 0
+        }
+
+    def _connect(self) -> redis.Redis:
+        # Whoever asks asks again: redis-py's own retries would only make one question long.
+        return redis.Redis(port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+
+
+class Flower(Service):
+    """A Flower; its start counts as done once it hears Celery's events too.
+
+    Attributes:
+        client: how the test bed itself asks it; knows the user if an option sets `--basic_auth`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        broker: Redis,
+        python: Path,
+        options: list[str],
+        env: dict[str, str],
+        address: str,
+    ) -> None:
+        """`python` is the interpreter of the virtual environment that has the Flower to run."""
+        super().__init__(folder, name)
+        self.broker = broker
+        self.python = python
+        self.options = options
+        self.env = env
+        self.address = address
+        self.prefix = ""
+        self.scheme = "http"
+        self.client = Client()
+        for option in options:
+            key, _, value = option.partition("=")
+            match key.lstrip("-").replace("-", "_"):
+                case "url_prefix":
+                    self.prefix = "/" + value.strip("/")
+                case "certfile":
+                    self.scheme = "https"
+                case "basic_auth":
+                    user, _, password = value.split(",")[0].partition(":")
+                    self.client = Client(user=(user, password))
+
+    @property
+    def url(self) -> str:
+        """Its base URL with the prefix if there is one, without credentials, without a slash at its end."""
+        return f"{self.scheme}://127.0.0.1:{self.port}{self.prefix}"
+
+    def command(self) -> list[str]:
+        """See Service."""
+        return [
+            *(str(self.python), "-m", "celery", "-b", self.broker.url, "flower"),
+            *(f"--port={self.port}", f"--address={self.address}", *self.options),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """See Service."""
+        return self.env
+
+    def is_ready(self) -> bool:
+        """See Service."""
+        return self.client.status(f"{self.url}/healthcheck") is not None and self._hears_events()
+
+    def _hears_events(self) -> bool:
+        try:
+            connections = psutil.Process(self.pid).net_connections("tcp")
+        except psutil.NoSuchProcess:
+            return False
+        own_ports = {connection.laddr.port for connection in connections}
+        return not own_ports.isdisjoint(self.broker.subscriber_ports())
+
+    def wait_for_tasks(self, count: int, timeout: float = 300) -> None:
+        """Return once it knows at least `count` tasks (in whatever state).
+
+        Raises:
+            ServiceError: it does not within `timeout` seconds.
+        """
+        url = f"{self.url}/api/tasks?limit=1&offset={count - 1}"
+        wait_for(f"{self.name} to know {count} tasks", lambda: bool(self.client.get_json(url)), timeout)
+
+    def wait_for_task(self, uuid: str, state: str, timeout: float = 60) -> None:
+        """Return once it shows this task in this state.
+
+        Events of one sender arrive in order: when the last one's effect shows, all earlier ones have arrived.
+
+        Raises:
+            ServiceError: it does not within `timeout` seconds.
+        """
+
+        def arrived() -> bool:
+            url = f"{self.url}/api/task/info/{uuid}"
+            return self.client.status(url) == 200 and self.client.get_json(url)["state"] == state
+
+        wait_for(f"{self.name} to show task {uuid} as {state}", arrived, timeout)
+
+    def wait_for_worker(self, node: str, alive: bool = True, timeout: float = 60) -> None:
+        """Return once it lists this worker as alive (or as gone, with `alive=False`).
+
+        Raises:
+            ServiceError: it does not within `timeout` seconds.
+        """
+        url = f"{self.url}/api/workers?status=1"
+        wait_for(
+            f"{self.name} to see {node} {'alive' if alive else 'gone'}",
+            lambda: self.client.get_json(url).get(node) is alive,
+            timeout,
+        )
+
+
+class Worker(Service):
+    """A Celery worker (prefork) of the shop in testbed/shop.py, sending events.
+
+    Attributes:
+        node: its Celery node name, e.g. `shop-1@myhost`.
+    """
+
+    listens = False
+
+    def __init__(self, folder: Path, name: str, broker: Redis, node: str, concurrency: int, options: list[str]) -> None:
+        """`node` is the node name, or the part of it before the @."""
+        super().__init__(folder, name)
+        self.broker = broker
+        self.node = node if "@" in node else f"{node}@{socket.gethostname()}"
+        self.concurrency = concurrency
+        self.options = options
+
+    def command(self) -> list[str]:
+        """See Service."""
+        return [
+            *(
+                sys.executable,
+                "-m",
+                "celery",
+                "-A",
+                "testbed.shop",
+                "worker",
+                "-E",
+                "-l",
+                "INFO",
+                "-n",
+                self.node,
+            ),
+            *("-c", str(self.concurrency), *self.options),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """See Service."""
+        return {BROKER_VARIABLE: self.broker.url, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+    def is_ready(self) -> bool:
+        """See Service."""
+        return f"{self.node} ready." in self.log_text(this_start=True)
+
+
+def python_with_flower(version: str | None) -> Path:
+    """The interpreter that has this version of Flower, or with None the one that runs now.
+
+    A version's virtual environment is built once, from testbed/flower-VERSION.txt, into .venvs/.
+
+    Raises:
+        ServiceError: there is no such file, or pip fails; carries what it printed.
+    """
+    if version is None:
+        return Path(sys.executable)
+    requirements = ROOT / "testbed" / f"flower-{version}.txt"
+    if not requirements.exists():
+        raise ServiceError(f"no pinned requirements for Flower {version}: {requirements} is missing")
+    venv = ROOT / ".venvs" / f"flower-{version}"
+    venv.parent.mkdir(exist_ok=True)
+    built_from = venv / "built-from.txt"
+    with (venv.parent / f"flower-{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built_from.exists() or built_from.read_text() != requirements.read_text():
+            _build_venv(venv, requirements)
+            shutil.copyfile(requirements, built_from)
+    return venv / "bin" / "python"
+
+
+def _build_venv(venv: Path, requirements: Path) -> None:
+    python = str(venv / "bin" / "python")
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(venv)],
+        [python, "-m", "pip", "--disable-pip-version-check", "-q", "install", "-r", str(requirements)],
+    ):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            raise ServiceError(f"`{' '.join(command)}` failed:\n{done.stdout}")

@@ -1,0 +1,50 @@
+"""Runs `push-job` as a user would: a process of its own, told only what the caller says."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class PushJob(Protocol):
+    """The type of `run_push_job` and of the fixture `push_job`."""
+
+    def __call__(
+        self, *args: str, env: Mapping[str, str] | None = None, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """See run_push_job."""
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without any setting of push-job in it."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PUSH_JOB_") and name != "FLOWER_HOSTS_LIST"
+    }
+
+
+def run_push_job(
+    *args: str, env: Mapping[str, str] | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m push_job ARGS` to its end, whatever its exit code.
+
+    Args:
+        args: command line arguments.
+        env: variables beside the inherited ones, of which PUSH_JOB_* and FLOWER_HOSTS_LIST are left out.
+        timeout: seconds after which subprocess.TimeoutExpired is raised.
+    """
+    return subprocess.run(
+        [sys.executable, "-m", "push_job", *args],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**clean_environment(), **(env or {})},
+        timeout=timeout,
+        check=False,
+    )

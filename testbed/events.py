@@ -1,0 +1,125 @@
+"""Celery events without tasks: what workers would send, for as many and as odd tasks as a test needs."""
+
+import random
+import uuid
+from collections import Counter
+from types import TracebackType
+from typing import Any
+
+from celery import Celery  # type: ignore[import-untyped]  # celery ships no types
+
+TRACEBACK = (
+    "Traceback (most recent call last):\n"
+    + "".join(
+        f'  File "/srv/shop/step_{step}.py", line {17 * step}, in step_{step}\n    return follow(order, step={step})\n'
+        for step in range(1, 9)
+    )
+    + "shop.errors.OutOfStock: no teapot left"
+)
+
+
+class TaskEvents:
+    """Sends events to a broker as Celery's own dispatcher does; a context manager.
+
+    Events of one TaskEvents arrive in the order they were sent.
+    """
+
+    def __init__(self, redis_url: str, buffer: int = 1) -> None:
+        """With `buffer` above 1, task events travel in messages of that many, which is quicker."""
+        self._app = Celery(broker=redis_url, set_as_current=False)
+        self._buffer = buffer
+        self._dispatchers: dict[str, Any] = {}
+
+    def __enter__(self) -> "TaskEvents":
+        """Connect."""
+        self._connection = self._app.connection()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Send what is buffered, disconnect."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.flush()
+            dispatcher.close()
+        self._connection.release()
+        self._app.close()
+
+    def send(self, event_type: str, /, *, hostname: str = "celery@events", **fields: Any) -> None:
+        """Send one event.
+
+        Args:
+            event_type: `task-received`, `task-succeeded`, …, or a custom one.
+            hostname: the node name of the worker that it claims to come from.
+            fields: the event's own: `uuid`, `name`, `runtime`, `eta`, …; `timestamp` (Unix seconds)
+                is now if missing.
+        """
+        self._dispatcher(hostname).send(event_type, **fields)
+
+    def worker(self, name: str, event: str = "heartbeat", **fields: Any) -> None:
+        """Send a worker event: `online`, `heartbeat` (every `freq` seconds, 2 if missing) or `offline`."""
+        fields = {"freq": 2.0, "active": 0, "processed": 0, "sw_ident": "py-celery", **fields}
+        self.send(f"worker-{event}", hostname=name, **fields)
+
+    def _dispatcher(self, hostname: str) -> Any:
+        if hostname not in self._dispatchers:
+            self._dispatchers[hostname] = self._app.events.Dispatcher(
+                self._connection,
+                hostname=hostname,
+                buffer_group={"task"} if self._buffer > 1 else None,
+                buffer_limit=self._buffer,
+            )
+        return self._dispatchers[hostname]
+
+
+def fill(redis_url: str, count: int, seed: int = 1, task_types: int = 40) -> Counter[tuple[str, str]]:
+    """Send the events of `count` shop tasks, each about 1 KB in Flower, a few task types making up most.
+
+    The same seed gives the same tasks (but for their times). 3 % stay RECEIVED, 2 % STARTED, 7 % fail.
+
+    Returns:
+        how many tasks there are by (task type, state).
+    """
+    chance = random.Random(seed)
+    areas = ("orders", "mail", "stock", "billing", "courier", "search", "vouchers", "reports")
+    names = [f"shop.{areas[number % len(areas)]}.step_{number}" for number in range(task_types)]
+    weights = [1 / (rank + 1) for rank in range(task_types)]
+    tally: Counter[tuple[str, str]] = Counter()
+    with TaskEvents(redis_url, buffer=100) as events:
+        events.worker("celery@events", event="online")
+        for number in range(count):
+            name = chance.choices(names, weights)[0]
+            tally[name, _one_task(events, chance, name)] += 1
+            if number % 500 == 0:
+                events.worker("celery@events", processed=number)
+    return tally
+
+
+def _one_task(events: TaskEvents, chance: random.Random, name: str) -> str:
+    """Send one task's events; the state that it ends in."""
+    task = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    customer = chance.randrange(10**6)
+    events.send(
+        "task-received",
+        uuid=task,
+        name=name,
+        args=repr((customer, f"customer-{customer}@shop.example", [chance.randrange(10**5) for _ in range(8)])),
+        kwargs=repr({"note": "x" * chance.randrange(200), "priority": chance.randrange(5)}),
+        retries=0,
+        eta=None,
+        expires=None,
+        root_id=task,
+        parent_id=None,
+    )
+    fate = chance.random()
+    if fate < 0.03:
+        return "RECEIVED"
+    events.send("task-started", uuid=task)
+    if fate < 0.05:
+        return "STARTED"
+    if fate < 0.12:
+        events.send("task-failed", uuid=task, exception="OutOfStock('no teapot left')", traceback=TRACEBACK)
+        return "FAILURE"
+    rows = [chance.randrange(10**6) for _ in range(20)]
+    events.send("task-succeeded", uuid=task, result=repr({"ok": True, "rows": rows}), runtime=chance.expovariate(2))
+    return "SUCCESS"

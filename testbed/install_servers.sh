@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs the servers that the demo and the tests start, from Debian's packages, if they are missing.
+# It starts none of them: testbed/services.py does, on free ports.
+set -euo pipefail
+
+# Servers may lie in sbin, which an ordinary user's PATH lacks.
+PATH=$PATH:/usr/local/sbin:/usr/sbin
+
+missing=()
+# Each program has its package's name.
+for program in redis-server prometheus prometheus-pushgateway; do
+    command -v "$program" >/dev/null || missing+=("$program")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+install=(apt-get install --yes --no-install-recommends "${missing[@]}")
+if ! command -v apt-get >/dev/null; then
+    echo "install_servers: missing: ${missing[*]}. There is no apt-get here: install them yourself, so that they are in PATH." >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "install_servers: missing: ${missing[*]}. Install them: sudo ${install[*]}" >&2
+    exit 1
+fi
+
+echo "install_servers: installing ${missing[*]} with apt-get"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { apt-get update && DEBIAN_FRONTEND=noninteractive "${install[@]}"; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "install_servers: apt-get failed (see above); the command was: ${install[*]}" >&2
+    exit 1
+fi

@@ -1,0 +1,63 @@
+"""The few HTTP requests that the test bed makes of its own services."""
+
+import base64
+import http.client
+import json
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def trusting_context() -> ssl.SSLContext:
+    """A TLS context that accepts any certificate: the test bed talks to servers that it started itself."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@dataclass(frozen=True)
+class Client:
+    """How the test bed itself reaches a service; give one for a service that wants more than a plain request.
+
+    Attributes:
+        user: (name, password) for HTTP basic authentication, or None.
+        context: TLS settings, e.g. with a client certificate.
+    """
+
+    user: tuple[str, str] | None = None
+    context: ssl.SSLContext = field(default_factory=trusting_context)
+
+    def get(self, url: str, method: str = "GET", timeout: float = 60) -> str:
+        """The body of the answer.
+
+        Raises:
+            urllib.error.HTTPError: the status is 400 or higher.
+            OSError: no answer (HTTPError is one too).
+        """
+        request = urllib.request.Request(url, method=method)
+        if self.user:
+            request.add_header("Authorization", "Basic " + base64.b64encode(":".join(self.user).encode()).decode())
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.context)
+        )
+        with opener.open(request, timeout=timeout) as response:
+            body: bytes = response.read()
+        return body.decode()
+
+    def get_json(self, url: str, timeout: float = 60) -> Any:
+        """The decoded JSON of the answer; raises as `get` does."""
+        return json.loads(self.get(url, timeout=timeout))
+
+    def status(self, url: str) -> int | None:
+        """The HTTP status of the answer, or None if nothing answers HTTP there."""
+        try:
+            self.get(url, timeout=5)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+        except (OSError, http.client.HTTPException):
+            return None
+        return 200

@@ -1,0 +1,139 @@
+"""What goes on in the invented shop: its services, and tasks sent so that every state shows up."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from testbed.command import run_push_job
+from testbed.queries import JOB
+from testbed.services import Flower, Prometheus, Pushgateway, Redis, ServiceError, Testbed, Worker
+from testbed.shop import NIGHT_QUEUE, shop_app
+
+# The slow reports have a worker of their own, so that orders never wait behind them.
+REPORTS_QUEUE = "reports"
+ARTICLES = ("teapot", "kettle", "whisk", "ladle", "sieve")
+
+
+class Customers:
+    """Sends the shop's tasks to one broker."""
+
+    def __init__(self, broker: Redis, seed: int = 1) -> None:
+        """The same seed sends the same tasks."""
+        self._app = shop_app(broker.url)
+        self._chance = random.Random(seed)
+        self._order = 1000
+
+    def buy(self, orders: int) -> list[str]:
+        """Place so many orders, with all that follows from each: stock, receipt, courier.
+
+        Returns:
+            the ids of all the tasks, which succeed.
+        """
+        ids = []
+        for _ in range(orders):
+            self._order += 1
+            order, chance = self._order, self._chance
+            ids += [
+                self._send("shop.orders.place", order, chance.randrange(1, 9)),
+                self._send("shop.stock.reserve", order, chance.choice(ARTICLES)),
+                self._send("shop.mail.send_receipt", order, f"customer-{order}@shop.example"),
+                self._send("shop.courier.book", order),
+            ]
+        return ids
+
+    def find_no_stock(self) -> str:
+        """One task that fails."""
+        return self._send("shop.stock.reserve", self._order, self._chance.choice(ARTICLES), False)
+
+    def find_no_courier(self) -> str:
+        """One task that is to be retried at night."""
+        return self._send("shop.courier.book", self._order, False)
+
+    def order_at_night(self) -> str:
+        """One task that no worker fetches: it stays pending."""
+        return self._send("shop.orders.place", self._order, queue=NIGHT_QUEUE)
+
+    def want_a_reminder(self) -> str:
+        """One task that a worker has received and keeps until its time, in ten minutes."""
+        return self._send("shop.vouchers.remind", self._order, countdown=600)
+
+    def cancel_a_reminder(self) -> str:
+        """One task that is revoked before its time comes; workers tell once it has, two seconds later."""
+        task = self._send("shop.vouchers.remind", self._order, countdown=2)
+        self._app.control.revoke(task)
+        return task
+
+    def ask_for_a_report(self, seconds: float) -> str:
+        """One slow task; what is asked for meanwhile waits behind it."""
+        return self._send("shop.reports.daily_sales", seconds, queue=REPORTS_QUEUE)
+
+    def do_everything(self, flower: Flower) -> None:
+        """Send some of every kind and return once Flower shows each of the seven states.
+
+        Raises:
+            ServiceError: it does not within a minute.
+        """
+        ids = {
+            "STARTED": self.ask_for_a_report(120),
+            "RECEIVED": self.ask_for_a_report(120),
+            "REVOKED": self.cancel_a_reminder(),
+            "PENDING": self.order_at_night(),
+            "RETRY": self.find_no_courier(),
+            "FAILURE": self.find_no_stock(),
+        }
+        self.want_a_reminder()
+        bought = self.buy(15)
+        for state, task in ids.items():
+            flower.wait_for_task(task, state)
+        for task in bought:
+            flower.wait_for_task(task, "SUCCESS")
+
+    def _send(self, name: str, *args: object, **options: object) -> str:
+        return str(self._app.send_task(name, args, **options).id)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The shop's services, all running, and its customers."""
+
+    redis: Redis
+    flower: Flower
+    workers: tuple[Worker, Worker]
+    pushgateway: Pushgateway
+    prometheus: Prometheus
+    customers: Customers
+    environment: Mapping[str, str]
+
+    def push_arguments(self) -> list[str]:
+        """What a user would type after `push-job`."""
+        addresses = ["--flower", self.flower.url, "--pushgateway", self.pushgateway.url]
+        return ["push", *addresses, "--job", JOB]
+
+    def push(self) -> str:
+        """Run `push-job push`.
+
+        Returns:
+            what it logged.
+
+        Raises:
+            ServiceError: it did not exit with 0; carries what it logged.
+        """
+        done = run_push_job(*self.push_arguments(), env=self.environment)
+        if done.returncode:
+            raise ServiceError(f"push-job exited with {done.returncode}: {done.stderr.strip()}")
+        return done.stderr.strip()
+
+
+def open_shop(bed: Testbed) -> Shop:
+    """Start all that the demo and the playground need; returns once Flower sees both workers."""
+    redis = bed.redis()
+    flower = bed.flower(redis)
+    pushgateway = bed.pushgateway()
+    prometheus = bed.prometheus(pushgateway)
+    workers = (
+        bed.worker(redis, name="shop-1"),
+        bed.worker(redis, name="reports-1", concurrency=1, options=["-Q", REPORTS_QUEUE]),
+    )
+    for worker in workers:
+        flower.wait_for_worker(worker.node)
+    return Shop(redis, flower, workers, pushgateway, prometheus, Customers(redis), bed.environment)

@@ -1,0 +1,60 @@
+"""Fixtures: one of each real service for the whole session, and the command as a user runs it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from testbed.command import PushJob, run_push_job
+from testbed.services import Flower, Prometheus, Pushgateway, Redis, Testbed, Worker
+
+
+@pytest.fixture(scope="session")
+def testbed() -> Iterator[Testbed]:
+    """Starts services; what a test starts itself lives until the session ends, unless the test stops it."""
+    with Testbed() as bed:
+        yield bed
+
+
+@pytest.fixture(scope="session")
+def redis(testbed: Testbed) -> Redis:
+    """The broker of the fixtures `flower` and `worker`."""
+    return testbed.redis()
+
+
+@pytest.fixture(scope="session")
+def flower(testbed: Testbed, redis: Redis) -> Flower:
+    """A Flower with an open API. It remembers the tasks of earlier tests."""
+    return testbed.flower(redis)
+
+
+@pytest.fixture(scope="session")
+def worker(testbed: Testbed, redis: Redis, flower: Flower) -> Worker:
+    """A worker that `flower` sees."""
+    started = testbed.worker(redis)
+    flower.wait_for_worker(started.node)
+    return started
+
+
+@pytest.fixture(scope="session")
+def pushgateway(testbed: Testbed) -> Pushgateway:
+    """A Pushgateway. It keeps the groups of earlier tests; see `clean_pushgateway`."""
+    return testbed.pushgateway()
+
+
+@pytest.fixture
+def clean_pushgateway(pushgateway: Pushgateway) -> Pushgateway:
+    """The session's Pushgateway without any group."""
+    pushgateway.wipe()
+    return pushgateway
+
+
+@pytest.fixture(scope="session")
+def prometheus(testbed: Testbed, pushgateway: Pushgateway) -> Prometheus:
+    """A Prometheus that scrapes the session's Pushgateway every second."""
+    return testbed.prometheus(pushgateway)
+
+
+@pytest.fixture(scope="session")
+def push_job() -> PushJob:
+    """`push_job("push", "--flower", url, env={...})`: the command in a process of its own."""
+    return run_push_job

@@ -1,0 +1,47 @@
+"""Options, variables and the version are the same in the code and in everything that deploys it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from push_job import __version__
+from tests.deploy import command_line
+from tests.deploy.manifests import CRONJOB, ROOT, build, container_of, of_kind
+
+FILES = [
+    *sorted(path for path in CRONJOB.rglob("*") if path.is_file()),
+    *sorted(ROOT.glob("docs/run-*.md")),
+    ROOT / "Dockerfile",
+    ROOT / "compose.yaml",
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_names_a_variable_that_push_job_does_not_read(path: Path) -> None:
+    assert command_line.unknown_variables(path.read_text(encoding="utf-8")) == set()
+
+
+def test_a_variable_or_option_that_push_job_does_not_know_is_noticed() -> None:
+    settings = (CRONJOB / "base/settings.yaml").read_text(encoding="utf-8")
+    misspelt = settings.replace("PUSH_JOB_PUSHGATEWAY:", "PUSH_JOB_PUSH_GATEWAY:")
+    assert command_line.unknown_variables(misspelt) == {"PUSH_JOB_PUSH_GATEWAY"}
+    assert command_line.unknown_options("push", ["--flower=x", "--flowers=x"]) == {"--flowers"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_image_and_label_carries_this_version(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tags = re.findall(r"flower-push-job:(\d[\w.]*)|name: flower-push-job\n(?: +newName: .*\n)? +newTag: (\S+)", text)
+    labels = re.findall(r'image\.version="(.+)"', text)
+    assert {version for pair in tags for version in pair if version} | set(labels) <= {__version__}
+
+
+@pytest.mark.parametrize("entry_point", ["", "sharded", "loop"], ids=["base", "sharded", "loop"])
+def test_the_pods_run_this_versions_image_with_options_and_settings_that_it_has(entry_point: str) -> None:
+    objects = build(CRONJOB / entry_point)
+    container = container_of("Deployment" if entry_point == "loop" else "CronJob", objects)
+    command, *options = container["args"]
+    assert container["image"] == f"flower-push-job:{__version__}"
+    assert command_line.unknown_options(command, options) == set()
+    assert of_kind("ConfigMap", objects)["data"].keys() <= command_line.variables()

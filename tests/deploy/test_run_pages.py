@@ -1,0 +1,111 @@
+"""The pages on ways to run it: their commands, files and links exist, and what they show is what one sees."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from testbed.command import PushJob
+from testbed.services import Flower, Pushgateway
+from tests.deploy import command_line
+from tests.deploy.manifests import ROOT, build
+
+PAGES = sorted((ROOT / "docs").glob("run-*.md"))
+# Programs of the reader's machine, whose own options are not ours to check.
+OTHERS = {"cp", "curl", "docker", "export", "find", "install", "journalctl", "kubectl", "python3", "systemctl"}
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks in this language, without their indentation."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each command behind a $ or # prompt."""
+    lines = (line for block in blocks(page, "console") for line in block.splitlines())
+    return [shlex.split(line[2:].partition(" | ")[0]) for line in lines if line[:2] in {"$ ", "# "}]
+
+
+def jobs_arguments(words: list[str]) -> list[str]:
+    """What a command tells push-job, called by its name or as an image; empty if it does not call it."""
+    if words[0] == "push-job":
+        return words[1:]
+    if words[:2] == ["docker", "run"]:
+        [image] = [place for place, word in enumerate(words) if re.fullmatch(r"flower-push-job:[\d.]+", word)]
+        return words[image + 1 :]
+    return []
+
+
+def anchor(heading: str) -> str:
+    """The fragment that a heading gets on the usual code hosts."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_there_is_a_page_for_each_way() -> None:
+    assert {page.stem for page in PAGES} == {"run-once", "run-loop", "run-cluster", "run-systemd-cron", "run-docker"}
+
+
+@every_page
+def test_every_command_of_push_job_and_its_options_exist(page: Path) -> None:
+    asked = [args for args in map(jobs_arguments, commands(page)) if args]
+    named = re.findall(r"`push-job (\w+)", page.read_text(encoding="utf-8"))
+    assert {args[0] for args in asked} | set(named) <= command_line.commands().keys()
+    for command, *options in asked:
+        assert command_line.unknown_options(command, options) == set()
+    assert asked or page.stem == "run-systemd-cron", "there the units call it"
+
+
+@every_page
+def test_every_command_is_one_that_these_tests_know(page: Path) -> None:
+    for words in commands(page):
+        program = next(word for word in words if "=" not in word)
+        assert Path(program).name in {*OTHERS, "push-job", "pip"}
+
+
+@every_page
+def test_every_file_that_a_command_names_exists(page: Path) -> None:
+    for words in commands(page):
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            if word.startswith("cronjob/") or word == "-r":
+                assert (ROOT / (following if word == "-r" else word)).exists()
+            if word == "-k":
+                assert build(ROOT / following)
+
+
+@every_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.is_file()
+        if fragment:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in map(anchor, headings)
+
+
+def test_the_scrape_job_for_the_cluster_is_the_one_of_prometheus_yml() -> None:
+    [shown] = [yaml.safe_load(block) for block in blocks(ROOT / "docs/run-cluster.md", "yaml") if "scrape" in block]
+    real = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    assert shown["scrape_configs"] == real["scrape_configs"]
+
+
+def test_the_command_and_what_it_shows_are_what_one_sees(
+    push_job: PushJob, flower: Flower, clean_pushgateway: Pushgateway
+) -> None:
+    page = ROOT / "docs/run-once.md"
+    address = flower.url.removeprefix("http://")
+    first = jobs_arguments(commands(page)[0])
+    own = {"http://127.0.0.1:5555": flower.url, "http://127.0.0.1:9091": clean_pushgateway.url}
+    run = push_job(*(own.get(word, word) for word in first))
+    assert run.returncode == 0
+    [line] = [line for line in blocks(page, "console")[0].splitlines() if line.startswith("ts=")]
+    assert re.findall(r"(\w+)=", line) == re.findall(r"(\w+)=", run.stderr)
+    [sample] = [line for block in blocks(page, "console") for line in block.splitlines() if "flower_up{" in line]
+    metrics = clean_pushgateway.client.get(f"{clean_pushgateway.url}/metrics")
+    assert sample.replace("127.0.0.1:5555", address) in metrics.splitlines()

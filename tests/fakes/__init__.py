@@ -1,0 +1,1 @@
+"""Servers that misbehave on cue, where a real one cannot be made to."""

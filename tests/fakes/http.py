@@ -1,0 +1,285 @@
+"""An HTTP server on a real socket that answers as it is told, byte by byte.
+
+    answers = {
+        "/api/workers": json_answer({"celery@a": True}),
+        "/api/tasks": [status_answer(503), (head(content_length=9), Drip(b'{"a": {}}', every=1.0))],
+    }
+    with ScriptedServer(answers) as server:
+        push_job("push", "--flower", server.url)
+    assert len(server.requests) == 3
+
+A script is a tuple of steps: bytes to send, or a step below. The connection stays open for the next request unless a
+step ended it. A path with a list of scripts gives them one after the other, the last of them from then on; the path
+`*` stands for all that are not named, which otherwise get a 404.
+"""
+
+import contextlib
+import json
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Drip:
+    """Sends `data`, `size` bytes at a time, `every` so many seconds."""
+
+    data: bytes
+    every: float
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Sends `data` again and again, as fast as the client takes it or `every` so many seconds."""
+
+    data: bytes
+    every: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Sends nothing for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Sends nothing more, and keeps the connection open until the client or the server's end closes it."""
+
+
+@dataclass(frozen=True)
+class Close:
+    """Ends the connection as usual (FIN)."""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Breaks the connection (RST)."""
+
+
+Step = bytes | Drip | Endless | Wait | Stall | Close | Reset
+Script = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client sent; the headers' names are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+def head(
+    status: str = "200 OK",
+    content_length: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    version: str = "HTTP/1.1",
+) -> bytes:
+    """A status line and headers, to their end."""
+    lines = [f"{version} {status}", *(f"{name}: {value}" for name, value in (headers or {}).items())]
+    if content_length is not None:
+        lines.append(f"Content-Length: {content_length}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def answer(body: bytes, status: str = "200 OK", headers: Mapping[str, str] | None = None) -> Script:
+    """A whole and valid answer."""
+    return (head(status, len(body), headers) + body,)
+
+
+def json_answer(document: Any, headers: Mapping[str, str] | None = None) -> Script:
+    """A whole and valid answer, the document written as Flower writes it."""
+    return answer(json.dumps(document).encode(), headers={"Content-Type": "application/json", **(headers or {})})
+
+
+def status_answer(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Script:
+    """A refusal."""
+    return answer(body, f"{status} Told So", headers)
+
+
+class ScriptedServer:
+    """A context manager; serves on 127.0.0.1 and a free port, a thread a connection.
+
+    Attributes:
+        url: `http://127.0.0.1:PORT`, or https with a `tls` context.
+        requests: those that were read whole, in the order of their end.
+        connections: how many were accepted.
+    """
+
+    def __init__(
+        self,
+        answers: Mapping[str, Script | Sequence[Script]],
+        *,
+        greeting: Script = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`greeting` is done with each connection before anything is read from it, TLS's handshake included."""
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._scripts = {path: _listed(scripts) for path, scripts in answers.items()}
+        self._given = dict.fromkeys(self._scripts, 0)
+        self._greeting = greeting
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> "ScriptedServer":
+        """Begin to accept."""
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Break what is open; every thread has ended afterwards."""
+        self._ended.set()
+        shut_down(self._listener)
+        with self._lock:
+            for connection in self._open:
+                shut_down(connection)
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def paths(self) -> list[str]:
+        """The path of each request so far."""
+        return [request.path for request in self.requests]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._open.add(connection)
+                self.connections += 1
+                if self._ended.is_set():
+                    shut_down(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        stream = connection
+        try:
+            if not play(self._greeting, stream, self._ended):
+                return
+            if self._tls:
+                stream = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                with self._lock:
+                    self._open.add(stream)
+                stream.do_handshake()
+            with stream.makefile("rb") as reader:
+                while request := read_request(reader):
+                    with self._lock:
+                        self.requests.append(request)
+                    if not play(self._script(request.path), stream, self._ended):
+                        return
+        except OSError:
+            pass  # the client left
+        finally:
+            with self._lock:
+                self._open -= {connection, stream}
+            stream.close()
+            connection.close()
+
+    def _script(self, path: str) -> Script:
+        path = path if path in self._scripts else "*"
+        if path not in self._scripts:
+            return status_answer(404)
+        with self._lock:
+            number = self._given[path]
+            self._given[path] += 1
+        scripts = self._scripts[path]
+        return scripts[min(number, len(scripts) - 1)]
+
+
+def _listed(scripts: Script | Sequence[Script]) -> list[Script]:
+    return [scripts] if isinstance(scripts, tuple) else list(scripts)
+
+
+def play(script: Script, stream: socket.socket, ended: threading.Event, waits_for: socket.socket | None = None) -> bool:
+    """Do the steps on a stream; whether the connection may go on.
+
+    Args:
+        script: what to do.
+        stream: where to.
+        ended: once set, no step waits any longer.
+        waits_for: whose end ends a Stall, if it is not the stream's.
+    """
+    for step in script:
+        if isinstance(step, Close):
+            return False
+        if isinstance(step, Reset):
+            reset_when_closed(stream)
+            return False
+        if isinstance(step, Stall):
+            wait_until_left(waits_for or stream)
+            return False
+        _send(step, stream, ended)
+    return True
+
+
+def _send(step: bytes | Drip | Endless | Wait, stream: socket.socket, ended: threading.Event) -> None:
+    match step:
+        case bytes():
+            stream.sendall(step)
+        case Drip(data, every, size):
+            for start in range(0, len(data), size):
+                stream.sendall(data[start : start + size])
+                if ended.wait(every):
+                    return
+        case Endless(data, every):
+            while not ended.wait(every):
+                stream.sendall(data)
+        case Wait(seconds):
+            ended.wait(seconds)
+
+
+def read_request(reader: Any) -> Request | None:
+    """The next request on a connection, or None if the client closed it instead."""
+    line = reader.readline().decode("latin-1")
+    headers: dict[str, str] = {}
+    while header := reader.readline().decode("latin-1").strip():
+        name, _, value = header.partition(":")
+        headers[name.lower()] = value.strip()
+    length = int(headers.get("content-length", 0))
+    body = reader.read(length)
+    if line.count(" ") != 2 or len(body) < length:
+        return None
+    method, target, _ = line.split()
+    path, _, query = target.partition("?")
+    return Request(method, path, query, headers, body)
+
+
+def wait_until_left(stream: socket.socket) -> None:
+    """Take in and forget what comes until the other side has closed the connection."""
+    while stream.recv(65536):
+        pass
+
+
+def reset_when_closed(stream: socket.socket) -> None:
+    """Make `close` send an RST instead of a FIN."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def shut_down(stream: socket.socket) -> None:
+    """Wake whoever waits on the socket; no error if it is gone."""
+    with contextlib.suppress(OSError):
+        stream.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,111 @@
+"""A server that speaks Flower's API and moves its list between answers, in ways that a real one cannot be made to."""
+
+import itertools
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+Move = Callable[["MovingFlower"], None]
+
+
+class MovingFlower:
+    """A context manager; `tasks` is the list as it is now, newest event first.
+
+    Attributes:
+        url: where it answers.
+        answers: how many answers of `/api/tasks` it gave.
+        longest: the most tasks in one answer.
+        stalls: sizes above which an answer never comes, to play a starved server.
+    """
+
+    def __init__(self, count: int, move: Move = lambda _: None, *, honours_offset: bool = True) -> None:
+        """`move` is called before each answer of `/api/tasks` but the first."""
+        self.clock = itertools.count(1)
+        self.tasks = [self.task(f"old-{number}", "SUCCESS") for number in range(count)][::-1]
+        self.answers = 0
+        self.longest = 0
+        self._move = move
+        self._honours_offset = honours_offset
+        self._lock = threading.Lock()
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one segment: a second one would wait for the first one's ACK
+
+            def do_GET(self) -> None:
+                body = json.dumps(fake.answer(self.path)).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "MovingFlower":
+        """Begin to serve."""
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def task(self, task_id: str, state: str) -> tuple[str, dict[str, Any]]:
+        """A task with an event of now."""
+        stamp = 1_700_000_000.0 + next(self.clock)
+        return task_id, {"name": "shop.moving", "state": state, "timestamp": stamp, "started": stamp, "runtime": 1.0}
+
+    def touch(self, index: int, state: str = "FAILURE") -> None:
+        """An event of the task at `index`, which brings it to the front."""
+        task_id, _ = self.tasks.pop(index)
+        self.tasks.insert(0, self.task(task_id, state))
+
+    def arrive(self, count: int) -> None:
+        """New tasks at the front."""
+        for _ in range(count):
+            self.tasks.insert(0, self.task(f"new-{next(self.clock)}", "STARTED"))
+
+    def states(self) -> Counter[str]:
+        """How many tasks are in each state now."""
+        return Counter(task["state"] for _, task in self.tasks)
+
+    def answer(self, target: str) -> Any:
+        """What Flower would answer to a GET."""
+        path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        if path == "/api/workers":
+            return {"celery@moving": True}
+        with self._lock:
+            if self.answers:
+                self._move(self)
+            self.answers += 1
+            offset = int(query.get("offset", ["0"])[0]) if self._honours_offset else 0
+            limit = int(query.get("limit", [str(len(self.tasks))])[0])
+            page = self.tasks[offset : offset + limit]
+            self.longest = max(self.longest, len(page))
+            return dict(page)
+
+
+def shuffler(seed: int) -> Move:
+    """A move that does a little of everything that a busy Flower does: events, arrivals, and forgetting at the back."""
+    chance = random.Random(seed)
+
+    def move(flower: MovingFlower) -> None:
+        for _ in range(chance.randrange(30)):
+            flower.touch(chance.randrange(len(flower.tasks)))
+        flower.arrive(chance.randrange(20))
+        for _ in range(chance.randrange(5)):
+            flower.tasks.pop()
+
+    return move

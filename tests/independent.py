@@ -1,0 +1,87 @@
+"""A second opinion: what a push should say, computed from Flower's answers in the plainest way."""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+
+STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
+ENTERED_BY = {"PENDING": "sent", "RECEIVED": "received", "STARTED": "started", "RETRY": "retried"}
+
+#: A sample without the labels of its group: the family's name and its own labels.
+Key = tuple[str, frozenset[tuple[str, str]]]
+
+
+def key(family: str, **labels: str) -> Key:
+    """The key of a sample."""
+    return family, frozenset(labels.items())
+
+
+def expected_samples(flower_url: str, auth: tuple[str, str] | None = None) -> tuple[dict[Key, float], dict[Key, int]]:
+    """The samples of the three families, and for each duration that still grows how many tasks it sums."""
+    status = requests.get(f"{flower_url}/api/workers?status=1", auth=auth, timeout=30).json()
+    answer = requests.get(f"{flower_url}/api/tasks", auth=auth, timeout=60)
+    now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    samples = {key("celery_workers", app=name): float(alive) for name, alive in status.items()}
+    samples = samples or {key("celery_workers", app=""): 0.0}
+    tasks = json.loads(answer.text).values()
+    samples.update(_counts(tasks))
+    durations, growing = _durations(tasks, now)
+    return {**samples, **durations}, growing
+
+
+def _counts(tasks: Iterable[dict[str, Any]]) -> dict[Key, float]:
+    counts: dict[Key, float] = defaultdict(float)
+    for task in tasks:
+        name = task["name"] or "unknown"
+        for state in STATES:
+            counts[key("celery_task_types_by_state", task_type=name, state=state)] += 0
+        counts[key("celery_task_types_by_state", task_type=name, state=task["state"])] += 1
+    return counts
+
+
+def _durations(tasks: Iterable[dict[str, Any]], now: float) -> tuple[dict[Key, float], dict[Key, int]]:
+    sums: dict[Key, float] = defaultdict(float)
+    growing: dict[Key, int] = defaultdict(int)
+    for task in tasks:
+        sample = key("celery_task_duration_seconds_by_state", name=task["name"] or "unknown", state=task["state"])
+        if task["state"] in ENTERED_BY:
+            since = task[ENTERED_BY[task["state"]]]
+            if task["eta"]:
+                since = max(since, datetime.fromisoformat(task["eta"]).timestamp())
+            sums[sample] += max(0.0, now - since)
+            growing[sample] += 1
+        else:
+            sums[sample] += task["runtime"] or 0.0
+    return sums, growing
+
+
+def assert_agree(pushed: dict[Key, float], expected: dict[Key, float], growing: dict[Key, int], seconds: float) -> None:
+    """Compare; a sum of times that still grow may differ by up to `seconds` a task, which passed meanwhile."""
+    assert pushed.keys() == expected.keys()
+    for sample, value in expected.items():
+        allowed = growing.get(sample, 0) * (seconds + 1) + 1e-9 * abs(value)
+        assert abs(pushed[sample] - value) <= allowed, f"{sample}: pushed {pushed[sample]}, counted {value}"
+
+
+def without_group(samples: dict[Key, float], *group: str) -> dict[Key, float]:
+    """Samples of the three families without the labels `job`, `instance` and those in `group`."""
+    dropped = {"job", "instance", *group}
+    return {
+        (name, frozenset((label, value) for label, value in labels if label not in dropped)): value
+        for (name, labels), value in samples.items()
+        if name.startswith("celery_")
+    }
+
+
+def eventually(condition: Any, timeout: float = 30.0) -> None:
+    """Wait until `condition()` is true."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it did not become true in time"
+        time.sleep(0.05)

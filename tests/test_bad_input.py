@@ -1,0 +1,220 @@
+"""What is wrong is said in one line that names the server and the cure, with the exit code of the contract."""
+
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, push_to_gateway
+
+from testbed.command import PushJob
+from testbed.events import TaskEvents
+from testbed.services import Flower, Pushgateway, Redis, Testbed
+from tests.fakes.http import Script, ScriptedServer, answer, head, json_answer, status_answer
+from tests.independent import key, without_group
+
+WORKERS = json_answer({"celery@a": True})
+FAST = ("--timeout", "2", "--deadline", "6")
+
+
+def assert_down(gateway: Pushgateway, url: str) -> None:
+    """The group of the Flower says that it is down, and nothing of tasks or workers."""
+    samples = gateway.samples(instance=url.removeprefix("http://"))
+    assert [value for (name, _), value in samples.items() if name == "flower_up"] == [0]
+    assert not [name for name, _ in samples if name.startswith("celery_") or name == "flower_scrape_tasks"]
+
+
+def assert_told(stderr: str, *words: str) -> None:
+    """One line of log, no traceback, with all the words."""
+    (line,) = stderr.splitlines()
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("workers", "tasks", "words"),
+    [
+        (status_answer(401), WORKERS, ["401", "--flower-username", "FLOWER_UNAUTHENTICATED_API"]),
+        (status_answer(403), WORKERS, ["403", "credentials"]),
+        (status_answer(404), WORKERS, ["404", "url-prefix"]),
+        (status_answer(500), WORKERS, ["500"]),
+        (status_answer(302, headers={"Location": "/login?next=/api"}), WORKERS, ["302", "/login", "login page"]),
+        (status_answer(301, headers={"Location": "https://f/api"}), WORKERS, ["301", "https://"]),
+        (answer(b"<html>hello</html>"), WORKERS, ["web page"]),
+        (json_answer({"status": "ok"}), WORKERS, ["is this Flower's address"]),
+        (json_answer([1]), WORKERS, ["is this Flower's address"]),
+        (WORKERS, answer(b"<!DOCTYPE html><p>hello"), ["/api/tasks", "web page"]),
+        (WORKERS, answer(b'{"a": {"name": "x", "state": "SUCC'), ["/api/tasks", "cut short"]),
+        (WORKERS, (head(content_length=500) + b'{"a": {"name": "x"}, "b": ',), ["it sent nothing for"]),
+        (WORKERS, json_answer([]), ["/api/tasks", "a list"]),
+        (WORKERS, answer(b"null"), ["/api/tasks", "null"]),
+        (WORKERS, answer(b""), ["/api/tasks", "empty"]),
+        (WORKERS, json_answer({"detail": "no such page"}), ["is this Flower's address"]),
+    ],
+)
+def test_a_server_that_is_no_flower_in_order_is_told_in_one_line(
+    workers: Script, tasks: Script, words: list[str], clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    with ScriptedServer({"/api/workers": workers, "/api/tasks": tasks}) as server:
+        done = push_job("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, *FAST)
+    assert done.returncode == 1
+    assert_told(done.stderr, server.url.removeprefix("http://"), *words)
+    assert_down(clean_pushgateway, server.url)
+
+
+def test_an_unreachable_flower_is_told_in_one_line(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    done = push_job("push", "--flower", "http://127.0.0.1:9", "--pushgateway", clean_pushgateway.url, *FAST)
+    assert done.returncode == 1
+    assert_told(done.stderr, "127.0.0.1:9", "refused the connection")
+    assert_down(clean_pushgateway, "127.0.0.1:9")
+
+
+def test_the_port_of_another_real_server_is_told_in_one_line(
+    redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    for url in (clean_pushgateway.url, redis.url.replace("redis://", "http://").removesuffix("/0")):
+        done = push_job("push", "--flower", url, "--pushgateway", clean_pushgateway.url, *FAST)
+        assert done.returncode == 1
+        assert_told(done.stderr, url.removeprefix("http://"))
+
+
+def test_a_real_flower_that_wants_a_sign_in_says_both_cures(
+    testbed: Testbed, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    flower = testbed.flower(redis, env={})
+    done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    assert done.returncode == 1
+    assert_told(done.stderr, "401", "--flower-username", "FLOWER_UNAUTHENTICATED_API=true")
+    flower.stop()
+
+
+ODD: list[Any] = [None, True, -1, 0, 1.5, 10**400, "", "text", "\ud800", "x" * 5000, [], [1], {}, {"a": [{}]}]
+
+
+def test_odd_fields_of_one_task_never_cost_the_others(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    fields = ("name", "state", "sent", "received", "started", "retried", "eta", "runtime", "timestamp", "worker")
+    tasks: dict[str, Any] = {
+        f"odd-{field}-{number}": {"name": "shop.fine", "state": "STARTED", "started": 1.0, field: odd}
+        for field in fields
+        for number, odd in enumerate(ODD)
+    }
+    tasks["not-a-task"] = 5
+    tasks["nan"] = {"name": "shop.nan", "state": "SUCCESS", "runtime": float("nan"), "timestamp": float("inf")}
+    now = time.time()
+    tasks |= {
+        f"fine-{n}": {"name": "shop.good", "state": "SUCCESS", "runtime": 0.5, "timestamp": now} for n in range(9)
+    }
+    with ScriptedServer({"/api/workers": WORKERS, "/api/tasks": json_answer(tasks)}) as server:
+        done = push_job("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, *FAST)
+    assert done.returncode == 0, done.stderr
+    samples = without_group(clean_pushgateway.samples())
+    assert samples[key("celery_task_types_by_state", task_type="shop.good", state="SUCCESS")] == 9
+    assert samples[key("celery_task_duration_seconds_by_state", name="shop.good", state="SUCCESS")] == 4.5
+    assert sum(v for (name, _), v in samples.items() if name == "celery_task_types_by_state") == len(tasks)
+
+
+def test_a_pushgateway_that_is_away_means_exit_three(flower: Flower, push_job: PushJob) -> None:
+    done = push_job("push", "--flower", flower.url, "--pushgateway", "http://127.0.0.1:9", *FAST)
+    assert done.returncode == 3
+    assert_told(done.stderr, "pushgateway=127.0.0.1:9", "refused the connection")
+
+
+def test_a_clash_of_types_is_told_with_the_pushgateways_own_reason(
+    flower: Flower, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    registry = CollectorRegistry()
+    Counter("flower_up_total", "Another job's.", registry=registry).inc()
+    push_to_gateway(clean_pushgateway.url, "another", registry)
+    registry = CollectorRegistry()
+    family = "celery_task_types_by_state"
+    with TaskEvents(redis.url) as events:
+        events.send("task-received", uuid=(task_id := str(uuid.uuid4())), name="shop.clash")
+    flower.wait_for_task(task_id, "RECEIVED")
+    text = f"# TYPE {family} counter\n{family} 1\n"
+    import requests
+
+    requests.put(f"{clean_pushgateway.url}/metrics/job/clash", data=text, timeout=10).raise_for_status()
+    done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    assert done.returncode == 3
+    assert_told(done.stderr, "400", family)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (status_answer(401), ["401", "--pushgateway-username"]),
+        (status_answer(403), ["403"]),
+        (status_answer(404), ["404", "prefix"]),
+        (status_answer(500, b"disk full"), ["500", "disk full"]),
+        (status_answer(400, b"text format parsing error in line 1"), ["400", "parsing error"]),
+        (status_answer(302, headers={"Location": "/sso"}), ["302", "redirect"]),
+    ],
+)
+def test_a_pushgateway_that_refuses_is_told_with_its_reason(
+    flower: Flower, push_job: PushJob, script: Script, words: list[str]
+) -> None:
+    with ScriptedServer({"*": script}) as gateway:
+        done = push_job("push", "--flower", flower.url, "--pushgateway", gateway.url, *FAST)
+        assert len(gateway.requests) == 1
+    assert done.returncode == 3
+    assert_told(done.stderr, gateway.url.removeprefix("http://"), *words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--flower", "ftp://host"], ["--flower", "http://host:port"]),
+        (["--flower", "http://"], ["--flower"]),
+        (["--flower", "http://h:99999"], ["--flower"]),
+        (["--flower", "http://h:1", "--flower", "http://h:1/"], ["twice"]),
+        (["--flower", "http://h:1/?x=1"], ["?"]),
+        (["--pushgateway", ":::"], ["--pushgateway"]),
+        (["--grouping", "novalue"], ["--grouping", "KEY=VALUE"]),
+        (["--grouping", "0a=1"], ["--grouping"]),
+        (["--grouping", "job=x"], ["--grouping", "--job"]),
+        (["--grouping", "state=x"], ["--grouping", "overwrite"]),
+        (["--grouping", "a=1", "--grouping", "a=2"], ["twice"]),
+        (["--job", ""], ["--job"]),
+        (["--shard", "3/2"], ["--shard", "0/4"]),
+        (["--shard", "0/0"], ["--shard"]),
+        (["--shard", "x"], ["--shard"]),
+        (["--timeout", "0"], ["--timeout"]),
+        (["--deadline", "-1"], ["--deadline"]),
+        (["--deadline", "nan"], ["--deadline"]),
+        (["--page-size", "ten"], ["--page-size"]),
+        (["--with", "everything"], ["--with", "everything", "queues"]),
+        (["--buckets", "3,2,1"], ["--buckets"]),
+        (["--flower-password-file", "/no/such/file"], ["--flower-password-file", "/no/such/file"]),
+        (["--flower-key-file", __file__], ["--flower-cert-file"]),
+        (["--no-such-option"], ["--no-such-option"]),
+        (["stray"], ["stray"]),
+    ],
+)
+def test_a_wrong_option_means_exit_two_and_no_request(push_job: PushJob, options: list[str], words: list[str]) -> None:
+    done = push_job("push", *options)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: ")
+    for word in words:
+        assert word in last
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("PUSH_JOB_TIMEOUT", "soon"), ("PUSH_JOB_FLOWER", "ftp://x"), ("PUSH_JOB_FLOWER_TOKEN", "a b")],
+)
+def test_a_wrong_setting_in_the_environment_means_exit_two(push_job: PushJob, variable: str, value: str) -> None:
+    done = push_job("push", env={variable: value})
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_one_log_line_a_flower_can_be_json(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    done = push_job(
+        "push", "--flower", "http://127.0.0.1:9", "--pushgateway", clean_pushgateway.url, *FAST, "--log-format", "json"
+    )
+    line = json.loads(done.stderr)
+    assert line["level"] == "error"
+    assert line["flower"] == "127.0.0.1:9"

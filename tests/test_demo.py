@@ -1,0 +1,108 @@
+"""`make demo` and `make playground`, run as a newcomer runs them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from testbed.command import ROOT, clean_environment
+from testbed.guard import processes_with
+from testbed.process import wait_for
+from testbed.queries import STATES
+from testbed.web import Client
+
+MARK = "DEMO_TEST"
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> dict[str, str]:
+    """An environment by which all that the demo starts and writes can be found."""
+    return {**clean_environment(), "TMPDIR": str(tmp_path), MARK: uuid.uuid4().hex}
+
+
+def assert_nothing_left(environment: Mapping[str, str]) -> None:
+    wait_for("all to end", lambda: not processes_with(MARK, environment[MARK]), timeout=30)
+    assert list(Path(environment["TMPDIR"]).iterdir()) == []
+
+
+def run_demo(environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "testbed.demo"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def addresses_shown(playground: subprocess.Popen[str], last_line: str) -> list[str]:
+    """The addresses of Flower, Pushgateway and Prometheus that it prints before a line with `last_line`."""
+    shown = ""
+    assert playground.stdout is not None
+    for line in playground.stdout:
+        shown += line
+        if last_line in line:
+            break
+    return re.findall(r"^(?:Flower|Pushgateway|Prometheus) +(http://\S+)", shown, re.MULTILINE)
+
+
+def tasks_by_state(shown: str) -> dict[str, list[int]]:
+    """The columns of the demo's table of task types by state."""
+    _, _, table = shown.partition("task_type")
+    rows = re.findall(r"^shop\.\S+ +((?:\d+ *){7})$", table, re.MULTILINE)
+    columns = zip(*(map(int, row.split()) for row in rows), strict=True)
+    return dict(zip(STATES, map(list, columns), strict=True))
+
+
+def test_the_demo_shows_tasks_in_every_state_and_leaves_nothing(marked: dict[str, str]) -> None:
+    done = run_demo(marked)
+    assert (done.returncode, done.stderr) == (0, "")
+    counts = tasks_by_state(done.stdout)
+    assert {state for state, column in counts.items() if sum(column) > 0} == set(STATES)
+    assert sum(counts["SUCCESS"]) == 4 * (15 + 10)
+    assert done.stdout.count("$ push-job push --flower http://127.0.0.1:") == 2
+    assert_nothing_left(marked)
+
+
+def test_a_demo_without_the_servers_says_so_in_one_line(marked: dict[str, str]) -> None:
+    done = run_demo({**marked, "PATH": "/nowhere"})
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "demo: redis-server is missing: install Debian's package redis-server, or run `make servers`"
+    ]
+    assert_nothing_left(marked)
+
+
+@pytest.mark.parametrize("last_line", ["Starting", "level=info"], ids=["while it starts", "after its first push"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_the_playground_and_leave_nothing(
+    marked: dict[str, str], last_line: str, signum: signal.Signals
+) -> None:
+    playground = subprocess.Popen(
+        [sys.executable, "-m", "testbed.playground"],
+        cwd=ROOT,
+        env=marked,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        addresses = addresses_shown(playground, last_line)
+        assert len(addresses) == (3 if last_line != "Starting" else 0)
+        assert [Client().status(address) for address in addresses] == [200] * len(addresses)
+        # To the whole group, as the terminal does it.
+        os.killpg(playground.pid, signum)
+        rest, _ = playground.communicate(timeout=60)
+    finally:
+        playground.kill()
+    assert (playground.returncode, rest.splitlines()[-1:]) == (0, ["Everything is stopped."]), rest
+    assert_nothing_left(marked)

@@ -1,0 +1,157 @@
+"""Each Flower version, full of tasks and with events coming in, is counted exactly; a starved one too."""
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from push_job.flower import Flower as FlowerApi
+from push_job.scan import scan_tasks
+from push_job.settings import Credentials, Endpoint, Tls
+from push_job.snapshot import Tasks
+from push_job.transport import Client
+from testbed.command import PushJob
+from testbed.events import TaskEvents, fill
+from testbed.services import Flower, Pushgateway, Redis, Testbed
+from tests.independent import key, without_group
+
+VERSIONS = ("1.2.0", "2.0.1", None)
+QUIET, RESTLESS = 20_000, 1_500
+
+
+class Crowd:
+    """Flowers of every version with the same tasks: many that stay as they are, some that events come for."""
+
+    def __init__(self, testbed: Testbed) -> None:
+        self.redis: Redis = testbed.redis()
+        self.flowers = {version: testbed.flower(self.redis, version=version) for version in VERSIONS}
+        self.quiet = fill(self.redis.url, QUIET)
+        self.restless = [str(uuid.uuid4()) for _ in range(RESTLESS)]
+        with TaskEvents(self.redis.url, buffer=100) as events:
+            for task_id in self.restless:
+                events.send("task-received", uuid=task_id, name="shop.restless")
+        for flower in self.flowers.values():
+            flower.wait_for_tasks(QUIET + RESTLESS)
+
+    @contextmanager
+    def stirred(self, seed: int) -> Iterator[None]:
+        """Events for the restless tasks, and new tasks, from several workers, for as long as the block lasts."""
+        ended = threading.Event()
+        chance = random.Random(seed)
+
+        def stir() -> None:
+            with TaskEvents(self.redis.url) as events:
+                while not ended.wait(0.001):
+                    worker = f"celery@stirring-{chance.randrange(3)}"
+                    kind = chance.choice(["task-started", "task-retried", "task-received"])
+                    events.send(kind, uuid=chance.choice(self.restless), hostname=worker)
+                    if chance.random() < 0.1:
+                        events.send("task-received", uuid=str(uuid.uuid4()), name="shop.newcomer", hostname=worker)
+
+        thread = threading.Thread(target=stir)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def crowd(testbed: Testbed) -> Iterator[Crowd]:
+    made = Crowd(testbed)
+    yield made
+    for flower in made.flowers.values():
+        flower.stop()
+    made.redis.stop()
+
+
+def scan(flower: Flower, page_size: int) -> Tasks:
+    client = Client(Endpoint.parse(flower.url, "--flower", Credentials(), Tls()), timeout=30)
+    try:
+        return scan_tasks(FlowerApi(client), page_size, time.monotonic() + 60)
+    finally:
+        client.close()
+
+
+def counts(tasks: Tasks) -> Counter[tuple[str, str]]:
+    return Counter({labels: tally.count for labels, tally in tasks.tally().items()})
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_task_is_accounted_for_while_events_keep_coming(crowd: Crowd, version: str | None, seed: int) -> None:
+    with crowd.stirred(seed):
+        tasks = scan(crowd.flowers[version], page_size=(700, 1500, 4000)[seed - 1])
+    counted = counts(tasks)
+    untouched = Counter({labels: n for labels, n in counted.items() if labels in crowd.quiet})
+    assert untouched == crowd.quiet
+    assert not [task_id for task_id in crowd.restless if task_id not in tasks]
+    assert sum(n for (name, _), n in counted.items() if name == "shop.restless") == RESTLESS
+    assert sum(counted.values()) == len(tasks)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_flower_that_forgets_while_it_is_read_misses_no_task_that_it_keeps(
+    testbed: Testbed, version: str | None
+) -> None:
+    redis = testbed.redis()
+    flower = testbed.flower(redis, version=version, options=["--max_tasks=3000"])
+    ids = [str(uuid.uuid4()) for _ in range(3000)]
+    with TaskEvents(redis.url, buffer=100) as events:
+        for task_id in ids:
+            events.send("task-received", uuid=task_id, name="shop.old")
+    flower.wait_for_tasks(3000)
+    ended = threading.Event()
+    sent = 0
+
+    def arrive() -> None:
+        nonlocal sent
+        with TaskEvents(redis.url) as events:
+            while not ended.wait(0.002):
+                events.send("task-received", uuid=str(uuid.uuid4()), name="shop.new")
+                sent += 1
+
+    thread = threading.Thread(target=arrive)
+    thread.start()
+    tasks = scan(flower, 200)
+    ended.set()
+    thread.join()
+    # Flower forgets in the order of arrival, so what it has not forgotten by now are the last of the old ones.
+    kept = ids[sent:]
+    assert 0 < sent < 3000
+    assert not [task_id for task_id in kept if task_id not in tasks]
+    flower.stop()
+    redis.stop()
+
+
+def test_a_flower_that_runs_only_in_short_turns_is_still_scraped_exactly(
+    crowd: Crowd, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    flower = crowd.flowers[None]
+    ended = threading.Event()
+
+    def starve() -> None:
+        while not ended.is_set():
+            flower.pause()
+            ended.wait(0.9)
+            flower.resume()
+            ended.wait(0.1)
+
+    thread = threading.Thread(target=starve)
+    thread.start()
+    try:
+        arguments = ("--page-size", "4000", "--timeout", "3", "--deadline", "50")
+        done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url, *arguments)
+    finally:
+        ended.set()
+        thread.join()
+    assert done.returncode == 0, done.stderr
+    samples = without_group(clean_pushgateway.samples())
+    for (name, state), count in crowd.quiet.items():
+        assert samples[key("celery_task_types_by_state", task_type=name, state=state)] == count

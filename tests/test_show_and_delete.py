@@ -1,0 +1,79 @@
+"""`show` prints what a push would send and touches nothing; `delete` removes what a push has written."""
+
+import subprocess
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from testbed.command import PushJob
+from testbed.events import TaskEvents
+from testbed.services import Flower, Pushgateway, Redis
+
+
+def test_show_prometheus_is_valid_exposition_text_of_what_push_sends(
+    flower: Flower, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    with TaskEvents(redis.url) as events:
+        events.send("task-received", uuid="shown-1", name="shop.shown.one")
+    flower.wait_for_task("shown-1", "RECEIVED")
+    shown = push_job("show", "--flower", flower.url, "--format", "prometheus")
+    assert shown.returncode == 0, shown.stderr
+    lint = subprocess.run(
+        ["promtool", "check", "metrics"], input=shown.stdout, capture_output=True, text=True, check=False
+    )
+    assert lint.returncode in (0, 3), lint.stderr  # 3 is for matters of style: the user's own names are given
+    push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    in_text = {
+        (sample.name, frozenset(sample.labels.items()))
+        for family in text_string_to_metric_families(shown.stdout)
+        for sample in family.samples
+    }
+    pushed = {
+        (name, frozenset((label, value) for label, value in labels if label not in ("job", "instance")))
+        for name, labels in clean_pushgateway.samples()
+        if not name.startswith("push_time") and not name.startswith("push_failure")
+    }
+    assert in_text == pushed
+
+
+def test_show_prints_a_table_of_workers_and_tasks(flower: Flower, redis: Redis, push_job: PushJob) -> None:
+    with TaskEvents(redis.url) as events:
+        events.worker("celery@[bold]shown")
+        events.send("task-received", uuid="shown-2", name="shop.shown.[red]two\x1b[2J")
+        events.send("task-succeeded", uuid="shown-2", runtime=1.5)
+    flower.wait_for_task("shown-2", "SUCCESS")
+    shown = push_job("show", "--flower", flower.url, env={"COLUMNS": "160"})
+    assert shown.returncode == 0, shown.stderr
+    assert "celery@[bold]shown" in shown.stdout
+    assert "\x1b[2J" not in shown.stdout
+    (row,) = [line for line in shown.stdout.splitlines() if "[red]two" in line]
+    assert "1.500 s" in row
+
+
+def test_show_says_on_stderr_which_flower_is_down(push_job: PushJob) -> None:
+    shown = push_job("show", "--flower", "http://127.0.0.1:9", "--deadline", "3")
+    assert shown.returncode == 1
+    assert shown.stdout == ""
+    assert shown.stderr.startswith("127.0.0.1:9: ")
+    assert len(shown.stderr.splitlines()) == 1
+
+
+def test_delete_removes_the_groups_of_push_and_says_which(
+    flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    options = ("--flower", flower.url, "--pushgateway", clean_pushgateway.url, "--grouping", "team=a/b")
+    push_job("push", *options)
+    push_job("push", "--job", "another", *options)
+    deleted = push_job("delete", *options)
+    assert deleted.returncode == 0
+    address = flower.url.removeprefix("http://")
+    assert deleted.stdout == f'deleted: job="flower" instance="{address}" team="a/b"\n'
+    assert [group["labels"]["job"] for group in clean_pushgateway.groups()] == ["another"]
+
+
+def test_delete_without_a_pushgateway_says_so_and_exits_with_three(push_job: PushJob) -> None:
+    deleted = push_job(
+        "delete", "--flower", "http://127.0.0.1:9", "--pushgateway", "http://127.0.0.1:9", "--deadline", "2"
+    )
+    assert deleted.returncode == 3
+    assert deleted.stdout == ""
+    assert "refused the connection" in deleted.stderr
