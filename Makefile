@@ -45,11 +45,12 @@ dashboards: install ## write grafana/dashboards/*.json from their generator
 
 # The runtime lock covers every Python that the job supports; the development one starts at 3.11,
 # the oldest that grafana-foundation-sdk supports.
-COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make requirements" pyproject.toml
-requirements: install ## lock requirements.txt and requirements-dev.txt anew from pyproject.toml
-	@$(COMPILE) --python-version 3.10 --upgrade -o requirements.txt
-	@$(COMPILE) --python-version 3.11 --upgrade -c requirements.txt --group dev -o requirements-dev.txt
+COMPILE = $(BIN)/uv pip compile -q --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --custom-compile-command "make requirements"
+requirements: install ## lock requirements*.txt anew from pyproject.toml
+	@$(COMPILE) --python-version 3.10 -o requirements.txt pyproject.toml
+	@$(COMPILE) --python-version 3.11 -c requirements.txt --group dev -o requirements-dev.txt pyproject.toml
+	@$(COMPILE) --python-version 3.10 --group build -o requirements-build.txt
 
 clean: ## remove what make made
 	rm -rf $(VENV) .venvs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

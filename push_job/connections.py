@@ -23,20 +23,28 @@ class _Abortable:
     """
 
     _copy: socket.socket | None = None
+    _aborted = False
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # of urllib3's class, mixed in below
+        if self._aborted:  # while a name was looked up, which nothing can break
+            sock.close()
+            raise TimeoutError("broken off")
         self._copy = sock.dup()
         return sock
 
     def abort(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self._copy.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # None raises AttributeError
+        self._aborted = True
+        if self._copy is not None:
+            with contextlib.suppress(OSError):
+                self._copy.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]  # of urllib3's class, mixed in below
+        self._aborted = False
         if self._copy is not None:
             self._copy.close()
+            self._copy = None
 
 
 class _AbortableHTTPConnection(_Abortable, HTTPConnection):

@@ -14,6 +14,7 @@ fast decoder refuses is given to ``json`` before it is called broken.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -24,8 +25,9 @@ from push_job.snapshot import TaskFields
 #: What stands between two tasks in the output of ``json.dumps``.
 _BETWEEN = b'}, "'
 
-#: The most bytes to hold while looking for the end of a task.
-PIECE_LIMIT = 64 * 2**20
+#: The most bytes to hold while looking for the end of a task. Celery cuts arguments and results to a kilobyte each, and
+#: what is decoded can take twenty times the room of its bytes.
+PIECE_LIMIT = 4 * 2**20
 
 _decode_strict = msgspec.json.Decoder(dict[str, TaskFields]).decode
 
@@ -86,7 +88,7 @@ def decode_piece(text: bytes) -> dict[str, TaskFields | None]:
 def decode_json(text: bytes) -> Any:
     """Decode JSON as Python writes it; raises DecodingError with a word on what it looks like."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_int)
     except RecursionError:
         raise DecodingError("it is nested too deeply") from None
     except ValueError:
@@ -98,6 +100,11 @@ def decode_json(text: bytes) -> Any:
         if start.startswith((b"{", b"[")):
             raise DecodingError("its JSON is broken or cut short", damaged=True) from None
         raise DecodingError("it is not JSON") from None
+
+
+def _int(digits: str) -> float:
+    """Python refuses to read thousands of digits; no number of ours has a hundred."""
+    return int(digits) if len(digits) < 100 else math.nan
 
 
 def _pick(entry: Any) -> TaskFields | None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from push_job.decoding import DecodingError, decode_json, decode_tasks
 from push_job.snapshot import Batch, Interned, label_text
-from push_job.transport import Answer, Client, TransportError
+from push_job.transport import REDIRECTS, Answer, Client, TransportError
 
 #: The most bytes of one answer: twice the largest Flower ever seen (100,000 tasks of 10 KB).
 TASKS_LIMIT = 2 * 2**30
@@ -126,7 +126,7 @@ def explain(error: TransportError, path: str) -> FlowerError:
         reason += ": these credentials may not read its API"
     elif error.status == 404:
         reason += f" to {path}: is this Flower? if it runs with --url-prefix, put the prefix into its URL"
-    elif error.status is not None and 300 <= error.status < 400:
+    elif error.status in REDIRECTS:
         target = urlsplit(error.location)
         reason += f", a redirect to {target.netloc}{target.path}"[:200]
         reason += (

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, delete_from_gateway, push_to_gateway
 
-from push_job.transport import Client, TransportError
+from push_job.transport import REDIRECTS, Client, TransportError
 
 
 class GatewayError(Exception):
@@ -77,7 +77,7 @@ def explain(error: TransportError) -> GatewayError:
         reason += ": these credentials may not push"
     elif error.status == 404:
         reason += ": if it runs with a route prefix, put the prefix into its URL"
-    elif error.status is not None and 300 <= error.status < 400:
+    elif error.status in REDIRECTS:
         reason += ", a redirect: give the URL that it leads to"
     if error.status is not None and error.body and not error.body.startswith("<"):
         reason += f": {error.body[:300]}"

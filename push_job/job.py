@@ -25,7 +25,7 @@ from push_job.gateway import Gateway, GatewayError
 from push_job.metrics import down_registry, up_registry
 from push_job.scan import scan_tasks
 from push_job.settings import Endpoint, Settings
-from push_job.snapshot import OTHER_TYPES, Snapshot, common_types, fold_types
+from push_job.snapshot import Folding, Snapshot
 from push_job.transport import Client, TransportError
 
 #: Flowers at a time. One that hangs keeps its thread until the deadline, so fewer would let it hold up others.
@@ -142,8 +142,7 @@ class Job:
         except TransportError as reason:
             snapshot, error = None, str(reason)
         except Exception as bug:  # noqa: BLE001 - a mistake of ours must not leave old numbers standing
-            snapshot, error = None, f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
-            log.event(logging.DEBUG, "traceback", flower=flower.address, traceback=traceback.format_exc())
+            snapshot, error = None, _told(bug, flower)
         return Scrape(snapshot, error, client.requests - requests_before, time.monotonic() - started)
 
     def _read(self, flower: Endpoint, client: Client, until: float) -> Snapshot:
@@ -153,18 +152,14 @@ class Job:
         workers = client.retrying(lambda: api.workers(until), until)
         tasks = scan_tasks(api, settings.page_size, until, lambda count: self._progress(flower, count))
         tallies = tasks.tally()
-        common = common_types(tallies, settings.max_task_types)
-
-        def label(name: str) -> str:
-            return name if name in common else OTHER_TYPES
-
-        counted = fold_types(tallies, label)
-        if len(common) < (types := len({name for name, _ in tallies})):
+        folding = Folding(tallies, settings.max_task_types)
+        if folding.folded_types or folding.folded_states:
             log.event(
                 logging.WARNING,
-                "too many task types: the rarest are summed under 'other'",
+                "too many task types or states: the rarest are summed under 'other'",
                 flower=flower.address,
-                task_types=types,
+                folded_types=folding.folded_types,
+                folded_states=folding.folded_states,
                 max_task_types=settings.max_task_types,
             )
         extras: list[Metric] = []
@@ -172,8 +167,8 @@ class Job:
             from push_job.extras import read_extras
 
             # They end a moment early, so that one that hangs is left out and the rest is pushed.
-            extras = read_extras(settings.extras, api, tasks, label, settings.buckets, until - _GRACE)
-        return Snapshot(workers, counted, len(tasks), extras)
+            extras = read_extras(settings.extras, api, tasks, folding.type_label, settings.buckets, until - _GRACE)
+        return Snapshot(workers, folding.fold(tallies), len(tasks), extras)
 
     def _push(self, flower: Endpoint, scrape: Scrape, until: float) -> Outcome:
         registry = up_registry(scrape.snapshot, scrape.seconds) if scrape.snapshot else down_registry(scrape.seconds)
@@ -182,6 +177,8 @@ class Job:
             self._gateway.push(registry, self._settings.grouping_key(flower), until)
         except GatewayError as error:
             push_error = str(error)
+        except Exception as bug:  # noqa: BLE001 - the turn must be over with a line that says why
+            push_error = _told(bug, flower)
         return self._logged(Outcome(flower, scrape, push_error))
 
     def _unpushed(self, flower: Endpoint, started: float) -> Outcome:
@@ -207,6 +204,12 @@ class Job:
             seconds=scrape.seconds,
         )
         return outcome
+
+
+def _told(bug: Exception, flower: Endpoint) -> str:
+    """One line on a mistake of ours; the rest goes to the verbose log."""
+    log.event(logging.DEBUG, "traceback", flower=flower.address, traceback=traceback.format_exc())
+    return f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
 
 
 class _SideBySide(Generic[T]):

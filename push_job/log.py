@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
 import json
 import logging
 import re
@@ -9,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 logger = logging.getLogger("push_job")
 
@@ -17,10 +19,10 @@ _PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f\x7f]+")
 
 
 class Redactor:
-    """Replaces secrets in text, also where they were percent-encoded for a URL."""
+    """Replaces secrets in text, also where they were encoded for a URL, for HTML, as JSON or by Python."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
+        forms = {form for secret in secrets for form in _spellings(secret)}
         # The longest first, so that a secret within another one leaves nothing of it.
         self._forms = sorted((form for form in forms if form), key=len, reverse=True)
 
@@ -75,8 +77,10 @@ class _StderrHandler(logging.Handler):
     """Writes to what sys.stderr is at the time, so that lines and a terminal's progress do not mix."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{self.format(record)}\n")
-        sys.stderr.flush()
+        # A log that cannot be written (full, closed, none at all) must not make a good push fail.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
 
 
 def set_up(log_format: str, *, verbose: bool, redact: Redactor) -> None:
@@ -86,6 +90,12 @@ def set_up(log_format: str, *, verbose: bool, redact: Redactor) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+
+
+def _spellings(secret: str) -> Iterable[str]:
+    yield secret
+    yield from (quote(secret, safe=""), quote(secret), quote_plus(secret))
+    yield from (repr(secret)[1:-1], json.dumps(secret)[1:-1], html.escape(secret))
 
 
 def _logfmt(value: str | float | bool) -> str:

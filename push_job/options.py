@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,19 @@ USAGE = 2
 
 Command = Callable[..., Any]
 _FILE = click.Path(exists=True, dir_okay=False, readable=True)
-seconds = click.FloatRange(min=0, min_open=True, max=86_400)
+
+
+class _Seconds(click.FloatRange):
+    """A number of seconds; unlike click's range it leaves out NaN, which is in no order with any bound."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is not a number of seconds", param, ctx) if math.isnan(number) else number
+
+
+seconds = _Seconds(min=0, min_open=True, max=86_400)
 
 
 class OneLineError(click.ClickException):

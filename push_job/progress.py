@@ -23,7 +23,7 @@ class TerminalProgress:
     """
 
     def __init__(self) -> None:
-        self._wanted = sys.stderr.isatty()
+        self._wanted = sys.stderr is not None and sys.stderr.isatty()
         self._shown_from = time.monotonic() + _DELAY
         self._lock = threading.Lock()
         self._display: Progress | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +43,15 @@ class Credentials:
             raise SettingsError("the bearer token must be printable ASCII without spaces")
 
     def secrets(self) -> tuple[str, ...]:
-        """The parts that must never be shown."""
-        return tuple(secret for secret in (self.password, self.token) if secret)
+        """What must never be shown: the parts, and what they become in a header."""
+        return tuple(secret for secret in (self.password, self.token, self.basic) if secret)
+
+    @property
+    def basic(self) -> str | None:
+        """User name and password as HTTP's basic scheme sends them, in UTF-8 (RFC 7617)."""
+        if self.username is None:
+            return None
+        return b64encode(f"{self.username}:{self.password or ''}".encode()).decode()
 
 
 @dataclass(frozen=True)
@@ -76,15 +84,17 @@ class Endpoint:
         Userinfo in the URL (percent-decoded) goes before `credentials`, which hold for all of an option's
         URLs. Raises SettingsError, whose message never repeats the userinfo.
         """
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        # What stands before an @ may be a password, also where the text is no URL.
+        shown, signs_in = text.rpartition("@")[2], "@" in text
         try:
+            parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port or _DEFAULT_PORTS[parts.scheme]
             host = parts.hostname or ""
         except (KeyError, ValueError):
-            port, host = 0, ""
+            host = ""
         if not host or re.search(r"[\s\x00-\x1f]", text):
-            raise SettingsError(f"{option}: {shown!r} is not a URL like http://host:port")
+            cure = "; write signs other than letters and digits in its user name or password as %XX" if signs_in else ""
+            raise SettingsError(f"{option}: {shown!r} is not a URL like http://host:port{cure}")
         if parts.query or parts.fragment:
             raise SettingsError(f"{option}: {shown!r} must end before its '?' or '#'")
         if ":" in host:

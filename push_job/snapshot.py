@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -24,8 +24,15 @@ STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCC
 UNKNOWN_TYPE = "unknown"
 UNKNOWN_STATE = "UNKNOWN"
 
-#: Where a task type is summed when there are too many of them.
+#: Where task types, and custom states, are summed when there are too many of them.
 OTHER_TYPES = "other"
+OTHER_STATES = "OTHER"
+
+#: The most custom states that are told apart; a custom event with a number in its name makes a state of each number.
+_CUSTOM_STATES = 100
+
+#: The most pairs of type and state that are told apart while reading, to bound the memory they take.
+_MOST_KINDS = 100_000
 
 #: The field with the time of the event that put a task into a state that is not its end.
 _SINCE = {"PENDING": "sent", "RECEIVED": "received", "STARTED": "started", "RETRY": "retried"}
@@ -57,7 +64,7 @@ class TaskFields(msgspec.Struct, gc=False):
     timestamp: Any = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Tally:
     """The tasks of one type in one state: how many, and their seconds summed."""
 
@@ -83,12 +90,12 @@ class Interned:
         except (KeyError, TypeError):  # new, or a list or object, which has no hash
             pass
         labels = label_text(name, UNKNOWN_TYPE), label_text(state, UNKNOWN_STATE)
+        if labels not in self._kind_numbers and len(self.kinds) >= _MOST_KINDS:
+            labels = OTHER_TYPES, labels[1] if labels[1] in STATES else OTHER_STATES
         number = self._kind_numbers.get(labels)
         if number is None:
             number = self._kind_numbers[labels] = len(self.kinds)
             self.kinds.append(labels)
-        if isinstance(name, str) and isinstance(state, str):
-            self._kind_numbers[name, state] = number
         return number
 
 
@@ -215,28 +222,44 @@ class Snapshot:
     extras: list[Metric] = field(default_factory=list)
 
 
-def common_types(tallies: Mapping[tuple[str, str], Tally], limit: int) -> set[str]:
-    """The task types that keep their name when no more than `limit` may be told apart, the one for others too.
+class Folding:
+    """Which task types and custom states keep their names, and which are summed as others.
 
-    Guards the Pushgateway against one task name per task. The most frequent stay.
+    Guards the Pushgateway against one name per task: the most frequent ones stay, so that there are no more than
+    `most_types` types, the one for others too.
     """
-    counts: dict[str, int] = defaultdict(int)
-    for (name, _), tally in tallies.items():
-        counts[name] += tally.count
-    if len(counts) <= limit:
+
+    def __init__(self, tallies: Mapping[tuple[str, str], Tally], most_types: int) -> None:
+        types: Counter[str] = Counter()
+        states: Counter[str] = Counter()
+        for (name, state), tally in tallies.items():
+            types[name] += tally.count
+            states[state] += 0 if state in STATES else tally.count
+        self._types = _most_frequent(types, most_types, OTHER_TYPES)
+        self._states = _most_frequent(states, len(STATES) + _CUSTOM_STATES, OTHER_STATES) | set(STATES)
+        self.folded_types = len(types) - len(self._types)
+        self.folded_states = len(states.keys() - self._states)
+
+    def type_label(self, name: str) -> str:
+        """What a task type is counted under."""
+        return name if name in self._types else OTHER_TYPES
+
+    def fold(self, tallies: Mapping[tuple[str, str], Tally]) -> dict[tuple[str, str], Tally]:
+        """Sum what is counted under one label."""
+        folded: dict[tuple[str, str], Tally] = {}
+        for (name, state), tally in tallies.items():
+            label = self.type_label(name), state if state in self._states else OTHER_STATES
+            into = folded.setdefault(label, Tally())
+            into.count += tally.count
+            into.seconds += tally.seconds
+        return folded
+
+
+def _most_frequent(counts: Counter[str], most: int, other: str) -> set[str]:
+    if len(counts) <= most:
         return set(counts)
     by_count = sorted(counts, key=lambda name: (-counts[name], name))
-    return set([name for name in by_count if name != OTHER_TYPES][: limit - 1])
-
-
-def fold_types(tallies: Mapping[tuple[str, str], Tally], label: Callable[[str], str]) -> dict[tuple[str, str], Tally]:
-    """Sum what `label` maps to one task type."""
-    folded: dict[tuple[str, str], Tally] = {}
-    for (name, state), tally in tallies.items():
-        into = folded.setdefault((label(name), state), Tally())
-        into.count += tally.count
-        into.seconds += tally.seconds
-    return folded
+    return set([name for name in by_count if name != other][: most - 1])
 
 
 def reported(seconds: Iterable[float]) -> Iterator[float]:

@@ -7,6 +7,7 @@ The two servers that the job talks to share all of this; what an answer means is
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
 import socket
 import ssl
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import requests
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import (
     HTTPError,
     MaxRetryError,
@@ -33,6 +35,8 @@ T = TypeVar("T")
 
 #: Answers that may be different a moment later (RFC 9110 and 6585).
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 #: Bytes asked of a socket at a time: large enough to cost little, small enough to keep memory flat.
 CHUNK = 64 * 1024
@@ -79,8 +83,9 @@ class Client:
         self.endpoint = endpoint
         self.timeout = timeout
         self.requests = 0
+        self.redact = log.Redactor(endpoint.credentials.secrets())
         self._aborted = threading.Event()
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = _Auth(endpoint.credentials)
         self._session.headers.update(
             # Not asking for compression keeps Flower's proxy idle, and leaves no room for a compressed bomb.
@@ -142,6 +147,7 @@ class Client:
             status=response.status_code,
             seconds=time.monotonic() - started,
         )
+        self.check_aborted()
         answer = Answer(self, response, ends)
         if not 200 <= response.status_code < 300:
             raise answer.refusal()
@@ -154,12 +160,17 @@ class Client:
         """
         # The first retry is at once, then after 0.5, 1, 2, ... seconds, each with up to 0.25 more.
         retries = Retry(total=4, backoff_factor=0.25, backoff_max=5, backoff_jitter=0.25)
+        first: TransportError | None = None
         while True:
             try:
                 return attempt()
             except TransportError as error:
                 if not error.transient:
                     raise
+                first = first or error
+                if time.monotonic() >= until:
+                    # The last try had less time than it needed, so the first one knows better what is wrong.
+                    raise first from None
                 try:
                     retries = retries.increment("GET", self.endpoint.url)
                 except MaxRetryError:
@@ -167,6 +178,11 @@ class Client:
                 pause = max(retries.get_backoff_time(), error.retry_after or 0.0)
                 if time.monotonic() + pause >= until or self._aborted.wait(pause):
                     raise
+
+    def check_aborted(self) -> None:
+        """Raise TransportError after `abort`: what then looks like the end of an answer may not be one."""
+        if self._aborted.is_set():
+            raise TransportError("it was not done by the deadline")
 
     def abort(self) -> None:
         """Break every request that is under way and let none begin; safe from any thread."""
@@ -219,6 +235,7 @@ class Answer:
                         transient=True,
                         overloaded=True,
                     )
+            self._client.check_aborted()
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise self._client._explain(error, self._client.timeout) from error
         finally:
@@ -247,15 +264,24 @@ class Answer:
                 text += chunk
                 if len(text) > _ERROR_BODY:
                     break
-        body = " ".join(text[:_ERROR_BODY].decode("utf-8", "replace").split())
+        redact = self._client.redact
+        body = " ".join(redact(text[:_ERROR_BODY].decode("utf-8", "replace")).split())
         return TransportError(
-            f"it answered {status} {str(self._response.reason or '')[:60]}".rstrip(),
+            f"it answered {status} {redact(str(self._response.reason or ''))[:60]}".rstrip(),
             transient=status in RETRY_STATUSES,
             status=status,
             body=body,
-            location=self.headers.get("Location", ""),
-            retry_after=Retry().get_retry_after(self._response.raw) if status in RETRY_STATUSES else None,
+            location=redact(self.headers.get("Location", "")),
+            retry_after=_retry_after(self._response.raw) if status in RETRY_STATUSES else None,
         )
+
+
+class _Session(requests.Session):
+    """Follows no redirect, and does not read the body of one to find out whether it might."""
+
+    def get_redirect_target(self, _response: requests.Response) -> str | None:
+        """Where to go next: nowhere."""
+        return None
 
 
 class _Auth(requests.auth.AuthBase):
@@ -263,12 +289,8 @@ class _Auth(requests.auth.AuthBase):
 
     def __init__(self, credentials: Credentials) -> None:
         self._header: str | None = None
-        if credentials.username is not None:
-            # Encoded as UTF-8 (RFC 7617); requests itself would use Latin-1.
-            name, password = credentials.username.encode(), (credentials.password or "").encode()
-            basic = requests.PreparedRequest()
-            basic.prepare_headers({})
-            self._header = requests.auth.HTTPBasicAuth(name, password)(basic).headers["Authorization"]
+        if credentials.basic is not None:
+            self._header = f"Basic {credentials.basic}"
         elif credentials.token is not None:
             self._header = f"Bearer {credentials.token}"
 
@@ -276,6 +298,14 @@ class _Auth(requests.auth.AuthBase):
         if self._header:
             request.headers["Authorization"] = self._header
         return request
+
+
+def _retry_after(response: BaseHTTPResponse) -> float | None:
+    """Seconds that the server asked to be left alone, or None when it did not say so in a form that HTTP knows."""
+    try:
+        return Retry().get_retry_after(response)
+    except (HTTPError, ValueError, OverflowError):
+        return None
 
 
 def _explain(error: Exception, limit: float) -> TransportError:
@@ -288,6 +318,8 @@ def _explain(error: Exception, limit: float) -> TransportError:
             return TransportError(reason, transient=transient, overloaded=overloaded)
     return TransportError(f"the request could not be sent ({_reason(error)})")
 
+
+_NOT_HTTP = "its answer is not HTTP: is this the right port?"
 
 #: What an error in the chain of causes means, the most telling first: its words, whether asking again may help,
 #: and whether asking for less may.
@@ -303,6 +335,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ..
         True,
     ),
     ((ConnectionRefusedError,), "it refused the connection: nothing listens on this port", True, False),
+    ((http.client.BadStatusLine, http.client.LineTooLong, http.client.UnknownProtocol), _NOT_HTTP, False, False),
     ((NewConnectionError,), "no connection could be made: {root}", True, False),
     (
         (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, HTTPError, OSError),

@@ -29,7 +29,9 @@ class Crowd:
 
     def __init__(self, testbed: Testbed) -> None:
         self.redis: Redis = testbed.redis()
-        self.flowers = {version: testbed.flower(self.redis, version=version) for version in VERSIONS}
+        self.flowers = {
+            version: testbed.flower(self.redis, version=version, options=["--max_tasks=100000"]) for version in VERSIONS
+        }
         self.quiet = fill(self.redis.url, QUIET)
         self.restless = [str(uuid.uuid4()) for _ in range(RESTLESS)]
         with TaskEvents(self.redis.url, buffer=100) as events:
