@@ -14,6 +14,7 @@ import click
 from push_job import __version__
 from push_job.job import Job, Outcome
 from push_job.options import (
+    OneLineCommand,
     OneLineError,
     extra_options,
     flower_options,
@@ -47,7 +48,7 @@ def main() -> None:
         signal.signal(number, _stop_at_once)
 
 
-@main.command()
+@main.command(cls=OneLineCommand)
 @flower_options
 @gateway_options
 @scrape_options
@@ -69,7 +70,7 @@ def push(**options: Any) -> NoReturn:
     sys.exit(exit_code(outcomes))
 
 
-@main.command()
+@main.command(cls=OneLineCommand)
 @option("--every", type=seconds, required=True, metavar="SECONDS", help="From the start of one turn to the next.")
 @option("--delete-on-exit", is_flag=True, help="Remove the groups when told to stop.")
 @option(
@@ -109,13 +110,13 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     sys.exit(GATEWAY_DOWN if failed else OK)
 
 
-@main.command()
+@main.command(cls=OneLineCommand)
 @flower_options
 @scrape_options
 @extra_options
 @time_options
 @log_options
-@click.option(
+@option(
     "--format",
     "output",
     type=click.Choice(["table", "prometheus"]),
@@ -144,7 +145,7 @@ def show(output: str, **options: Any) -> NoReturn:
     sys.exit(OK if all(scrape.snapshot for scrape in scrapes.values()) else FLOWER_DOWN)
 
 
-@main.command()
+@main.command(cls=OneLineCommand)
 @flower_options
 @gateway_options
 @time_options
@@ -164,7 +165,7 @@ def _delete(job: Job, settings: Settings) -> bool:
     return any(failures.values())
 
 
-@main.command()
+@main.command(cls=OneLineCommand)
 @flower_options
 @gateway_options
 @time_options

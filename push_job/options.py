@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable
@@ -54,6 +55,18 @@ class OneLineError(click.ClickException):
     """A wrong setting, told in one line."""
 
     exit_code = USAGE
+
+
+class OneLineCommand(click.Command):
+    """A command that tells a wrong call in one line, where click would print its usage too."""
+
+    def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments; raises OneLineError."""
+        try:
+            return super().make_context(info_name, *args, **kwargs)
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx else info_name
+            raise OneLineError(f"{error.format_message().rstrip('.')}; see {path} --help") from None
 
 
 def option(name: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:
@@ -198,7 +211,21 @@ def read_settings(options: dict[str, Any]) -> Settings:
     except SettingsError as error:
         raise OneLineError(str(error)) from None
     log.set_up(options["log_format"], verbose=options["verbose"], redact=log.Redactor(settings.secrets()))
+    for name in sorted(_unknown_variables()):
+        log.event(logging.WARNING, "no option has this variable; is it spelt right?", variable=name)
+    if not settings.flowers:
+        log.event(logging.INFO, "no Flower falls into this shard", shard=options["shard"])
     return settings
+
+
+def _unknown_variables() -> set[str]:
+    """Variables that look like settings and are none, as a misspelt one in a manifest."""
+    program = click.get_current_context().find_root().command
+    commands = program.commands.values() if isinstance(program, click.Group) else [program]
+    known = {f"PUSH_JOB_{server}_{kind}" for server in ("FLOWER", "PUSHGATEWAY") for kind in ("PASSWORD", "TOKEN")}
+    for parameter in (parameter for command in commands for parameter in command.params):
+        known.update([parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ())
+    return {name for name in os.environ if name.startswith("PUSH_JOB_")} - known
 
 
 def _settings(options: dict[str, Any]) -> Settings:

@@ -141,9 +141,9 @@ def test_a_flower_that_runs_only_in_short_turns_is_still_scraped_exactly(
     def starve() -> None:
         while not ended.is_set():
             flower.pause()
-            ended.wait(0.9)
+            ended.wait(0.4)
             flower.resume()
-            ended.wait(0.1)
+            ended.wait(0.2)
 
     thread = threading.Thread(target=starve)
     thread.start()
