@@ -14,8 +14,8 @@ import click
 from push_job import __version__
 from push_job.job import Job, Outcome
 from push_job.options import (
-    OneLineCommand,
     OneLineError,
+    OneLineGroup,
     extra_options,
     flower_options,
     gateway_options,
@@ -34,7 +34,7 @@ FLOWER_DOWN = 1  # for check: something is wrong
 GATEWAY_DOWN = 3
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="push-job")
 def main() -> None:
     """Scrape Celery Flower once and push what it knows to a Prometheus Pushgateway.
@@ -48,7 +48,7 @@ def main() -> None:
         signal.signal(number, _stop_at_once)
 
 
-@main.command(cls=OneLineCommand)
+@main.command()
 @flower_options
 @gateway_options
 @scrape_options
@@ -70,7 +70,7 @@ def push(**options: Any) -> NoReturn:
     sys.exit(exit_code(outcomes))
 
 
-@main.command(cls=OneLineCommand)
+@main.command()
 @option("--every", type=seconds, required=True, metavar="SECONDS", help="From the start of one turn to the next.")
 @option("--delete-on-exit", is_flag=True, help="Remove the groups when told to stop.")
 @option(
@@ -110,7 +110,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     sys.exit(GATEWAY_DOWN if failed else OK)
 
 
-@main.command(cls=OneLineCommand)
+@main.command()
 @flower_options
 @scrape_options
 @extra_options
@@ -145,7 +145,7 @@ def show(output: str, **options: Any) -> NoReturn:
     sys.exit(OK if all(scrape.snapshot for scrape in scrapes.values()) else FLOWER_DOWN)
 
 
-@main.command(cls=OneLineCommand)
+@main.command()
 @flower_options
 @gateway_options
 @time_options
@@ -165,7 +165,7 @@ def _delete(job: Job, settings: Settings) -> bool:
     return any(failures.values())
 
 
-@main.command(cls=OneLineCommand)
+@main.command()
 @flower_options
 @gateway_options
 @time_options

@@ -126,6 +126,8 @@ def explain(error: TransportError, path: str) -> FlowerError:
         reason += ": these credentials may not read its API"
     elif error.status == 404:
         reason += f" to {path}: is this Flower? if it runs with --url-prefix, put the prefix into its URL"
+    elif error.status == 405:
+        reason += ": Flower up to 1.2 answers so when it runs with --basic-auth or --auth; newer ones do not"
     elif error.status in REDIRECTS:
         target = urlsplit(error.location)
         reason += f", a redirect to {target.netloc}{target.path}"[:200]

@@ -41,7 +41,7 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True)
 class _Seconds(click.FloatRange):
     """A number of seconds; unlike click's range it leaves out NaN, which is in no order with any bound."""
 
-    name = "seconds"
+    name = "number of seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -57,16 +57,35 @@ class OneLineError(click.ClickException):
     exit_code = USAGE
 
 
-class OneLineCommand(click.Command):
-    """A command that tells a wrong call in one line, where click would print its usage too."""
+class _ToldInOneLine(click.Command):
+    """Tells a wrong call in one line, where click would print the usage too."""
 
     def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments; raises OneLineError."""
         try:
             return super().make_context(info_name, *args, **kwargs)
         except click.UsageError as error:
-            path = error.ctx.command_path if error.ctx else info_name
-            raise OneLineError(f"{error.format_message().rstrip('.')}; see {path} --help") from None
+            raise _in_one_line(error) from None
+
+
+class OneLineGroup(_ToldInOneLine, click.Group):
+    """A group of commands, all of which tell a wrong call in one line."""
+
+    command_class = _ToldInOneLine
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was asked for; raises OneLineError."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise _in_one_line(error) from None
+
+
+def _in_one_line(error: click.UsageError) -> OneLineError:
+    path = error.ctx.command_path if error.ctx else "push-job"
+    return OneLineError(f"{error.format_message().rstrip('.')}; see {path} --help")
 
 
 def option(name: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:

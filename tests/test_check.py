@@ -1,0 +1,156 @@
+"""`push-job check` finds what is wrong, names the cure, and leaves nothing behind."""
+
+import time
+import uuid
+
+import pytest
+import requests
+
+from testbed.command import PushJob
+from testbed.events import TaskEvents
+from testbed.services import Flower, Pushgateway, Redis, Testbed
+from tests.fakes.http import ScriptedServer, status_answer
+
+FAST = ("--timeout", "2", "--deadline", "10")
+
+
+@pytest.fixture(scope="module")
+def sound_flower(testbed: Testbed, redis: Redis, flower: Flower) -> Flower:
+    """One with a live worker and a task event."""
+    with TaskEvents(redis.url) as events:
+        events.worker("celery@sound", freq=600.0)
+        events.send("task-received", uuid=(task_id := str(uuid.uuid4())), name="shop.sound")
+    flower.wait_for_task(task_id, "RECEIVED")
+    return flower
+
+
+def crosses(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("  ✗")]
+
+
+def test_all_well_is_ticks_and_exit_zero_and_nothing_left_behind(
+    sound_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    done = push_job("check", "--flower", sound_flower.url, "--pushgateway", clean_pushgateway.url)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[0] == f"Flower {sound_flower.url.removeprefix('http://')}"
+    assert not crosses(done.stdout)
+    for found in ("API may be read", "clock agrees", "live of", "task events arrive", "it is a Pushgateway", "clashes"):
+        assert found in done.stdout
+    assert clean_pushgateway.groups() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://no-such-host.invalid:5555", ["no-such-host.invalid", "does not resolve"]),
+        ("http://127.0.0.1:9", ["port 9 does not open", "is the server running"]),
+    ],
+)
+def test_a_wrong_host_or_port_is_found(
+    url: str, words: list[str], clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    done = push_job("check", "--flower", url, "--pushgateway", clean_pushgateway.url, *FAST)
+    assert done.returncode == 1
+    (cross,) = crosses(done.stdout)
+    for word in words:
+        assert word in cross
+
+
+def test_another_servers_port_is_found(clean_pushgateway: Pushgateway, sound_flower: Flower, push_job: PushJob) -> None:
+    done = push_job("check", "--flower", clean_pushgateway.url, "--pushgateway", sound_flower.url, *FAST)
+    assert done.returncode == 1
+    not_flower, not_gateway = crosses(done.stdout)
+    assert "is this Flower?" in not_flower
+    assert "404" in not_gateway
+
+
+def test_a_wrong_prefix_is_found(
+    testbed: Testbed, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    flower = testbed.flower(redis, options=["--url_prefix=ops"])
+    bare = flower.url.removesuffix("/ops")
+    done = push_job("check", "--flower", bare, "--pushgateway", clean_pushgateway.url)
+    (cross,) = crosses(done.stdout)
+    assert "put the prefix into its URL" in cross
+    flower.stop()
+
+
+def test_a_missing_sign_in_is_found(
+    testbed: Testbed, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    flower = testbed.flower(redis, env={})
+    done = push_job("check", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    (cross,) = crosses(done.stdout)
+    assert "401" in cross
+    assert "FLOWER_UNAUTHENTICATED_API=true" in cross
+    flower.stop()
+
+
+def test_a_login_page_is_found(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    login = status_answer(302, headers={"Location": "/login?next=%2Fapi%2Fworkers"})
+    with ScriptedServer({"*": login}) as server:
+        done = push_job("check", "--flower", server.url, "--pushgateway", clean_pushgateway.url)
+    (cross,) = crosses(done.stdout)
+    assert "login page" in cross
+
+
+def test_missing_workers_and_missing_events_are_told_apart(
+    testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    redis = testbed.redis()
+    flower = testbed.flower(redis, options=["--enable_events=False"])
+    arguments = ("check", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    done = push_job(*arguments)
+    assert done.returncode == 1
+    assert "it sees no worker" in crosses(done.stdout)[0]
+
+    with TaskEvents(redis.url) as events:
+        events.worker("celery@silent", freq=600.0, processed=0)
+        flower.wait_for_worker("celery@silent")
+        done = push_job(*arguments)
+        assert done.returncode == 0, done.stdout
+        assert "no task event has arrived yet" in done.stdout
+        events.worker("celery@silent", freq=600.0, processed=12)
+    end = time.monotonic() + 20
+    while not (cross := crosses(push_job(*arguments).stdout)) and time.monotonic() < end:
+        pass
+    assert "12 tasks, but no task event arrived" in cross[0]
+    assert "-E" in cross[0]
+    flower.stop()
+    redis.stop()
+
+
+def test_a_clock_that_is_off_is_found(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    from tests.fakes.http import answer
+
+    headers = {"Date": "Mon, 01 Jan 2024 00:00:00 GMT"}
+    document = b'{"celery@a": true}'
+    rows = b'{"data": [{"hostname": "celery@a", "processed": 0}]}'
+    answers = {"/api/workers": answer(document), "/workers": answer(rows, headers=headers), "/api/tasks": answer(b"{}")}
+    with ScriptedServer(answers) as server:
+        done = push_job("check", "--flower", server.url, "--pushgateway", clean_pushgateway.url)
+    (cross,) = crosses(done.stdout)
+    assert "behind" in cross
+    assert "NTP" in cross
+
+
+def test_a_pushgateway_that_refuses_is_found(sound_flower: Flower, push_job: PushJob) -> None:
+    with ScriptedServer({"*": status_answer(401)}) as gateway:
+        done = push_job("check", "--flower", sound_flower.url, "--pushgateway", gateway.url)
+    assert done.returncode == 1
+    (cross,) = crosses(done.stdout)
+    assert "--pushgateway-username" in cross
+
+
+def test_a_clash_of_types_is_found_before_the_first_push(
+    sound_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    text = "# TYPE celery_workers counter\ncelery_workers 3\n"
+    requests.put(f"{clean_pushgateway.url}/metrics/job/another", data=text, timeout=10).raise_for_status()
+    done = push_job("check", "--flower", sound_flower.url, "--pushgateway", clean_pushgateway.url)
+    assert done.returncode == 1
+    (cross,) = crosses(done.stdout)
+    assert "celery_workers is there as a counter" in cross
+    assert 'job="another"' in cross
+    assert len(clean_pushgateway.groups()) == 1
