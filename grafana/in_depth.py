@@ -188,7 +188,7 @@ def _rates() -> list[AnyPanel]:
         ),
         lines(
             About(
-                "Runtime within the window: quantile $quantile",
+                "Recent runtime: quantile $quantile",
                 "Of the tasks that finished within the window, from Flower's own histogram and its own "
                 "buckets: above the last of them (10 s unless Flower is told otherwise) it reads no further.",
                 "s",

@@ -187,8 +187,8 @@ class Tasks:
         """The runtimes that were reported, in seconds, by task type."""
         runtimes: dict[str, list[float]] = defaultdict(list)
         for (name, state), seconds in self._durations().items():
-            if state not in _SINCE:
-                runtimes[name].extend(reported(seconds))
+            if state not in _SINCE and (known := list(reported(seconds))):
+                runtimes[name] += known
         return runtimes
 
     def waits(self) -> dict[str, list[float]]:
@@ -197,7 +197,8 @@ class Tasks:
         for batch in self._batches:
             for row in batch.rows.values():
                 waits[self.interned.kinds[batch.kinds[row]][0]].append(batch.waits[row])
-        return {name: list(reported(seconds)) for name, seconds in waits.items()}
+        known = {name: list(reported(seconds)) for name, seconds in waits.items()}
+        return {name: seconds for name, seconds in known.items() if seconds}
 
     def _durations(self) -> dict[tuple[str, str], array[float]]:
         """The seconds of each task by (task type, state), NOT_REPORTED among them."""

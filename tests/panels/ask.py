@@ -1,0 +1,64 @@
+"""Asks Prometheus as Grafana does, over its HTTP API, as of a given time."""
+
+import urllib.parse
+from typing import Any
+
+from testbed.services import Client, Prometheus
+from tests.panels.boards import Asked, Values, filled_in
+
+Labels = frozenset[tuple[str, str]]
+Answer = dict[Labels, float]
+Graph = dict[Labels, dict[float, float]]
+
+
+def answer(prometheus: Prometheus, query: str, at: float) -> Answer:
+    """What a query answers at a time (Unix seconds), by labels; the metric's name is left out of them."""
+    result = _result(prometheus, "query", query=query, time=str(at))
+    return {_labels(series["metric"]): float(series["value"][1]) for series in result}
+
+
+def graph(prometheus: Prometheus, query: str, start: float, end: float) -> Graph:
+    """What a query answers at each second from `start` to `end`, by labels and time."""
+    # Milliseconds, as Prometheus counts: digits beyond them might leave out the last step.
+    times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": "1"}
+    result = _result(prometheus, "query_range", query=query, **times)
+    return {_labels(series["metric"]): {float(at): float(value) for at, value in series["values"]} for series in result}
+
+
+def shown(prometheus: Prometheus, query: Asked, values: Values, at: float) -> Answer:
+    """What a panel or annotation shows at a time: its query's answer, or the right end of its graph."""
+    text = filled_in(query.expr, query.board, values)
+    if query.instant:
+        return answer(prometheus, text, at)
+    right_end = {}
+    for labels, points in graph(prometheus, text, start=at - 30, end=at).items():
+        last = max(points)
+        if last > at - 0.5:
+            right_end[labels] = points[last]
+    return right_end
+
+
+def offered(prometheus: Prometheus, board: str, variable: dict[str, Any], values: Values, at: float) -> list[str]:
+    """What a variable offers: Grafana asks for `label_values(series, label)` as the label's values.
+
+    Raises:
+        ValueError: the variable's query has another form.
+    """
+    text = filled_in(variable["query"]["query"], board, values)
+    inside = text.removeprefix("label_values(").removesuffix(")")
+    series, comma, label = inside.rpartition(", ")
+    if not comma or inside == text:
+        raise ValueError(f"not label_values(series, label): {text}")
+    times = {"start": str(at - 60), "end": str(at)}
+    found: list[str] = _result(prometheus, f"label/{label}/values", **{"match[]": series}, **times)
+    return found
+
+
+def _result(prometheus: Prometheus, path: str, **parameters: str) -> Any:
+    answered = Client().get_json(f"{prometheus.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+    data = answered["data"]
+    return data["result"] if isinstance(data, dict) else data
+
+
+def _labels(labels: dict[str, str]) -> Labels:
+    return frozenset((name, value) for name, value in labels.items() if name != "__name__")

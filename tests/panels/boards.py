@@ -1,0 +1,121 @@
+"""Reads the dashboards' files as Grafana does: every query that it would ask, with its variables filled in.
+
+How Grafana's Prometheus data source fills in a variable (public/app/plugins/datasource/prometheus):
+
+- a variable that takes several values, or "All", is escaped for a regular expression, and the escapes once more
+  for the string they stand in; several values become `(one|other)`; a custom value for "All" goes in as it is;
+- any other variable only has its backslashes and single quotes escaped;
+- `${name:regex}` is escaped for a regular expression, whatever the variable;
+- a name that is no variable, such as label_replace's `$1`, stays.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "grafana" / "dashboards"
+BOARDS = ("celery-by-flower", "celery-by-flower-in-depth")
+
+ALL = "$__all"
+
+Values = Mapping[str, str | list[str]]
+
+REFERENCE = re.compile(r"\$(?P<plain>\w+)|\$\{(?P<braced>\w+)(?::(?P<format>\w+))?\}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One query of a dashboard.
+
+    Attributes:
+        board: the dashboard's file, without `.json`.
+        where: the panel's or annotation's title.
+        ref: the query's letter; empty for an annotation.
+        instant: asked for one instant, not for a range.
+    """
+
+    board: str
+    where: str
+    ref: str
+    expr: str
+    instant: bool
+
+    def __str__(self) -> str:
+        """The test's name."""
+        return f"{self.board}: {self.where} {self.ref}".strip()
+
+
+def load(board: str) -> Any:
+    """The dashboard's JSON."""
+    return json.loads((FOLDER / f"{board}.json").read_text(encoding="utf-8"))
+
+
+def panels(board: str) -> Iterator[dict[str, Any]]:
+    """Every panel but the rows' headings, those within collapsed rows too."""
+    for panel in load(board)["panels"]:
+        if panel["type"] == "row":
+            yield from panel["panels"]
+        else:
+            yield panel
+
+
+def annotations(board: str) -> list[dict[str, Any]]:
+    """Every annotation."""
+    found: list[dict[str, Any]] = load(board)["annotations"]["list"]
+    return found
+
+
+def variables(board: str) -> dict[str, dict[str, Any]]:
+    """Every variable by its name."""
+    return {variable["name"]: variable for variable in load(board)["templating"]["list"]}
+
+
+def asked(board: str) -> list[Asked]:
+    """Every query of every panel and annotation."""
+    found = [
+        Asked(board, panel["title"], target["refId"], target["expr"], target["instant"])
+        for panel in panels(board)
+        for target in panel["targets"]
+    ]
+    return found + [Asked(board, event["name"], "", event["expr"], False) for event in annotations(board)]
+
+
+def filled_in(text: str, board: str, values: Values) -> str:
+    """The text with its variables filled in; `values` win over the values that the dashboard is saved with."""
+    known = variables(board)
+    built_in = {"__range": "3600s", "__interval": "15s", "__rate_interval": "60s"}
+
+    def value_of(match: re.Match[str]) -> str:
+        name = match["plain"] or match["braced"]
+        if name in built_in:
+            return built_in[name]
+        if name not in known:
+            return match.group()
+        value = values.get(name, known[name]["current"]["value"])
+        if match["format"] == "regex":
+            return re.sub(r"[\\^$*+?.()|\[\]{}/]", lambda special: "\\" + special.group(), str(value))
+        assert match["format"] is None, f"no rule for {match.group()}"
+        return _formatted(known[name], value)
+
+    return REFERENCE.sub(value_of, text)
+
+
+def _formatted(variable: dict[str, Any], value: str | list[str]) -> str:
+    if value in (ALL, [ALL]):
+        everything = variable["allValue"]
+        assert isinstance(everything, str)
+        return everything
+    if not (variable["multi"] or variable["includeAll"]):
+        assert isinstance(value, str)
+        return value.replace("\\", "\\\\").replace("'", "\\\\'")
+    chosen = [_for_regex(one) for one in ([value] if isinstance(value, str) else value)]
+    return chosen[0] if len(chosen) == 1 else f"({'|'.join(chosen)})"
+
+
+def _for_regex(value: str) -> str:
+    escaped = value.replace("\\", "\\\\\\\\")
+    return re.sub(r"[$^*{}\[\]'+?.()|]", lambda match: "\\\\" + match.group(), escaped)

@@ -1,0 +1,237 @@
+"""Every query of the main dashboard, the rules and the alerts answers what its reader expects."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed.queries import JOB
+from tests.panels.ask import answer, offered, shown
+from tests.panels.boards import ALL, ROOT, Asked, Values, annotations, asked, panels, variables
+from tests.panels.conftest import Scene
+from tests.panels.expected import (
+    NOTHING,
+    Between,
+    Expected,
+    by_type,
+    durations_as_they_are,
+    durations_by_name,
+    each_group,
+    failure_ratio,
+    grew,
+    in_states,
+    live_workers,
+    mean_durations,
+    of,
+    other_states,
+    table_of_durations,
+    tasks_remembered,
+    workers_by_group,
+    workers_by_name,
+)
+from tests.panels.scene import STATES
+
+BOARD = "celery-by-flower"
+
+CHOSEN: Values = {"job": [JOB, "mail.eu"]}
+"""Two jobs by name, one with a character that means something in a regular expression. The rest is as saved."""
+
+
+def nothing(_: Scene) -> Expected:
+    """For what has no right answer but none; the reason stands beside its use."""
+    return NOTHING
+
+
+PANELS: Mapping[tuple[str, str], Callable[[Scene], Expected]] = {
+    ("Live workers", "A"): live_workers,
+    ("Tasks in flight", "A"): in_states("PENDING", "RECEIVED", "STARTED", "RETRY"),
+    ("Failure ratio", "A"): failure_ratio,
+    ("Age of the data", "A"): each_group(Between(0, 120)),
+    # Every push is fresh. tests/panels/test_trouble.py lets them grow old.
+    ("Age of the data", "B"): nothing,
+    ("Each Flower", "A"): each_group(1),
+    **{(state, "A"): by_type(state) for state in STATES},
+    ("Other states", "A"): other_states,
+    ("Duration by name: $state", "A"): durations_as_they_are("SUCCESS"),
+    ("Mean duration by type: $state", "A"): mean_durations("SUCCESS"),
+    ("Top 15 by duration: $state", "A"): durations_by_name("SUCCESS"),
+    ("Waiting longest: PENDING, RECEIVED", "A"): mean_durations("PENDING", "RECEIVED", with_state=True),
+    ("Running longest: STARTED", "A"): mean_durations("STARTED"),
+    ("Work per second over $TIME_FRAME: $state", "A"): grew,
+    ("By duration: $state", "A"): table_of_durations("seconds"),
+    ("By duration: $state", "B"): table_of_durations("tasks"),
+    ("By duration: $state", "C"): table_of_durations("mean"),
+    ("Workers over time", "A"): workers_by_name,
+    ("Workers now", "A"): workers_by_group,
+    ("Age of the data over time", "A"): each_group(Between(0, 120)),
+    ("Time a scrape takes", "A"): each_group(Between(0.001, 50)),
+    ("Tasks that Flower remembers", "A"): tasks_remembered,
+    ("A worker went away", ""): lambda scene: of(1, job=JOB, instance=scene.shop, app="celery@shop-2"),
+    # Grafana draws an annotation where the value is above 0.
+    ("Flower down", ""): each_group(0),
+    ("Data too old", ""): each_group(0),
+}
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every rule of every rule file."""
+    files = sorted(ROOT.glob("prometheus/rules/*.yml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_every_query_of_the_dashboard_has_an_expectation_here() -> None:
+    assert {(query.where, query.ref) for query in asked(BOARD)} == PANELS.keys()
+
+
+@pytest.mark.parametrize("query", asked(BOARD), ids=str)
+def test_a_panel_shows_the_tasks_and_workers_of_the_chosen_jobs(scene: Scene, query: Asked) -> None:
+    found = shown(scene.prometheus, query, CHOSEN, scene.at)
+    assert found == rounded(PANELS[query.where, query.ref](scene), found)
+
+
+@pytest.mark.parametrize("query", asked(BOARD), ids=str)
+def test_a_panel_with_everything_chosen_shows_no_less(scene: Scene, query: Asked) -> None:
+    everything: Values = {"job": ALL, "instance": ALL, "task_type": ALL}
+    chosen, all_of_it = (shown(scene.prometheus, query, values, scene.at) for values in (CHOSEN, everything))
+    assert chosen.keys() <= all_of_it.keys()
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("title", ["Duration by name: $state", "Mean duration by type: $state"])
+def test_the_state_that_is_chosen_is_the_one_that_is_shown(scene: Scene, title: str, state: str) -> None:
+    (query,) = [query for query in asked(BOARD) if query.where == title]
+    found = shown(scene.prometheus, query, {**CHOSEN, "state": state}, scene.at)
+    if title.startswith("Mean"):
+        expected = mean_durations(state)(scene)
+    else:
+        exact = durations_as_they_are(state)(scene)
+        unfinished = state in {"PENDING", "RECEIVED", "STARTED", "RETRY"}
+        expected = {
+            labels: Between(value * 0.99, value * 1.3) if unfinished and isinstance(value, float) else value
+            for labels, value in exact.items()
+        }
+    assert found == rounded(expected, found)
+
+
+def test_one_flower_and_one_task_type_can_be_chosen(scene: Scene) -> None:
+    (query,) = [query for query in asked(BOARD) if query.where == "SUCCESS"]
+    values: Values = {**CHOSEN, "instance": [scene.mail], "task_type": ["shop.mail"]}
+    assert shown(scene.prometheus, query, values, scene.at) == of(2, task_type="shop.mail")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("job", lambda _: ["mail.eu", "mailxeu", JOB]),
+        ("instance", lambda scene: sorted([scene.shop, scene.mail])),
+        ("task_type", lambda _: ["mail.send", "shop.mail", "shop.pay", "shop.report"]),
+        ("state", lambda _: sorted([*STATES, "REJECTED"])),
+    ],
+)
+def test_a_variable_offers_what_the_data_has(scene: Scene, name: str, expected: Callable[[Scene], list[str]]) -> None:
+    found = offered(scene.prometheus, BOARD, variables(BOARD)[name], {}, scene.at)
+    assert found == expected(scene)
+
+
+def test_every_variable_that_asks_the_data_is_tested_here() -> None:
+    asking = {name for name, variable in variables(BOARD).items() if variable["type"] == "query"}
+    assert asking == {"job", "instance", "task_type", "state"}
+
+
+def test_an_annotation_and_a_legend_name_only_labels_that_their_query_answers(scene: Scene) -> None:
+    words = {
+        (panel["title"], target["refId"]): target["legendFormat"]
+        for panel in panels(BOARD)
+        for target in panel["targets"]
+    }
+    words |= {(event["name"], ""): event["titleFormat"] for event in annotations(BOARD)}
+    for query in asked(BOARD):
+        for labels in shown(scene.prometheus, query, CHOSEN, scene.at):
+            named = {part.split("}}")[0] for part in words[query.where, query.ref].split("{{")[1:]}
+            assert named <= {name for name, _ in labels}, query
+
+
+def per_group(number: Callable[[Scene, str], float]) -> Callable[[Scene], Expected]:
+    """A recorded number of each of the three groups that are pushed."""
+
+    def expected(scene: Scene) -> Expected:
+        mail = number(scene, "mail.eu")
+        return {
+            **of(number(scene, JOB), job=JOB, instance=scene.shop),
+            **of(mail, job="mail.eu", instance=scene.mail),
+            **of(mail, job="mailxeu", instance=scene.mail),
+        }
+
+    return expected
+
+
+def in_job(*states: str) -> Callable[[Scene, str], float]:
+    """How many of a job's tasks are in these states."""
+
+    def number(scene: Scene, job: str) -> float:
+        (tasks,) = [tasks for (its_job, _), tasks in scene.tasks.items() if its_job == job]
+        return sum(alike.count for alike in tasks if alike.state in states)
+
+    return number
+
+
+def waiting_too_long(scene: Scene) -> Expected:
+    """Mean waits above 300 s, of each group."""
+    return {
+        **of(Between(599, 690), job=JOB, instance=scene.shop, name="shop.pay", state="RECEIVED"),
+        **of(Between(899, 990), job=JOB, instance=scene.shop, name="shop.pay", state="PENDING"),
+        **of(Between(399, 490), job="mail.eu", instance=scene.mail, name="mail.send", state="RECEIVED"),
+        **of(Between(399, 490), job="mailxeu", instance=scene.mail, name="mail.send", state="RECEIVED"),
+    }
+
+
+RULES: Mapping[str, Callable[[Scene], Expected]] = {
+    "instance:celery_workers:sum": per_group(
+        lambda scene, job: next(sum(up.values()) for (its_job, _), up in scene.workers.items() if its_job == job)
+    ),
+    "instance:celery_tasks_failed:sum": per_group(in_job("FAILURE")),
+    "instance:celery_tasks_finished:sum": per_group(in_job("FAILURE", "SUCCESS")),
+    "CeleryWorkerWentAway": lambda scene: of(0, job=JOB, instance=scene.shop, app="celery@shop-2"),
+    "CeleryFailureRatioHigh": lambda scene: of(4 / 27, job=JOB, instance=scene.shop),
+    "CeleryTasksWaitTooLong": waiting_too_long,
+    # Nothing of this is wrong in the scene; tests/panels/test_trouble.py makes each of them fire.
+    "CeleryNoWorkers": nothing,
+    "FlowerDown": nothing,
+    "FlowerGroupGone": nothing,
+    "FlowerPushMissing": nothing,
+    "FlowerPushRefused": nothing,
+    "FlowerPushStale": nothing,
+    "PushgatewayDown": nothing,
+    # The scene's pushes were made without --with; tests/panels/test_in_depth.py makes them with it.
+    "instance:celery_workers_idle:count": nothing,
+    "CeleryBacklogAllWorkersIdle": nothing,
+    "CeleryBacklogSomeWorkersIdle": nothing,
+    "FlowerExtraFails": nothing,
+}
+
+
+def test_every_rule_has_an_expectation_here() -> None:
+    assert {rule.get("record") or rule["alert"] for rule in rules()} == RULES.keys()
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("record") or rule["alert"])
+def test_a_rule_answers_for_each_group_that_it_concerns(scene: Scene, rule: dict[str, Any]) -> None:
+    found = answer(scene.prometheus, rule["expr"], scene.at)
+    assert found == rounded(RULES[rule.get("record") or rule["alert"]](scene), found)
+
+
+@pytest.mark.parametrize("record", [rule["record"] for rule in rules() if "record" in rule])
+def test_what_prometheus_recorded_is_what_the_rule_says(scene: Scene, record: str) -> None:
+    found = answer(scene.prometheus, record, scene.at)
+    assert found == rounded(RULES[record](scene), found)
+
+
+def rounded(expected: Expected, found: Mapping[Any, float]) -> Expected:
+    """The expectation with numbers that differ from what was found by rounding only replaced by it."""
+    return {
+        labels: found[labels] if labels in found and found[labels] == pytest.approx(value) else value
+        for labels, value in expected.items()
+        if isinstance(value, int | float)
+    } | {labels: value for labels, value in expected.items() if isinstance(value, Between)}

@@ -1,0 +1,222 @@
+"""Every query of the in-depth dashboard, on real pushes with every extra that `--with` knows."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from testbed.command import PushJob
+from testbed.events import TaskEvents
+from testbed.services import Flower, Prometheus, Redis, Testbed
+from testbed.shop import shop_app
+from tests.panels.ask import answer, offered, shown
+from tests.panels.boards import Asked, Values, asked, filled_in, variables
+from tests.panels.conftest import host_and_port
+from tests.panels.expected import Between, Expected, of
+from tests.panels.scene import FOR_EVER, Tasks, tell
+from tests.panels.test_docs import QUERIES, with_histograms
+
+BOARD = "celery-by-flower-in-depth"
+
+CHOSEN: Values = {"job": ["flower"]}
+
+EXTRAS = ("queues", "runtimes", "waits", "activity", "flower-metrics")
+
+# Target 2.5 s and tolerated 10 s are the dashboard's defaults: 15 within, 4 tolerated, 2 beyond.
+AT_FIRST = (
+    Tasks("shop.pay", "SUCCESS", 8, 2.0),
+    Tasks("shop.pay", "SUCCESS", 4, 8.0),
+    Tasks("shop.pay", "SUCCESS", 2, 40.0),
+    Tasks("shop.mail", "SUCCESS", 4, 0.4),
+    Tasks("shop.pay", "FAILURE", 1, 1.0),
+    Tasks("shop.report", "STARTED", 1, 30.0),
+    Tasks("shop.mail", "RECEIVED", 2, 30.0),
+)
+LATER = (
+    Tasks("shop.pay", "FAILURE", 1, 1.0),
+    Tasks("shop.pay", "SUCCESS", 3, 2.0),
+    Tasks("shop.mail", "SUCCESS", 1, 0.4),
+)
+WITHIN = {"shop.pay": 8 + 3, "shop.mail": 4 + 1}
+TOLERATED = {"shop.pay": 8 + 3 + 4, "shop.mail": 4 + 1}
+COUNT = {"shop.pay": 8 + 3 + 4 + 2, "shop.mail": 4 + 1}
+QUEUED_AT_FIRST, QUEUED = 3, 5
+
+
+@dataclass(frozen=True)
+class InDepth:
+    """What Prometheus knows, and when; see Scene."""
+
+    prometheus: Prometheus
+    instance: str
+    at: float
+
+
+@pytest.fixture(scope="module")
+def scene(testbed: Testbed, push_job: PushJob) -> InDepth:
+    """A Flower with the tasks above; workers idle (w-1), busy (w-2) and gone (w-3); nobody consumes the queue."""
+    redis, pushgateway = testbed.redis(), testbed.pushgateway()
+    flower = testbed.flower(redis)
+    prometheus = testbed.prometheus(pushgateway)
+
+    def push() -> None:
+        addresses = ("--flower", flower.url, "--pushgateway", pushgateway.url)
+        done = push_job("push", *addresses, "--with", ",".join(EXTRAS))
+        assert done.returncode == 0, done.stderr
+
+    _beat(redis, flower, processed=10)
+    tell(redis.url, flower, AT_FIRST, worker="celery@w-1")
+    _send(redis, QUEUED_AT_FIRST)
+    push()
+    prometheus.wait_for_scrape()
+    _beat(redis, flower, processed=30)
+    tell(redis.url, flower, LATER, worker="celery@w-1")
+    _send(redis, QUEUED - QUEUED_AT_FIRST)
+    push()
+    prometheus.wait_for_scrape()
+    return InDepth(prometheus, host_and_port(flower), at=time.time())
+
+
+def _beat(redis: Redis, flower: Flower, processed: int) -> None:
+    with TaskEvents(redis.url) as events:
+        for name, active in (("celery@w-1", 0), ("celery@w-2", 2), ("celery@w-3", 1)):
+            events.worker(name, freq=FOR_EVER, active=active, processed=processed, loadavg=[1.5, 1.0, 0.5])
+        events.worker("celery@w-3", event="offline", active=1, processed=processed)
+    flower.wait_for_worker("celery@w-2")
+    flower.wait_for_worker("celery@w-3", alive=False)
+
+
+def _send(redis: Redis, count: int) -> None:
+    with shop_app(redis.url) as shop:
+        for order in range(count):
+            shop.send_task("shop.orders.place", (order,))
+
+
+def by(label: str, numbers: Mapping[str, float | Between]) -> Expected:
+    """One series for each value of a label."""
+    return {frozenset({(label, value)}): number for value, number in numbers.items()}
+
+
+def always(expected: Expected) -> Callable[[InDepth], Expected]:
+    """What does not depend on the services' addresses."""
+    return lambda _: expected
+
+
+def each_flower(number: float | Between, **labels: str) -> Callable[[InDepth], Expected]:
+    """One number of the one group."""
+    return lambda scene: of(number, job="flower", instance=scene.instance, **labels)
+
+
+def nothing(_: InDepth) -> Expected:
+    """For what has no right answer but none; the reason stands beside its use."""
+    return {}
+
+
+SOME = Between(1e-9, 1e9)
+APDEX = {name: (WITHIN[name] + TOLERATED[name]) / 2 / COUNT[name] for name in COUNT}
+LIVE = ("celery@w-1", "celery@w-2")
+ALL_WORKERS = (*LIVE, "celery@w-3")
+BUCKETS = ("0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30", "60", "300", "900", "3600")
+
+# A type's 95 % lies in the bucket of its exact 95 %: 40 s for shop.pay, 0.4 s for shop.mail.
+RUNTIME = {"shop.pay": Between(30, 60), "shop.mail": Between(0.25, 0.5)}
+# The scene's tasks waited half a second; the one that runs, a whole one.
+WAIT = {"shop.pay": Between(0.25, 0.5), "shop.mail": Between(0.25, 0.5), "shop.report": Between(0.5, 1)}
+
+PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
+    ("Tasks in queues", "A"): always(of(QUEUED)),
+    ("Live workers", "A"): always(of(2)),
+    ("Idle workers", "A"): always(of(1)),
+    ("Apdex", "A"): always(of((sum(WITHIN.values()) + sum(TOLERATED.values())) / 2 / sum(COUNT.values()))),
+    ("Extras", "A"): lambda scene: {
+        labels: number for extra in EXTRAS for labels, number in each_flower(1, extra=extra)(scene).items()
+    },
+    ("Age of the data", "A"): each_flower(Between(0, 120)),
+    # Every push is fresh.
+    ("Age of the data", "B"): nothing,
+    ("Queue length", "A"): always(by("queue", {"celery": QUEUED})),
+    ("Queued, running, live workers", "A"): always(of(QUEUED)),
+    ("Queued, running, live workers", "B"): always(of(2)),
+    ("Queued, running, live workers", "C"): always(of(2)),
+    ("Growth of each queue over $TIME_FRAME", "A"): always(by("queue", {"celery": SOME})),
+    ("Runtime by type: quantile $quantile", "A"): always(by("name", RUNTIME)),
+    ("Runtime of all chosen types", "A"): always(of(Between(1, 2.5))),
+    ("Runtime of all chosen types", "B"): always(of(Between(30, 60))),
+    ("Runtime of all chosen types", "C"): always(of(Between(30, 60))),
+    ("Apdex by type", "A"): always(by("name", APDEX)),
+    ("Apdex by type over time", "A"): always(by("name", APDEX)),
+    ("Runtimes, heatmap", "A"): always(
+        by(
+            "le",
+            {
+                bound: sum(float(bound) >= seconds for seconds in (*[0.4] * 5, *[2.0] * 11, *[8.0] * 4, *[40.0] * 2))
+                for bound in (*BUCKETS, "+Inf")
+            },
+        )
+    ),
+    ("Wait by type: quantile $quantile", "A"): always(by("name", WAIT)),
+    ("Wait of all chosen types", "A"): always(of(Between(0.25, 0.5))),
+    ("Wait of all chosen types", "B"): always(of(Between(0.25, 1))),
+    ("Wait of all chosen types", "C"): always(of(Between(0.5, 1))),
+    ("Waits, heatmap", "A"): always(by("le", {bound: Between(0, 30) for bound in (*BUCKETS, "+Inf")})),
+    ("Events per second", "A"): always(
+        by("type", {f"task-{kind}": SOME for kind in ("sent", "received", "started", "succeeded", "failed")})
+    ),
+    ("Finished per second by type", "A"): always(by("task", {"shop.pay": SOME, "shop.mail": SOME})),
+    # 1 of 4, but rates of young counters are estimates.
+    ("Failure ratio by type", "A"): always(by("task", {"shop.pay": Between(0.2, 0.4), "shop.mail": 0})),
+    ("Recent runtime: quantile $quantile", "A"): always(
+        by("task", {"shop.pay": Between(1, 2.5), "shop.mail": Between(0.25, 0.5)})
+    ),
+    ("Active tasks", "A"): always(by("worker", {"celery@w-1": 0, "celery@w-2": 2})),
+    ("Tasks processed per second over $TIME_FRAME", "A"): always(by("worker", dict.fromkeys(ALL_WORKERS, SOME))),
+    ("Load of its machine, 1 minute", "A"): always(by("worker", dict.fromkeys(LIVE, 1.5))),
+    # In the name of w-1: the two tasks that are RECEIVED.
+    ("Prefetched tasks", "A"): always(by("worker", {"celery@w-1": 2})),
+    ("Age of the last heartbeat", "A"): always(by("worker", dict.fromkeys(LIVE, Between(0, 90)))),
+    ("Prefetch wait of what runs now", "A"): always(by("worker", {"celery@w-1": Between(0.9, 1.1)})),
+    # It left before the first push.
+    ("A worker went away", ""): nothing,
+    # Grafana draws an annotation where the value is above 0.
+    ("Flower down", ""): each_flower(0),
+    ("Data too old", ""): each_flower(0),
+}
+
+
+def test_every_query_of_the_dashboard_has_an_expectation_here() -> None:
+    assert {(query.where, query.ref) for query in asked(BOARD)} == PANELS.keys()
+
+
+@pytest.mark.parametrize("query", asked(BOARD), ids=str)
+def test_a_panel_shows_what_the_extras_pushed(scene: InDepth, query: Asked) -> None:
+    found = shown(scene.prometheus, query, CHOSEN, scene.at)
+    print(query, found)
+    expected = PANELS[query.where, query.ref](scene)
+    assert found.keys() == expected.keys()
+    for labels, number in expected.items():
+        assert found[labels] == (number if isinstance(number, Between) else pytest.approx(number)), labels
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("queue", ["celery"]),
+        ("worker", ["celery@w-1", "celery@w-2", "celery@w-3"]),
+        ("target", [*BUCKETS, "+Inf"]),
+        ("tolerated", [*BUCKETS, "+Inf"]),
+    ],
+)
+def test_a_variable_offers_what_the_data_has(scene: InDepth, name: str, expected: list[str]) -> None:
+    variable = variables(BOARD)[name]
+    assert sorted(offered(scene.prometheus, BOARD, variable, CHOSEN, scene.at)) == sorted(expected)
+
+
+@pytest.mark.parametrize("query", [query for query in QUERIES if with_histograms(query)])
+def test_a_query_of_the_docs_answers(scene: InDepth, query: str) -> None:
+    assert answer(scene.prometheus, filled_in(query, BOARD, CHOSEN), scene.at)
+
+
+def test_the_apdex_of_the_docs_is_that_of_the_panel(scene: InDepth) -> None:
+    (query,) = [query for query in QUERIES if ") / 2 /" in query]
+    assert answer(scene.prometheus, filled_in(query, BOARD, CHOSEN), scene.at) == pytest.approx(by("name", APDEX))

@@ -1,0 +1,280 @@
+"""What a person on call sees when something breaks: pushes stop, Flower is down, everything restarts.
+
+The rules are the project's own, hurried: nothing has to last before it fires, and a push is old after OLD seconds.
+"""
+
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from testbed.command import PushJob
+from testbed.events import TaskEvents
+from testbed.process import wait_for
+from testbed.services import Flower, Prometheus, Pushgateway, Redis, Service, Testbed
+from testbed.shop import shop_app
+from tests.panels.ask import answer, graph, shown
+from tests.panels.boards import ROOT, Asked, Values, asked, filled_in
+from tests.panels.conftest import SHOP_AT_FIRST
+from tests.panels.scene import FOR_EVER, tell
+
+OLD = 12
+"""Seconds; far more than a push, a scrape and all panels' queries take together."""
+
+VALUES: Values = {"job": ["flower"], "max_age": str(OLD)}
+
+ABOUT_AGE = {"Age of the data", "Age of the data over time", "Data too old"}
+"""Not guarded: they say what the guard hides."""
+
+QUERIES = [query for query in asked("celery-by-flower") if query.where != "A worker went away"]
+"""All but one, which answers only when a worker has just left: the scene of test_every_query has that."""
+
+EVERYTHING = {query.where for query in QUERIES}
+
+ABOUT_THE_PUSH = {"Each Flower", "Time a scrape takes", "Flower down"}
+"""What is pushed for a Flower that is down, too."""
+
+
+@dataclass(frozen=True)
+class Bed:
+    """Services of these tests' own, with the hurried rules."""
+
+    redis: Redis
+    flower: Flower
+    pushgateway: Pushgateway
+    prometheus: Prometheus
+    push_job: PushJob
+
+    def push(self, *options: str) -> int:
+        """Push once, wait until Prometheus has it; the command's exit code."""
+        addresses = ("--flower", self.flower.url, "--pushgateway", self.pushgateway.url)
+        done = self.push_job("push", *addresses, *options)
+        self.prometheus.wait_for_scrape()
+        return done.returncode
+
+    def fill(self) -> None:
+        """Tell Flower of a live worker and of tasks in every state."""
+        with TaskEvents(self.redis.url) as events:
+            events.worker("celery@shop-1", freq=FOR_EVER)
+        self.flower.wait_for_worker("celery@shop-1")
+        tell(self.redis.url, self.flower, SHOP_AT_FIRST, worker="celery@shop-1")
+
+    def wait_for_a_second_scrape(self) -> None:
+        """A rate needs two samples."""
+        self.prometheus.wait_for_scrape()
+        self.prometheus.wait_for_scrape()
+
+    def wait_until(self, query: str) -> None:
+        """Return once a query answers something."""
+        wait_for(query, lambda: bool(self.prometheus.query(query)), 30)
+
+    def firing(self) -> set[str]:
+        """The names of the alerts that fire, without what the tasks themselves give reason for."""
+        alerts = answer(self.prometheus, 'ALERTS{alertstate="firing"}', time.time())
+        return {dict(labels)["alertname"] for labels in alerts} - {"CeleryTasksWaitTooLong"}
+
+    def wait_for_alerts(self, *names: str) -> None:
+        """Return once exactly these fire."""
+        try:
+            wait_for(f"the alerts {names}", lambda: self.firing() == set(names), 30)
+        finally:
+            print("firing at last:", self.firing())
+
+    def empty_panels(self) -> set[str]:
+        """The panels and annotations whose every query answers nothing now."""
+        now = time.time()
+        answers: dict[str, bool] = {}
+        for query in QUERIES:
+            found = bool(shown(self.prometheus, query, VALUES, now))
+            answers[query.where] = answers.get(query.where, False) or found
+        return {where for where, found in answers.items() if not found}
+
+
+@pytest.fixture(scope="module")
+def bed_of_trouble(testbed: Testbed, push_job: PushJob) -> Bed:
+    redis, pushgateway = testbed.redis(), testbed.pushgateway()
+    hurried = [_hurried(rules, testbed.folder) for rules in ROOT.glob("prometheus/rules/*.yml")]
+    prometheus = testbed.prometheus(pushgateway, rule_files=hurried, scrape_interval="500ms")
+    bed = Bed(redis, testbed.flower(redis), pushgateway, prometheus, push_job)
+    bed.fill()
+    return bed
+
+
+@pytest.fixture
+def bed(bed_of_trouble: Bed) -> Bed:
+    """All is well at the start: pushed, scraped, no alert, every panel shows something."""
+    bed = bed_of_trouble
+    bed.pushgateway.wipe()
+    assert bed.push() == 0
+    bed.wait_for_a_second_scrape()
+    assert not bed.empty_panels()
+    bed.wait_for_alerts()
+    return bed
+
+
+@contextmanager
+def stopped(*services: Service) -> Iterator[None]:
+    """These are stopped in this order, and started again in the other."""
+    for service in services:
+        service.stop()
+    try:
+        yield
+    finally:
+        for service in reversed(services):
+            service.start()
+
+
+def _hurried(rules: Path, folder: Path) -> Path:
+    text, ages = re.subn(r"(push_time_seconds [<>]) 300", rf"\1 {OLD}", rules.read_text())
+    text, lasting = re.subn(r"for: \d+m", "for: 0s", text)
+    assert ages
+    assert lasting
+    hurried = folder / f"hurried-{rules.name}"
+    hurried.write_text(text.replace("offset 1h", "offset 5s").replace("10m", "3s"))
+    return hurried
+
+
+def test_when_pushes_stop_every_panel_goes_empty_and_the_age_says_so_in_red(bed: Bed) -> None:
+    wait_for("the data to be old", lambda: bed.empty_panels() == EVERYTHING - ABOUT_AGE, 60)
+    fresh, hidden = (query for query in QUERIES if query.where == "Age of the data")
+    now = time.time()
+    assert not shown(bed.prometheus, fresh, VALUES, now)
+    ((labels, age),) = shown(bed.prometheus, hidden, VALUES, now).items()
+    assert dict(labels) == {"job": "flower", "instance": bed.flower.url.removeprefix("http://")}
+    assert age >= OLD
+    # The Pushgateway still has the old numbers, and Prometheus still scrapes them.
+    assert bed.prometheus.query("sum(celery_workers)") == [({}, 1.0)]
+    bed.wait_for_alerts("FlowerPushStale")
+    bed.push()
+    assert not bed.empty_panels()
+    bed.wait_for_alerts()
+
+
+def test_when_flower_stops_its_panels_have_a_gap_until_it_is_back(bed: Bed) -> None:
+    start = time.time()
+    with stopped(bed.flower):
+        assert bed.push() == 1
+        down_since = time.time()
+        assert bed.empty_panels() == EVERYTHING - ABOUT_AGE - ABOUT_THE_PUSH
+        (up,) = (query for query in QUERIES if query.where == "Each Flower")
+        assert set(shown(bed.prometheus, up, VALUES, time.time()).values()) == {0}
+        bed.wait_for_alerts("FlowerDown")
+        down_until = time.time()
+    bed.fill()
+    assert bed.push() == 0
+    back_since = time.time()
+    bed.wait_for_a_second_scrape()
+    assert not bed.empty_panels()
+    bed.wait_for_alerts()
+    (workers,) = (query for query in QUERIES if query.where == "Live workers")
+    query = filled_in(workers.expr, workers.board, VALUES)
+    (points,) = graph(bed.prometheus, query, start=start - 2, end=time.time()).values()
+    assert any(at <= start for at in points)
+    assert any(at >= back_since for at in points)
+    assert not any(down_since <= at <= down_until for at in points)
+
+
+def test_after_a_restart_of_everything_all_is_shown_again(bed: Bed) -> None:
+    with stopped(bed.pushgateway):
+        bed.wait_for_alerts("PushgatewayDown")
+        assert bed.empty_panels() == EVERYTHING
+        with stopped(bed.prometheus, bed.flower, bed.redis):
+            pass
+    bed.fill()
+    assert bed.push() == 0
+    bed.wait_for_a_second_scrape()
+    assert not bed.empty_panels()
+    bed.wait_for_alerts()
+
+
+def test_the_last_worker_goes_and_the_singlestat_reads_0_not_no_data(bed: Bed) -> None:
+    (workers,) = (query for query in QUERIES if query.where == "Live workers")
+    with TaskEvents(bed.redis.url) as events:
+        events.worker("celery@shop-1", event="offline")
+    bed.flower.wait_for_worker("celery@shop-1", alive=False)
+    bed.push()
+    assert shown(bed.prometheus, workers, VALUES, time.time()) == {frozenset(): 0.0}
+    bed.wait_until('ALERTS{alertname="CeleryNoWorkers", alertstate="firing"}')
+    with TaskEvents(bed.redis.url) as events:
+        events.worker("celery@shop-1", freq=FOR_EVER)
+    bed.flower.wait_for_worker("celery@shop-1")
+    bed.push()
+    bed.wait_for_alerts()
+
+
+def test_a_push_that_the_pushgateway_refuses_raises_an_alert_until_one_is_taken(bed: Bed) -> None:
+    other = f"{bed.pushgateway.url}/metrics/job/other"
+    with stopped(bed.flower):
+        # Without this, the other program's push would be the one to be refused.
+        assert bed.push() == 1
+        clash = b"# TYPE celery_workers counter\ncelery_workers 1\n"
+        urllib.request.urlopen(urllib.request.Request(other, data=clash, method="PUT")).close()
+    bed.fill()
+    assert bed.push() == 3
+    bed.wait_for_alerts("FlowerPushRefused", "FlowerDown")
+    urllib.request.urlopen(urllib.request.Request(other, method="DELETE")).close()
+    assert bed.push() == 0
+    bed.wait_for_alerts()
+
+
+def test_a_group_that_vanishes_raises_an_alert_and_so_does_the_last_one(bed: Bed) -> None:
+    assert bed.push("--job", "second") == 0
+    bed.wait_until('push_job_build_info{job="second"} offset 5s')
+    addresses = ("--flower", bed.flower.url, "--pushgateway", bed.pushgateway.url)
+    deleted = bed.push_job("delete", "--job", "second", *addresses)
+    assert deleted.returncode == 0, deleted.stderr
+    bed.wait_for_alerts("FlowerGroupGone")
+    bed.pushgateway.wipe()
+    bed.wait_for_alerts("FlowerPushMissing")
+
+
+def test_a_queue_that_grows_while_the_only_worker_idles_raises_an_alert(bed: Bed) -> None:
+    with shop_app(bed.redis.url) as shop:
+        for _ in range(3):
+            shop.send_task("shop.orders.place", (1,))
+            assert bed.push("--with", "queues,activity") == 0
+            bed.prometheus.wait_for_scrape()
+        bed.wait_until('ALERTS{alertname="CeleryBacklogAllWorkersIdle", queue="celery"}')
+
+
+def test_an_extra_that_cannot_be_read_raises_an_alert_and_takes_no_panel_of_the_main_dashboard_along(bed: Bed) -> None:
+    with stopped(bed.redis):
+        assert bed.push("--with", "queues") == 0
+        bed.wait_for_alerts("FlowerExtraFails")
+        assert not bed.empty_panels()
+
+
+def test_a_group_does_not_pass_for_fresh_because_another_differs_only_in_an_added_label(bed: Bed) -> None:
+    bed.pushgateway.wipe()
+    bed.push("--grouping", "team=old")
+    time.sleep(2)
+    pushed = time.time()
+    bed.push("--grouping", "team=new")
+    now = time.time()
+    values: Values = {**VALUES, "max_age": f"{now - pushed + 0.5:.3f}"}
+    ages = answer(bed.prometheus, "time() - push_time_seconds", now)
+    assert sorted(age < float(str(values["max_age"])) for age in ages.values()) == [False, True]
+    for query in QUERIES:
+        if query.where not in ABOUT_AGE:
+            teams = [dict(labels).get("team", "new") for labels in shown(bed.prometheus, query, values, now)]
+            assert set(teams) <= {"new"}, query
+    (workers,) = (query for query in QUERIES if query.where == "Live workers")
+    assert shown(bed.prometheus, workers, values, now) == {frozenset(): 1.0}
+    # The shorter guard, which the issue of the dashboards had in mind, would have counted both.
+    shorter = f"sum(celery_workers and on (job, instance) (time() - push_time_seconds < {values['max_age']}))"
+    assert answer(bed.prometheus, shorter, now) == {frozenset(): 2.0}
+
+
+def unguarded() -> list[Asked]:
+    """The queries that ask for a family without saying how old it may be."""
+    guard = "(time() - push_time_seconds < $max_age)"
+    return [query for query in asked("celery-by-flower") if guard not in query.expr]
+
+
+def test_only_the_panels_about_age_are_not_guarded() -> None:
+    assert {query.where for query in unguarded()} == ABOUT_AGE
