@@ -335,7 +335,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ..
         True,
     ),
     ((ConnectionRefusedError,), "it refused the connection: nothing listens on this port", True, False),
-    # This one is a BadStatusLine too, of a line that never came: a server that restarts, or that closed an idle connection.
+    # A BadStatusLine too, of a line that never came: a server that restarts, or that closed an idle connection.
     ((http.client.RemoteDisconnected,), "it closed the connection without an answer", True, True),
     ((http.client.BadStatusLine, http.client.LineTooLong, http.client.UnknownProtocol), _NOT_HTTP, True, False),
     ((NewConnectionError,), "no connection could be made: {root}", True, False),

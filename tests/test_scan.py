@@ -1,5 +1,6 @@
 """The scan is exact while the list moves, gentle, and always ends."""
 
+import random
 import time
 from collections import Counter
 
@@ -67,6 +68,17 @@ def drop_in_front(flower: MovingFlower) -> None:
     del flower.tasks[3:8]
 
 
+def drop_many_in_front(flower: MovingFlower) -> None:
+    """More than two pages overlap by."""
+    if flower.answers in (3, 6):
+        del flower.tasks[3:63]
+
+
+def shuffle_all(flower: MovingFlower) -> None:
+    """The list is in no order at all."""
+    random.Random(flower.answers).shuffle(flower.tasks)
+
+
 def drop_at_the_back(flower: MovingFlower) -> None:
     del flower.tasks[-20:]
 
@@ -102,6 +114,8 @@ def restart_once(flower: MovingFlower) -> None:
     [
         burst,
         drop_in_front,
+        drop_many_in_front,
+        shuffle_all,
         drop_at_the_back,
         reverse,
         new_id_on_every_page,
@@ -139,6 +153,19 @@ def test_a_list_that_was_still_at_the_end_is_counted_as_it_is() -> None:
 
 def test_a_restarted_flower_is_not_mixed_with_what_it_was() -> None:
     with MovingFlower(1000, restart_once) as flower:
+        assert states(scan(flower.url, 100)) == {"STARTED": 7}
+
+
+def test_a_flower_restarted_before_the_scan_ends_is_not_mixed_with_what_it_was() -> None:
+    with MovingFlower(1000) as flower:
+        scan(flower.url, 100)
+        pages_down = flower.answers - 1
+
+    def restart_late(flower: MovingFlower) -> None:
+        if flower.answers == pages_down:
+            flower.tasks = [flower.task(f"reborn-{number}", "STARTED") for number in range(7)]
+
+    with MovingFlower(1000, restart_late) as flower:
         assert states(scan(flower.url, 100)) == {"STARTED": 7}
 
 
