@@ -25,8 +25,10 @@ demo: install servers ## a small shop on real services: push once, then the dash
 playground: install servers ## the same kept running, a push every few seconds, until Ctrl-C
 	@$(BIN)/python -m testbed.playground
 
+# More than there are cores: most of a test's time is waiting for a server.
+TEST_PROCESSES ?= 4
 test: install servers lint ## everything: ruff, mypy, and the tests on real services
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 lint: install
 	@$(BIN)/ruff check .

@@ -207,4 +207,6 @@ def _stop_at_once(number: int, _frame: object) -> NoReturn:
 
     A push under way is cut off, and a Pushgateway refuses a body that is cut off.
     """
+    if sys.stderr is not None and sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h\n")  # the progress line hides the cursor
     os._exit(128 + number)
