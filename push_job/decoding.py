@@ -49,31 +49,31 @@ def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields | Non
     Raises DecodingError when the body is no JSON object or is cut short.
     """
     held = bytearray()
-    first = True
     enough = 0  # bytes to hold before the next try, doubled after one in vain
     for chunk in chunks:
         searched = max(0, len(held) - len(_BETWEEN))
         held += chunk
         cut = held.rfind(_BETWEEN, searched)
         if cut >= 0 and len(held) >= enough:
-            piece = bytes(held[: cut + 1]) + b"}"
+            # Cut in place: to copy each piece would cost as much as to decode it.
+            rest = held[cut + 1 :]
+            held[cut + 1 :] = b"}"
             try:
-                tasks = decode_piece(piece if first else b"{" + piece)
+                tasks = decode_piece(held)
             except DecodingError:
+                held[cut + 1 :] = rest
                 enough = 2 * len(held)
             else:
                 yield tasks
-                del held[: cut + len(_BETWEEN) - 1]
-                first, enough = False, 0
+                held = rest
+                held[: len(_BETWEEN) - 2] = b"{"
+                enough = 0
         if len(held) > PIECE_LIMIT:
             raise DecodingError(f"it holds one task of more than {PIECE_LIMIT // 2**20} MiB")
-    if first:
-        yield decode_piece(bytes(held))
-    else:
-        yield decode_piece(b"{" + held)
+    yield decode_piece(held)
 
 
-def decode_piece(text: bytes) -> dict[str, TaskFields | None]:
+def decode_piece(text: bytes | bytearray) -> dict[str, TaskFields | None]:
     """Decode one whole JSON object of tasks; raises DecodingError."""
     try:
         return _decode_strict(text)  # type: ignore[return-value]  # a dict is invariant in its values
@@ -85,7 +85,7 @@ def decode_piece(text: bytes) -> dict[str, TaskFields | None]:
     return {task_id: _pick(entry) for task_id, entry in entries.items()}
 
 
-def decode_json(text: bytes) -> Any:
+def decode_json(text: bytes | bytearray) -> Any:
     """Decode JSON as Python writes it; raises DecodingError with a word on what it looks like."""
     try:
         return json.loads(text, parse_int=_int)

@@ -18,6 +18,9 @@ from push_job.decoding import DecodingError, decode_json, decode_tasks
 from push_job.snapshot import Batch, Interned, label_text
 from push_job.transport import REDIRECTS, Answer, Client, TransportError
 
+#: The most tasks that are read; each takes about 150 bytes.
+TASK_LIMIT = 2_000_000
+
 #: The most bytes of one answer: twice the largest Flower ever seen (100,000 tasks of 10 KB).
 TASKS_LIMIT = 2 * 2**30
 STATUS_LIMIT = 16 * 2**20
@@ -66,6 +69,8 @@ class Flower:
             batch = Batch(interned)
             for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)):
                 batch.add(tasks, now)
+                if len(batch) > TASK_LIMIT:
+                    raise too_many_tasks()
                 if self._reads_waits:
                     batch.add_waits(tasks)
             if batch.odd and batch.odd == len(batch):
@@ -112,6 +117,11 @@ class Flower:
             raise FlowerError(f"it answered {path}, but {error}", transient=error.damaged) from error
         except TransportError as error:
             raise explain(error, path) from error
+
+
+def too_many_tasks() -> FlowerError:
+    """The error of a list that would take too much memory."""
+    return FlowerError(f"it lists more than {TASK_LIMIT:,} tasks; start it with a smaller --max-tasks")
 
 
 def explain(error: TransportError, path: str) -> FlowerError:

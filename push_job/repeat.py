@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
 
 import schedule
 
@@ -21,53 +22,56 @@ class Stop:
     """Set by the first SIGTERM or SIGINT, so that a turn under way can end; another one ends the process at once."""
 
     def __init__(self, at_once: Callable[[int, object], object]) -> None:
-        self._event = threading.Event()
+        # A signal's handler interrupts the main thread anywhere, also within `wait`. threading.Event would then
+        # wait for its own lock for ever; of the standard library's queues and locks only this one is made for it.
+        self._woken: SimpleQueue[int] = SimpleQueue()
         self._at_once = at_once
-        self._since = 0.0
+        self._since: float | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
     def is_set(self) -> bool:
         """Whether a signal came."""
-        return self._event.is_set()
+        return self._since is not None
 
     def wait(self, seconds: float) -> None:
-        """Wait for a signal, no longer than `seconds`."""
-        self._event.wait(seconds)
+        """Wait for the first signal, no longer than `seconds`."""
+        with contextlib.suppress(Empty):
+            self._woken.get(timeout=seconds)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        if self._event.is_set():
+        if self._since is not None:
             # timeout(1) and some supervisors signal a process and then its group, which is one wish, not two.
             if time.monotonic() - self._since > _ONE_WISH:
                 self._at_once(number, frame)
             return
         self._since = time.monotonic()
-        log.event(logging.INFO, "stopping", signal=signal.Signals(number).name)
-        self._event.set()
+        self._woken.put(number)
+        # Python refuses to write within a write: then the line is left out, as the stop matters more.
+        with contextlib.suppress(RuntimeError):
+            log.event(logging.INFO, "stopping", signal=signal.Signals(number).name)
 
 
 def repeat(turn: Callable[[], object], every: float, stop: Stop) -> None:
     """Call `turn` at once and then every `every` seconds until `stop` is set.
 
-    Turns keep to the times that the first one set, however long they take; one that is still due when the next
-    one's time comes makes that one be left out. A turn that raises is logged, and the next one comes.
+    Turns keep to the times that the first one set. One that takes longer than `every` seconds makes those be left
+    out whose time has passed meanwhile. A turn that raises is logged, and the next one comes.
     """
     scheduler = schedule.Scheduler()
-    period = timedelta(seconds=every)
-    planned = scheduler.every(every).seconds.do(_guarded, turn)  # type: ignore[arg-type]  # fractions work too
-    planned.next_run = datetime.now()
+    # What timedelta rounds to nothing would never come to an end in schedule.
+    period = max(timedelta(seconds=every), timedelta.resolution)
+    planned = scheduler.every(period.total_seconds()).seconds.do(_guarded, turn)  # type: ignore[arg-type]  # fractions work too
+    due = datetime.now()
     while not stop.is_set():
-        due = planned.next_run
+        planned.next_run = due
         scheduler.run_pending()
-        if planned.next_run != due:
-            # schedule counts from the end of a turn, which would drift.
-            planned.next_run = _next_on_grid(due, period)
-        idle = scheduler.idle_seconds or 0.0
-        if idle > every:
-            # The clock was set back (schedule reads local time, so the end of summer time does it too).
-            planned.next_run = datetime.now() + period
-            idle = every
-        stop.wait(max(0.0, idle))
+        # schedule counts from the end of a turn, which would drift.
+        planned.next_run = _next_on_grid(due, period)
+        stop.wait(min(max(0.0, scheduler.idle_seconds or 0.0), every))
+        # schedule reads local time, which is set back at the end of summer time and by hand: what has been
+        # waited for is due, whatever the clock shows now.
+        due = min(planned.next_run, datetime.now())
 
 
 def _guarded(turn: Callable[[], object]) -> None:

@@ -38,12 +38,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from push_job.flower import Flower, FlowerError
+from push_job.flower import TASK_LIMIT, Flower, FlowerError, too_many_tasks
 from push_job.snapshot import Batch, Interned, Tasks
 from push_job.transport import TransportError
-
-#: The most tasks that are read; each takes about 150 bytes.
-TASK_LIMIT = 2_000_000
 
 #: A page that a starved Flower cannot deliver is asked for at half the size, down to this.
 SMALLEST_PAGE = 100
@@ -88,17 +85,30 @@ def _scan_pages(pages: _Pages) -> Tasks:
     down = _Reading(pages, tasks)
     while not down.at_end:
         down.read_on()
+        if down.stalled:
+            _check_stall(pages, down)
     if down.page_count == 1:
         return tasks
     entered = down.entered
-    for _ in range(_FRONT_TRIES):
-        front = _Reading(pages, tasks, first_page=max(_SMALLEST_FRONT, 4 * entered))
-        while not front.at_end and not (front.settled and front.new >= entered):
+    for turn in range(_FRONT_TRIES):
+        front = _FrontReading(pages, tasks, first_page=max(_SMALLEST_FRONT, 4 * entered))
+        # What entered in front of the way down was not read then; what enters later may have been, as it was before.
+        while not front.at_end and not (front.settled and (front.moved if turn else front.new) >= entered):
             front.read_on()
+            if front.page_count > 2 * down.page_count:
+                raise _PagesDoNotJoinError
         if front.page_count == 1:
             return front.only_first_page() if front.at_end else tasks
         entered = front.entered
     raise _PagesDoNotJoinError
+
+
+def _check_stall(pages: _Pages, down: _Reading) -> None:
+    """A page ended among tasks that had been read: the front grew by a page, or the server ignores offsets."""
+    if down.stalls == 1 and pages.offset_is_ignored(down.tasks):
+        raise _OffsetIgnoredError
+    if down.stalls > _STALLED_TRIES:
+        raise _PagesDoNotJoinError
 
 
 @dataclass
@@ -139,50 +149,51 @@ class _Reading:
     """One way down the list from its front, page by joined page, into `tasks`.
 
     `entered` is how many tasks came into the part already read without having been read themselves; `new` is how
-    many tasks were read that were not known before; `settled` is whether a run of unchanged tasks was met.
+    many tasks were read that were not known before; `stalled` is whether the last page ended where others had been, and
+    `stalls` how often one did.
     """
 
     def __init__(self, pages: _Pages, tasks: Tasks, first_page: int = _ANY_SIZE) -> None:
         self._pages = pages
         self._first_page = first_page
-        self._tasks = tasks
+        self.tasks = tasks
         self._tail: dict[str, int] = {}
         self._end = 0
-        self._stalled = 0
         self._page = Batch(tasks.interned)
         self.page_count = 0
         self.new = 0
         self.entered = 0
-        self.settled = False
+        self.stalled = False
+        self.stalls = 0
         self.at_end = False
 
     def read_on(self) -> None:
         """Read one more page. Raises FlowerError, or one of the two errors above."""
         page, start, limit = self._joined_page() if self.page_count else self._page_at(0, self._first_page)
-        stalled = self.page_count > 0 and len(page) > 0 and next(reversed(page.rows)) in self._tasks
+        ends_among_known = self.page_count > 0 and len(page) > 0 and next(reversed(page.rows)) in self.tasks
         self._look_before_merging(page, start)
-        self.new += self._tasks.merge(page)
-        self._pages.progress(len(self._tasks))
-        if len(self._tasks) > TASK_LIMIT:
-            raise FlowerError(f"it lists more than {TASK_LIMIT:,} tasks; start it with a smaller --max-tasks")
+        self.new += self.tasks.merge(page)
+        self._pages.progress(len(self.tasks))
+        if len(self.tasks) > TASK_LIMIT:
+            raise too_many_tasks()
         self._page = page
         self.page_count += 1
         # A first answer longer than asked for comes from a server that ignores limits: it is the whole list.
         self.at_end = len(page) < limit or (self.page_count == 1 and len(page) > limit)
-        if stalled and not self.at_end:
-            self._check_stall()
+        self.stalled = ends_among_known and not self.at_end
+        self.stalls += self.stalled
         self._end = start + len(page)
         last_ids = islice(reversed(page.rows), _overlap(limit))
         self._tail = {task_id: self._end - 1 - index for index, task_id in enumerate(last_ids)}
 
     def only_first_page(self) -> Tasks:
         """The tasks of the one page that was read, when it is the whole list at one moment."""
-        tasks = Tasks(self._tasks.interned)
+        tasks = Tasks(self.tasks.interned)
         tasks.merge(self._page)
         return tasks
 
     def _page_at(self, start: int, most: int = _ANY_SIZE) -> tuple[Batch, int, int]:
-        page, limit = self._pages.read(self._tasks, start, most)
+        page, limit = self._pages.read(self.tasks, start, most)
         return page, start, limit
 
     def _joined_page(self) -> tuple[Batch, int, int]:
@@ -199,39 +210,46 @@ class _Reading:
         if places := self._places(page):
             former = [place for _, place in places]
             return former == sorted(former)
-        return any(self._tasks.has_unchanged(task_id, page) for task_id in page.rows)
+        return any(self.tasks.has_unchanged(task_id, page) for task_id in page.rows)
 
     def _places(self, page: Batch) -> list[tuple[int, int]]:
         """Where the unchanged tasks of the last page's tail are: index on this page, former place in the list."""
-        return [
-            (index, self._tail[task_id])
-            for index, task_id in enumerate(page.rows)
-            if task_id in self._tail and self._tasks.has_unchanged(task_id, page)
-        ]
+        return sorted(
+            (page.rows[task_id], former)
+            for task_id, former in self._tail.items()
+            if task_id in page.rows and self.tasks.has_unchanged(task_id, page)
+        )
 
-    def _look_before_merging(self, page: Batch, start: int) -> None:
-        """Count who entered in front of the reader, and look for a run of tasks that are as they were."""
-        places = self._places(page)
-        if places:
+    def _look_before_merging(self, page: Batch, start: int) -> list[tuple[int, int]]:
+        """Count who entered in front of the reader; returns what `_places` does."""
+        if places := self._places(page):
             index, former = places[0]
-            strangers = sum(task_id not in self._tasks for task_id in islice(page.rows, index))
+            strangers = sum(task_id not in self.tasks for task_id in islice(page.rows, index))
             self.entered += start + index - former - strangers
-        elif self.page_count:
-            return  # all of it was read a moment ago, which says nothing about before
-        run, longest = 0, _overlap(self._pages.size)
-        for task_id in islice(page.rows, places[-1][0] + 1 if places else 0, None):
-            run = run + 1 if self._tasks.has_unchanged(task_id, page) else 0
-            if run >= longest:
-                self.settled = True
-                return
+        return places
 
-    def _check_stall(self) -> None:
-        """The page ended where others had been: the front grew by a page, or the server ignores offsets."""
-        self._stalled += 1
-        if self._stalled == 1 and self._pages.offset_is_ignored(self._tasks):
-            raise _OffsetIgnoredError
-        if self._stalled > _STALLED_TRIES:
-            raise _PagesDoNotJoinError
+
+class _FrontReading(_Reading):
+    """A way down from the front once more.
+
+    `moved` is how many tasks were read that are new or not as they were; `settled` is whether a run of tasks that are
+    as they were was met.
+    """
+
+    moved = 0
+    settled = False
+
+    def _look_before_merging(self, page: Batch, start: int) -> list[tuple[int, int]]:
+        places = super()._look_before_merging(page, start)
+        unchanged = [self.tasks.has_unchanged(task_id, page) for task_id in page.rows]
+        self.moved += unchanged.count(False)
+        if self.page_count and not places:
+            return places  # all of it was read a moment ago, which says nothing about before
+        run, longest = 0, _overlap(self._pages.size)
+        for is_unchanged in unchanged[places[-1][0] + 1 if places else 0 :]:
+            run = run + 1 if is_unchanged else 0
+            self.settled = self.settled or run >= longest
+        return places
 
 
 def _overlap(page_size: int) -> int:

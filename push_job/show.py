@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +15,7 @@ _COLUMNS = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "RE
 
 
 def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
-    """Print workers, then task types with a column a state and the mean duration of each type's tasks."""
+    """Print workers, then task types with a column a state, then a table for each family of the extras."""
     console = Console()
     live = sum(snapshot.workers.values())
     console.print(
@@ -24,6 +26,9 @@ def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
     console.print()
     console.print(_tasks(snapshot))
     console.print()
+    for family in snapshot.extras:
+        console.print(_histogram(family) if family.type == "histogram" else _extra(family))
+        console.print()
 
 
 def _workers(snapshot: Snapshot) -> Table:
@@ -53,6 +58,49 @@ def _tasks(snapshot: Snapshot) -> Table:
         counts = [f"{tally.count:,}" if tally else "" for tally in tallies]
         table.add_row(_plain(name), *counts, _mean(snapshot.tasks.get((name, "SUCCESS"))))
     return table
+
+
+def _extra(family: Metric) -> Table:
+    """A row a sample."""
+    labels = sorted({label for sample in family.samples for label in sample.labels})
+    table = _family_table(family, labels, ["Value"])
+    for sample in family.samples:
+        table.add_row(*_values(sample, labels), f"{sample.value:,.6g}")
+    return table
+
+
+def _histogram(family: Metric) -> Table:
+    """A row a histogram; of the quantiles, the bounds of the buckets that they are in."""
+    labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+    table = _family_table(family, labels, ["Count", "Mean", "Median up to", "95 % up to"])
+    rows: dict[tuple[str, ...], list[Sample]] = {}
+    for sample in family.samples:
+        rows.setdefault(tuple(_values(sample, labels)), []).append(sample)
+    for row, samples in rows.items():
+        count, total = (
+            sum(sample.value for sample in samples if sample.name == f"{family.name}{part}")
+            for part in ("_count", "_sum")
+        )
+        bounds = [
+            next((s.labels["le"] for s in samples if "le" in s.labels and s.value >= share * count), "")
+            for share in (0.5, 0.95)
+        ]
+        told = [f"{total / count:,.3f} s", *(f"{bound} s" for bound in bounds)] if count else ["", "", ""]
+        table.add_row(*row, f"{count:,.0f}", *told)
+    return table
+
+
+def _family_table(family: Metric, labels: list[str], numbers: list[str]) -> Table:
+    table = Table(title=family.name, title_justify="left")
+    for label in labels:
+        table.add_column(label, overflow="fold")
+    for number in numbers:
+        table.add_column(number, justify="right")
+    return table
+
+
+def _values(sample: Sample, labels: list[str]) -> list[str]:
+    return [_plain(sample.labels.get(label, "")) for label in labels]
 
 
 def _mean(succeeded: Tally | None) -> str:

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import filterfalse, islice
 from typing import Any
 
 import msgspec
@@ -53,15 +54,16 @@ class TaskFields(msgspec.Struct, gc=False):
     All are Any, because a custom event may put anything into them and one odd task must not cost the others.
     """
 
+    # In the order of Flower's JSON, which the decoder looks for first.
     name: Any = None
     state: Any = None
-    sent: Any = None
     received: Any = None
+    sent: Any = None
     started: Any = None
     retried: Any = None
     eta: Any = None
-    runtime: Any = None
     timestamp: Any = None
+    runtime: Any = None
 
 
 @dataclass(slots=True)
@@ -81,22 +83,17 @@ class Interned:
     def __init__(self) -> None:
         self.rows: list[int] = []
         self.kinds: list[tuple[str, str]] = []
-        self._kind_numbers: dict[tuple[Any, Any], int] = {}
+        self.numbers: dict[tuple[str, str], int] = {}
 
-    def kind(self, name: Any, state: Any) -> int:
-        """The number of the pair as it was read, of any JSON type; equal labels have equal numbers."""
-        try:
-            return self._kind_numbers[name, state]
-        except (KeyError, TypeError):  # new, or a list or object, which has no hash
-            pass
+    def number(self, name: Any, state: Any) -> int:
+        """The number of a pair as it was read, of any JSON type; equal labels have equal numbers."""
         labels = label_text(name, UNKNOWN_TYPE), label_text(state, UNKNOWN_STATE)
-        if labels not in self._kind_numbers and len(self.kinds) >= _MOST_KINDS:
+        if labels not in self.numbers and len(self.kinds) >= _MOST_KINDS:
             labels = OTHER_TYPES, labels[1] if labels[1] in STATES else OTHER_STATES
-        number = self._kind_numbers.get(labels)
-        if number is None:
-            number = self._kind_numbers[labels] = len(self.kinds)
+        if labels not in self.numbers:
+            self.numbers[labels] = len(self.kinds)
             self.kinds.append(labels)
-        return number
+        return self.numbers[labels]
 
 
 class Batch:
@@ -120,22 +117,17 @@ class Batch:
 
     def add(self, tasks: Mapping[str, TaskFields | None], now: float) -> None:
         """Take tasks by id; None is an entry that is no task. `now` is Flower's Unix time."""
-        rows, numbers, kind = self.rows, self._interned.rows, self._interned.kind
-        add_kind, add_seconds, add_stamp = self.kinds.append, self.seconds.append, self.stamps.append
-        row = len(self)
-        numbers.extend(range(len(numbers), row + len(tasks)))
-        for task_id, fields in tasks.items():
-            task = fields
-            if task is None:
-                self.odd += 1
-                task = TaskFields()
-            state, stamp = task.state, task.timestamp
-            since = _SINCE.get(state) if type(state) is str else None
-            rows[task_id] = numbers[row]
-            add_kind(kind(task.name, state))
-            add_seconds(_duration(task.runtime) if since is None else _age(task, getattr(task, since), now))
-            add_stamp(stamp if type(stamp) is float else 0.0)
-            row += 1
+        first_row, interned = len(self), self._interned
+        interned.rows.extend(range(len(interned.rows), first_row + len(tasks)))
+        self.rows.update(zip(tasks, islice(interned.rows, first_row, None), strict=False))
+        fields = [task or TaskFields() for task in tasks.values()]
+        self.odd += sum(task is None for task in tasks.values())
+        try:
+            self.kinds.extend([interned.numbers[task.name, task.state] for task in fields])
+        except (KeyError, TypeError):  # one is new, or a list or object, which has no hash
+            self.kinds.extend([interned.number(task.name, task.state) for task in fields])
+        self.seconds.extend([_seconds(task, now) for task in fields])
+        self.stamps.extend([task.timestamp if type(task.timestamp) is float else 0.0 for task in fields])
 
     def add_waits(self, tasks: Mapping[str, TaskFields | None]) -> None:
         """Take from tasks that were just added how long each waited; few need to know."""
@@ -204,8 +196,10 @@ class Tasks:
         """The seconds of each task by (task type, state), NOT_REPORTED among them."""
         durations = [array("d") for _ in self.interned.kinds]
         for batch in self._batches:
-            for row in batch.rows.values():
-                durations[batch.kinds[row]].append(batch.seconds[row])
+            rows = batch.rows.values()
+            columns = map(batch.kinds.__getitem__, rows), map(batch.seconds.__getitem__, rows)
+            for kind, seconds in zip(*columns, strict=True):
+                durations[kind].append(seconds)
         return {labels: seconds for labels, seconds in zip(self.interned.kinds, durations, strict=True) if seconds}
 
 
@@ -265,7 +259,7 @@ def _most_frequent(counts: Counter[str], most: int, other: str) -> set[str]:
 
 def reported(seconds: Iterable[float]) -> Iterator[float]:
     """Those that are not NOT_REPORTED."""
-    return (value for value in seconds if not math.isnan(value))
+    return filterfalse(math.isnan, seconds)
 
 
 def label_text(value: Any, otherwise: str) -> str:
@@ -274,6 +268,15 @@ def label_text(value: Any, otherwise: str) -> str:
         return otherwise
     text = value.encode("utf-8", "replace").decode()
     return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"
+
+
+def _seconds(task: TaskFields, now: float) -> float:
+    """What the task adds to its sum of durations."""
+    state, runtime = task.state, task.runtime
+    if state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= _CENTURY:
+        return runtime  # nearly every task, so it comes first
+    since = _SINCE.get(state) if type(state) is str else None
+    return _duration(runtime) if since is None else _age(task, getattr(task, since), now)
 
 
 def _duration(value: Any) -> float:

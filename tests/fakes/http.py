@@ -19,6 +19,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -70,13 +71,19 @@ Script = tuple[Step, ...]
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent; the headers' names are in lower case."""
+    """What a client sent.
+
+    Attributes:
+        headers: their names in lower case.
+        at: when it was read whole, on the clock of time.monotonic().
+    """
 
     method: str
     path: str
     query: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    at: float = field(repr=False)
 
 
 def head(
@@ -265,7 +272,7 @@ def read_request(reader: Any) -> Request | None:
         return None
     method, target, _ = line.split()
     path, _, query = target.partition("?")
-    return Request(method, path, query, headers, body)
+    return Request(method, path, query, headers, body, time.monotonic())
 
 
 def wait_until_left(stream: socket.socket) -> None:
