@@ -24,6 +24,7 @@ class _Abortable:
 
     _copy: socket.socket | None = None
     _aborted = False
+    _answering = False
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # of urllib3's class, mixed in below
@@ -39,8 +40,18 @@ class _Abortable:
             with contextlib.suppress(OSError):
                 self._copy.shutdown(socket.SHUT_RDWR)
 
+    def getresponse(self) -> Any:
+        # http.client closes a connection here when the answer is its last one, though it is still to be read.
+        self._answering = True
+        try:
+            return super().getresponse()  # type: ignore[misc]  # of urllib3's class, mixed in below
+        finally:
+            self._answering = False
+
     def close(self) -> None:
         super().close()  # type: ignore[misc]  # of urllib3's class, mixed in below
+        if self._answering:
+            return
         self._aborted = False
         if self._copy is not None:
             self._copy.close()

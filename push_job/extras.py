@@ -95,17 +95,16 @@ def queues(flower: Flower, until: float) -> list[Metric]:
     family = GaugeMetricFamily("celery_queue_length", "Messages waiting in the broker's queue.", labels=["queue"])
     answer = flower.get_json("/api/queues/length", until)
     entries = answer.get("active_queues") if isinstance(answer, dict) else None
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise FlowerError("its /api/queues/length is not what Flower answers")
-    lengths: dict[str, float] = {}
-    for entry in entries:
-        name, messages = (
-            (entry.get("name"), _number(entry.get("messages"))) if isinstance(entry, dict) else (None, None)
-        )
-        if not isinstance(name, str) or messages is None:
-            raise FlowerError("its /api/queues/length has a queue without a name or a number of messages")
-        label = label_text(name, "unknown")
-        lengths[label] = lengths.get(label, 0.0) + messages
+    # On RabbitMQ's virtual host "/", Flower asks for the queues of all virtual hosts.
+    own = [entry for entry in entries if entry.get("vhost", "/") == "/"] or entries
+    lengths: dict[str, float] = defaultdict(float)
+    for entry in own:
+        # RabbitMQ counts those that workers hold among its messages; and has no number in a queue's first seconds.
+        waiting = _number(entry.get("messages_ready", entry.get("messages")))
+        if waiting is not None:
+            lengths[label_text(entry.get("name"), "unknown")] += waiting
     # For RabbitMQ, Flower answers an empty list when the management API fails; it always knows a queue otherwise.
     if not lengths:
         raise FlowerError("it knows no queue's length; with RabbitMQ, is its management API reachable (--broker-api)?")

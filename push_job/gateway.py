@@ -59,9 +59,10 @@ class Gateway:
 
             def attempt() -> None:
                 answer = self.client.send(method, url, until, headers=dict(headers), data=data)
-                # The status has said that the group is replaced; what comes after it does not matter.
-                with contextlib.closing(answer), contextlib.suppress(TransportError):
-                    answer.body(2**16)
+                # The status has said that the group is replaced; a short rest is read to keep the connection.
+                with contextlib.closing(answer), contextlib.suppress(TransportError, ValueError):
+                    if int(answer.headers.get("Content-Length", -1)) in range(2**16):
+                        answer.body(2**16)
 
             return lambda: self.client.retrying(attempt, until)
 

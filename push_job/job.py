@@ -86,11 +86,12 @@ class Job:
             scrape = Scrape(None, "it was not scraped by the deadline", 0, time.monotonic() - started)
             return self._push(flower, scrape, until)
 
+        grace = min(_GRACE, self._settings.push_reserve / 4)
         in_time = _SideBySide(self._clients, scrape_and_push)
-        in_time.wait(scrape_until + _GRACE)
+        in_time.wait(scrape_until + grace)
         for flower in in_time.missing():
             self._clients[flower].abort()
-        in_time.wait(min(scrape_until + 2 * _GRACE, until))
+        in_time.wait(scrape_until + 2 * grace)
         late = _SideBySide([f for f in in_time.missing() if rights[f].acquire(blocking=False)], push_down)
         late.wait(until + _GRACE)
         in_time.wait(until + _GRACE, but_for=late.items)

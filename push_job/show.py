@@ -27,6 +27,7 @@ def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
     console.print(_tasks(snapshot))
     console.print()
     for family in snapshot.extras:
+        console.print(f"[italic]{family.name}[/italic]")
         console.print(_histogram(family) if family.type == "histogram" else _extra(family))
         console.print()
 
@@ -63,7 +64,7 @@ def _tasks(snapshot: Snapshot) -> Table:
 def _extra(family: Metric) -> Table:
     """A row a sample."""
     labels = sorted({label for sample in family.samples for label in sample.labels})
-    table = _family_table(family, labels, ["Value"])
+    table = _table(labels, ["Value"])
     for sample in family.samples:
         table.add_row(*_values(sample, labels), f"{sample.value:,.6g}")
     return table
@@ -72,7 +73,7 @@ def _extra(family: Metric) -> Table:
 def _histogram(family: Metric) -> Table:
     """A row a histogram; of the quantiles, the bounds of the buckets that they are in."""
     labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
-    table = _family_table(family, labels, ["Count", "Mean", "Median up to", "95 % up to"])
+    table = _table(labels, ["Count", "Mean", "Median up to", "95 % up to"])
     rows: dict[tuple[str, ...], list[Sample]] = {}
     for sample in family.samples:
         rows.setdefault(tuple(_values(sample, labels)), []).append(sample)
@@ -85,13 +86,13 @@ def _histogram(family: Metric) -> Table:
             next((s.labels["le"] for s in samples if "le" in s.labels and s.value >= share * count), "")
             for share in (0.5, 0.95)
         ]
-        told = [f"{total / count:,.3f} s", *(f"{bound} s" for bound in bounds)] if count else ["", "", ""]
+        told = [f"{total / count:,.3f}", *bounds] if count else ["", "", ""]
         table.add_row(*row, f"{count:,.0f}", *told)
     return table
 
 
-def _family_table(family: Metric, labels: list[str], numbers: list[str]) -> Table:
-    table = Table(title=family.name, title_justify="left")
+def _table(labels: list[str], numbers: list[str]) -> Table:
+    table = Table()
     for label in labels:
         table.add_column(label, overflow="fold")
     for number in numbers:
