@@ -70,12 +70,19 @@ def push(**options: Any) -> NoReturn:
     sys.exit(exit_code(outcomes))
 
 
+def _not_empty(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("the path is empty")
+    return value
+
+
 @main.command()
 @option("--every", type=seconds, required=True, metavar="SECONDS", help="From the start of one turn to the next.")
 @option("--delete-on-exit", is_flag=True, help="Remove the groups when told to stop.")
 @option(
     "--heartbeat-file",
     type=click.Path(dir_okay=False),
+    callback=_not_empty,
     help="Touch this file after each turn, for a liveness probe.",
 )
 @flower_options
@@ -92,7 +99,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     from push_job.repeat import Stop, repeat
 
     settings = read_settings(options)
-    heartbeat = Path(heartbeat_file) if heartbeat_file else None
+    heartbeat = None if heartbeat_file is None else Path(heartbeat_file)
     if heartbeat:
         try:
             heartbeat.touch()
@@ -101,9 +108,11 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     job = Job(settings)
 
     def turn() -> None:
-        job.push()
-        if heartbeat:
-            heartbeat.touch()
+        try:
+            job.push()
+        finally:
+            if heartbeat:
+                heartbeat.touch()
 
     repeat(turn, every, Stop(_stop_at_once))
     failed = delete_on_exit and _delete(job, settings)

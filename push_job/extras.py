@@ -59,21 +59,23 @@ def read_extras(
     families: list[Metric] = []
 
     @cache
-    def own_metrics() -> list[Metric]:
-        return _own_metrics(flower, until)
+    def own_metrics() -> list[Metric] | TransportError:
+        # A failure is remembered too: two extras need this, and one that hangs is not waited for twice.
+        try:
+            return _own_metrics(flower, until)
+        except TransportError as error:
+            return error
 
     sources: dict[str, Callable[[], list[Metric]]] = {
         "queues": lambda: queues(flower, until),
         "runtimes": lambda: [runtimes(tasks, label, buckets)],
         "waits": lambda: [waits(tasks, label, buckets)],
-        "activity": lambda: activity(flower, own_metrics(), until),
-        "flower-metrics": lambda: flower_metrics(flower, own_metrics(), _TAKEN.union(*map(_names, families))),
+        "activity": lambda: activity(flower, _or_raise(own_metrics()), until),
+        "flower-metrics": lambda: flower_metrics(
+            flower, _or_raise(own_metrics()), _TAKEN.union(*map(_names, families))
+        ),
     }
-    success = GaugeMetricFamily(
-        "flower_scrape_extra_success",
-        "Whether an extra (--with) could be read (1) or was left out (0).",
-        labels=["extra"],
-    )
+    success = _success_family()
     for name in names:
         error = None
         try:
@@ -88,6 +90,22 @@ def read_extras(
                 logging.WARNING, "left out an extra", flower=flower.client.endpoint.address, extra=name, error=error
             )
     return [*families, success]
+
+
+def all_left_out(names: Iterable[str]) -> Metric:
+    """How each extra fared when the Pushgateway took none of them."""
+    success = _success_family()
+    for name in names:
+        success.add_metric([name], 0)
+    return success
+
+
+def _success_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "flower_scrape_extra_success",
+        "Whether an extra (--with) could be read (1) or was left out (0).",
+        labels=["extra"],
+    )
 
 
 def queues(flower: Flower, until: float) -> list[Metric]:
@@ -184,6 +202,12 @@ def flower_metrics(flower: Flower, own_metrics: Iterable[Metric], taken: set[str
             families=" ".join(left_out)[:200],
         )
     return passed
+
+
+def _or_raise(families: list[Metric] | TransportError) -> list[Metric]:
+    if isinstance(families, TransportError):
+        raise families
+    return families
 
 
 def _own_metrics(flower: Flower, until: float) -> list[Metric]:

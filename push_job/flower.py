@@ -23,7 +23,8 @@ TASK_LIMIT = 2_000_000
 
 #: The most bytes of one answer: twice the largest Flower ever seen (100,000 tasks of 10 KB).
 TASKS_LIMIT = 2 * 2**30
-STATUS_LIMIT = 16 * 2**20
+STATUS_LIMIT = 2**20
+TEXT_LIMIT = 16 * 2**20
 
 #: What Tornado's ETag is: the SHA-1 of the body, in hexadecimal.
 _SHA1_ETAG = re.compile(r'"([0-9a-f]{40})"')
@@ -94,7 +95,7 @@ class Flower:
     def _worker_rows(self, path: str, until: float) -> tuple[Any, float]:
         with self._answer(path, until, json=1) as answer:
             now = _server_time(answer)
-            table = decode_json(b"".join(_intact(answer, STATUS_LIMIT)))
+            table = decode_json(b"".join(_intact(answer, TEXT_LIMIT)))
         return (table.get("data") if isinstance(table, dict) else None), now
 
     def get_json(self, path: str, until: float, **params: int) -> Any:
@@ -105,7 +106,7 @@ class Flower:
     def get_text(self, path: str, until: float) -> str:
         """Any text that Flower answers, in UTF-8."""
         with self._answer(path, until) as answer:
-            return b"".join(_intact(answer, STATUS_LIMIT)).decode("utf-8", "replace")
+            return b"".join(_intact(answer, TEXT_LIMIT)).decode("utf-8", "replace")
 
     @contextlib.contextmanager
     def _answer(self, path: str, until: float, **params: int) -> Iterator[Answer]:

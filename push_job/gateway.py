@@ -15,7 +15,14 @@ from push_job.transport import REDIRECTS, Client, TransportError
 
 
 class GatewayError(Exception):
-    """The Pushgateway was not reached or refused; the message says why and what to do."""
+    """The Pushgateway was not reached or refused; the message says why and what to do.
+
+    `disliked`: it read the whole push and refused what it says (400).
+    """
+
+    def __init__(self, reason: str, *, disliked: bool = False) -> None:
+        super().__init__(reason)
+        self.disliked = disliked
 
 
 class Gateway:
@@ -82,4 +89,4 @@ def explain(error: TransportError) -> GatewayError:
         reason += ", a redirect: give the URL that it leads to"
     if error.status is not None and error.body and not error.body.startswith("<"):
         reason += f": {error.body[:300]}"
-    return GatewayError(reason)
+    return GatewayError(reason, disliked=error.status == 400)

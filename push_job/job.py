@@ -13,7 +13,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -172,15 +172,31 @@ class Job:
         return Snapshot(workers, folding.fold(tallies), len(tasks), extras)
 
     def _push(self, flower: Endpoint, scrape: Scrape, until: float) -> Outcome:
-        registry = up_registry(scrape.snapshot, scrape.seconds) if scrape.snapshot else down_registry(scrape.seconds)
         push_error = None
         try:
-            self._gateway.push(registry, self._settings.grouping_key(flower), until)
+            self._push_what_it_takes(flower, scrape, until)
         except GatewayError as error:
             push_error = str(error)
         except Exception as bug:  # noqa: BLE001 - the turn must be over with a line that says why
             push_error = _told(bug, flower)
         return self._logged(Outcome(flower, scrape, push_error))
+
+    def _push_what_it_takes(self, flower: Endpoint, scrape: Scrape, until: float) -> None:
+        """Push all, or all but the extras if those are what the Pushgateway refuses. Raises GatewayError."""
+        key, snapshot = self._settings.grouping_key(flower), scrape.snapshot
+        if snapshot is None:
+            self._gateway.push(down_registry(scrape.seconds), key, until)
+            return
+        try:
+            self._gateway.push(up_registry(snapshot, scrape.seconds), key, until)
+        except GatewayError as error:
+            if not (error.disliked and snapshot.extras):
+                raise
+            from push_job.extras import all_left_out
+
+            log.event(logging.WARNING, "pushed without the extras", flower=flower.address, error=str(error))
+            plain = replace(snapshot, extras=[all_left_out(self._settings.extras)])
+            self._gateway.push(up_registry(plain, scrape.seconds), key, until)
 
     def _unpushed(self, flower: Endpoint, started: float) -> Outcome:
         scrape = Scrape(None, None, 0, time.monotonic() - started)

@@ -92,7 +92,8 @@ class Endpoint:
             host = parts.hostname or ""
         except (KeyError, ValueError):
             host = ""
-        if not host or re.search(r"[\s\x00-\x1f]", text):
+        # An @ in a path is the end of a password with a / in it.
+        if not host or "@" in parts.path or re.search(r"[\s\x00-\x1f]", text):
             cure = "; write signs other than letters and digits in its user name or password as %XX" if signs_in else ""
             raise SettingsError(f"{option}: {shown!r} is not a URL like http://host:port{cure}")
         if parts.query or parts.fragment:

@@ -33,7 +33,7 @@ OTHER_STATES = "OTHER"
 _CUSTOM_STATES = 100
 
 #: The most pairs of type and state that are told apart while reading, to bound the memory they take.
-_MOST_KINDS = 100_000
+_MOST_KINDS = 60_000
 
 #: The field with the time of the event that put a task into a state that is not its end.
 _SINCE = {"PENDING": "sent", "RECEIVED": "received", "STARTED": "started", "RETRY": "retried"}

@@ -1,0 +1,34 @@
+"""`python -m bench`: measure, print the tables, write them to bench/RESULTS.md. Ten minutes; `--quick` for a try."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from bench.cost import BenchError
+from bench.measure import QUICK, Plan, measure
+from bench.report import report
+from testbed.services import ServiceError
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> int:
+    """Exit code 0, or 1 if a service or a measured command failed. A target that is missed is a result, no failure."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="What a push costs, on real services.")
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it works; writes no file")
+    arguments = parser.parse_args()
+    load = os.getloadavg()
+    try:
+        text = report(measure(QUICK if arguments.quick else Plan()), load)
+    except (BenchError, ServiceError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    if not arguments.quick:
+        RESULTS.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""The results as Markdown, which reads well on a terminal too."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
+from bench.targets import Target, targets
+from push_job import __version__
+from testbed.process import find_program
+
+
+def report(results: Results, load: tuple[float, float, float]) -> str:
+    """Everything, for bench/RESULTS.md; `load` is the machine's load average before the run."""
+    plan = results.plan
+    return "\n\n".join(
+        [
+            "# What a push costs",
+            "Written by `make bench`: real Flowers, synthetic tasks of about 1 KB, 40 task types. Every number is a"
+            f" median ({plan.rounds} rounds in turns unless said otherwise). Compare ratios: the seconds are this"
+            " machine's, and it was not idle.",
+            _about(load),
+            "## Targets",
+            _targets(targets(results), plan),
+            "## By number of tasks",
+            "*CPU* and *memory* are the process's own; *stall* is the longest that Flower answered nobody else"
+            " meanwhile (asked every 20 ms).",
+            *[_sizes(results, version) for version in _versions(results)],
+            f"## Page size, at {plan.sizes[-1]:,} tasks",
+            "A smaller page holds Flower up for a shorter time, but there are more of them, and the newest Flower sorts"
+            f" all of its tasks for each. {_rounds(plan.page_rounds)}",
+            *[_page_sizes(results, version) for version in _versions(results)],
+            "## Small and many",
+            _small(results),
+        ]
+    )
+
+
+def _about(load: tuple[float, float, float]) -> str:
+    pushgateway = _output([find_program("prometheus-pushgateway", "prometheus-pushgateway"), "--version"])
+    found = re.search(r"version (\S+)", pushgateway)
+    reader = _output(["curl", "--version"]).split("(")[0].strip() if shutil.which("curl") else "requests"
+    rows = [
+        ("date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
+        ("push-job", __version__),
+        ("Python", platform.python_version()),
+        ("Prometheus Pushgateway", found[1] if found else "unknown"),
+        ("bare download by", reader),
+        ("machine", f"{os.cpu_count()} cores, {_cpu_model()}, {platform.system()} {platform.release().split('-')[0]}"),
+        ("load average before the run", ", ".join(f"{value:.2f}" for value in load)),
+    ]
+    return _table(["what", "is"], rows)
+
+
+def _targets(found: Iterable[Target], plan: Plan) -> str:
+    rows = [
+        (
+            target.what,
+            target.against,
+            target.flower,
+            f"{target.measured:.2f}",
+            f"{target.limit:.2f}",
+            "yes" if target.reached else "**no**",
+        )
+        for target in found
+    ]
+    heading = ["of a push", "divided by", "Flower", "measured", "at most", "reached"]
+    remark = "" if plan == Plan() else " They are meant for a full run: this was one with small numbers."
+    return f"At {plan.sizes[-1]:,} tasks where nothing else is said.{remark}\n\n{_table(heading, rows)}"
+
+
+def _sizes(results: Results, version: str) -> str:
+    rows = []
+    for (its_version, tasks, way), cost in results.by_size.items():
+        if its_version != version:
+            continue
+        simple = results.by_size[version, tasks, SIMPLE]
+        download = results.by_size[version, tasks, DOWNLOAD]
+        rows.append(
+            (
+                f"{tasks:,}",
+                way,
+                f"{cost.seconds:.2f}",
+                f"{cost.cpu:.2f}",
+                f"{cost.memory:.0f}",
+                f"{cost.stall:.2f}",
+                f"{cost.seconds / download.seconds:.2f}",
+                f"{cost.cpu / simple.cpu:.2f}",
+                f"{cost.memory / simple.memory:.2f}",
+                f"{cost.stall / simple.stall:.2f}",
+            )
+        )
+    columns = ["tasks", "way", "wall s", "CPU s", "MiB", "stall s"]
+    ratios = ["wall / download", "CPU / simple", "MiB / simple", "stall / simple"]
+    return f"Flower {version}:\n\n{_table(columns + ratios, rows)}"
+
+
+def _page_sizes(results: Results, version: str) -> str:
+    largest = results.plan.sizes[-1]
+    simple = results.by_size[version, largest, SIMPLE]
+    download = results.by_size[version, largest, DOWNLOAD]
+    rows = [
+        (
+            f"{size:,}",
+            f"{cost.seconds:.2f}",
+            f"{cost.stall:.2f}",
+            f"{cost.memory:.0f}",
+            f"{cost.seconds / download.seconds:.2f}",
+            f"{cost.stall / simple.stall:.2f}",
+        )
+        for (its_version, size), cost in results.by_page_size.items()
+        if its_version == version
+    ]
+    columns = ["tasks a page", "wall s", "stall s", "MiB", "wall / download", "stall / simple"]
+    return f"Flower {version}:\n\n{_table(columns, rows)}"
+
+
+def _small(results: Results) -> str:
+    plan = results.plan
+    rows = [
+        (what, rounds, f"{cost.seconds:.3f}", f"{cost.cpu:.3f}", f"{cost.memory:.0f}")
+        for what, rounds, cost in [
+            *((f"cold start: {what}", plan.cold_rounds, cost) for what, cost in results.cold.items()),
+            *(
+                (f"Flowers in one run: {count}", plan.instance_rounds, cost)
+                for count, cost in results.instances.items()
+            ),
+            *([(f"{plan.types:,} task types", plan.types_rounds, results.types)] if results.types else []),
+        ]
+    ]
+    many = results.instances[plan.instances]
+    return (
+        f"{PUSH_JOB} of a Flower with {plan.small_tasks} tasks; all {plan.instances} are one Flower behind as many"
+        " loopback addresses, so its one thread answers for all of them."
+        f"\n\n{_table(['what', 'rounds', 'wall s', 'CPU s', 'MiB'], rows)}\n\n"
+        f"A Flower among {plan.instances} takes {1000 * many.seconds / plan.instances:.0f} ms. Of the push of"
+        f" {plan.types:,} task types ({7 * plan.types:,} counts), reading Flower takes"
+        f" {results.types_scrape_seconds:.2f} s.\n"
+    )
+
+
+def _versions(results: Results) -> list[str]:
+    return list(dict.fromkeys(version for version, _, _ in results.by_size))
+
+
+def _rounds(count: int) -> str:
+    return f"{count} rounds." if count > 1 else "One round."
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table whose columns are aligned in plain text too."""
+    cells = [list(heading), *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heading))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _output(command: Sequence[str]) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout
+
+
+def _cpu_model() -> str:
+    path = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", path.read_text() if path.exists() else "", re.MULTILINE)
+    return found[1] if found else platform.machine()

@@ -1,0 +1,103 @@
+"""The real services that are measured: Flowers full of synthetic tasks, and a Pushgateway."""
+
+import subprocess
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+
+from bench.cost import BenchError
+from testbed.events import TaskEvents, fill
+from testbed.process import wait_for
+from testbed.services import Flower, Pushgateway, Testbed
+
+#: Seconds for a Flower to take in what was sent; 100,000 tasks take one about half a minute.
+PATIENCE = 600.0
+
+
+class FilledFlowers:
+    """Flowers of several versions that hear the same events, and so remember the same tasks.
+
+    Attributes:
+        flowers: by version, the newest as the name that it gives itself.
+        tasks: how many tasks each of them remembers.
+    """
+
+    def __init__(self, bed: Testbed, versions: Sequence[str | None]) -> None:
+        """Start one Flower a version; None is the one that is installed beside this project."""
+        self._redis = bed.redis()
+        started = [bed.flower(self._redis, version=version) for version in versions]
+        self.flowers = {flower_version(flower): flower for flower in started}
+        self.tasks = 0
+        self._tally: Counter[tuple[str, str]] = Counter()
+
+    def fill_up(self, count: int) -> None:
+        """Send events until there are `count` tasks; returns once each Flower has taken in all of them."""
+        # Each part has its own seed: the same one would send the same tasks again.
+        self._tally += fill(self._redis.url, count - self.tasks, seed=count)
+        self.tasks = count
+        for flower in self.flowers.values():
+            wait_until_settled(flower, self._tally)
+
+
+def small_flower(bed: Testbed, count: int) -> Flower:
+    """A Flower with few tasks that listens on every loopback address, so that it can stand for many."""
+    redis = bed.redis()
+    flower = bed.flower(redis, address="0.0.0.0")
+    wait_until_settled(flower, fill(redis.url, count))
+    return flower
+
+
+def flower_of_many_types(bed: Testbed, count: int) -> Flower:
+    """A Flower with `count` tasks, each of a type of its own."""
+    redis = bed.redis()
+    flower = bed.flower(redis)
+    with TaskEvents(redis.url, buffer=100) as events:
+        for number in range(count):
+            task = str(uuid.UUID(int=number))
+            events.send("task-received", uuid=task, name=f"shop.customer_{number}.greet")
+            events.send("task-succeeded", uuid=task, result="None", runtime=0.5)
+    flower.wait_for_tasks(count, PATIENCE)
+    return flower
+
+
+def wait_until_settled(flower: Flower, tally: Counter[tuple[str, str]]) -> None:
+    """Return once the Flower has taken in the last event of each task."""
+    flower.wait_for_tasks(sum(tally.values()), PATIENCE)
+    for state in ("RECEIVED", "STARTED"):
+        expected = sum(count for (_, its_state), count in tally.items() if its_state == state)
+        _wait_for_state(flower, state, expected)
+
+
+def _wait_for_state(flower: Flower, state: str, count: int) -> None:
+    def known() -> int:
+        return len(flower.client.get_json(f"{flower.url}/api/tasks?state={state}"))
+
+    wait_for(f"{flower.name} to know {count} tasks as {state}", lambda: known() == count, PATIENCE)
+
+
+def flower_version(flower: Flower) -> str:
+    """The version of the package that it runs from."""
+    program = "from importlib.metadata import version; print(version('flower'))"
+    return subprocess.check_output([str(flower.python), "-c", program], text=True).strip()
+
+
+def require_same_counts(pushgateway: Pushgateway, jobs: Sequence[str]) -> int:
+    """Compare what each of these jobs pushed of task types and states; how many tasks each counted.
+
+    Raises:
+        BenchError: they differ, so their costs cannot be compared.
+    """
+    counts = [task_counts(pushgateway, job) for job in jobs]
+    if any(count != counts[0] for count in counts):
+        raise BenchError(f"the jobs {', '.join(jobs)} pushed different counts")
+    return int(sum(counts[0].values()))
+
+
+def task_counts(pushgateway: Pushgateway, job: str) -> dict[tuple[str, str], float]:
+    """How many tasks a job pushed by (task type, state), without the zeros."""
+    counts: dict[tuple[str, str], float] = {}
+    for (name, labels), value in pushgateway.samples(job=job).items():
+        if name == "celery_task_types_by_state" and value:
+            by_label = dict(labels)
+            counts[by_label["task_type"], by_label["state"]] = value
+    return counts

@@ -1,0 +1,65 @@
+"""The ratios that the project wants to reach, and whether a run reaches them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.measure import DOWNLOAD, IMPORTS, PUSH_JOB, SIMPLE, WITH_EXTRAS, Results
+
+#: How much longer than the bare download a push may take. The newest Flower sorts all of its tasks for each page.
+WALL_LIMIT = 2.0
+WALL_LIMITS = {"2.0.1": 1.3}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One number to reach.
+
+    Attributes:
+        what: of a push.
+        against: what it is divided by, or the unit of `measured`.
+        flower: the version of Flower, or which one else.
+        limit: the most that `measured` may be.
+    """
+
+    what: str
+    against: str
+    flower: str
+    measured: float
+    limit: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is."""
+        return self.measured <= self.limit
+
+
+def targets(results: Results) -> Iterator[Target]:
+    """Each target with what was measured."""
+    smallest, largest = results.plan.sizes[0], results.plan.sizes[-1]
+    for version in dict.fromkeys(version for version, _, _ in results.by_size):
+        push = results.by_size[version, largest, PUSH_JOB]
+        small_push = results.by_size[version, smallest, PUSH_JOB]
+        simple = results.by_size[version, largest, SIMPLE]
+        download = results.by_size[version, largest, DOWNLOAD]
+        wall_limit = WALL_LIMITS.get(version, WALL_LIMIT)
+        yield Target("own CPU", "the simple exporter", version, push.cpu / simple.cpu, 1 / 4)
+        yield Target("peak memory", "the simple exporter", version, push.memory / simple.memory, 1 / 5)
+        yield Target("peak memory", f"its own at {smallest:,} tasks", version, push.memory / small_push.memory, 1.5)
+        yield Target("wall time", "the bare download", version, push.seconds / download.seconds, wall_limit)
+        yield Target("Flower's longest stall", "the simple exporter", version, push.stall / simple.stall, 1 / 4)
+        if extras := results.by_size.get((version, largest, WITH_EXTRAS)):
+            yield Target("wall time, all extras", "without extras", version, extras.seconds / push.seconds, 1.3)
+            yield Target("peak memory, all extras", "without extras", version, extras.memory / push.memory, 1.3)
+    small = f"{results.plan.small_tasks} tasks"
+    one, many = results.instances[1], results.instances[results.plan.instances]
+    alone = results.plan.instances * one.seconds
+    yield Target(
+        f"wall time, {results.plan.instances} Flowers in one run",
+        f"{results.plan.instances} times one",
+        small,
+        many.seconds / alone,
+        1 / 3,
+    )
+    push, imports = results.cold[PUSH_JOB], results.cold[IMPORTS]
+    yield Target("wall time, cold start", "importing its libraries", small, push.seconds / imports.seconds, 1.5)
+    yield Target("peak memory, cold start", "MiB", small, push.memory, 50)

@@ -1,0 +1,36 @@
+"""The commands that are measured."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+SIMPLE_EXPORTER = Path(__file__).with_name("simple_exporter.py")
+
+#: What a push imports and has not written itself: the least that a cold start can take.
+IMPORTS = (sys.executable, "-c", "import requests, prometheus_client, click, msgspec")
+
+_DOWNLOAD = """
+import sys, requests
+for _ in requests.get(sys.argv[1], stream=True).iter_content(2**16): pass
+"""
+
+
+def push_job(flowers: Sequence[str], pushgateway: str, *options: str, job: str = "push-job") -> list[str]:
+    """`push-job push` as it is installed."""
+    each = [part for flower in flowers for part in ("--flower", flower)]
+    program = str(Path(sys.executable).with_name("push-job"))
+    return [program, "push", *each, "--pushgateway", pushgateway, "--job", job, *options]
+
+
+def simple_exporter(flower: str, pushgateway: str, job: str = "simple") -> list[str]:
+    """The approach that push-job is measured against."""
+    return [sys.executable, str(SIMPLE_EXPORTER), flower, pushgateway, job]
+
+
+def download(flower: str) -> list[str]:
+    """All tasks in one request, read and thrown away."""
+    url = f"{flower}/api/tasks"
+    if shutil.which("curl"):
+        return ["curl", "--silent", "--show-error", "--fail", "--output", "/dev/null", url]
+    return [sys.executable, "-c", _DOWNLOAD, url]

@@ -1,0 +1,75 @@
+"""`python -m tests.chaos --runs 1000 --seed 17`: break connections at random; fail on a false push or a late run."""
+
+import argparse
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.chaos.runs import GRACE, Run, many_runs, world
+
+EXIT_CODES = {0: "all pushed", 1: "Flower down", 3: "Pushgateway down"}
+
+
+def main() -> int:
+    """Do what the command line says; 1 if a run was not as it must be."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--runs", type=int, default=300, help="how many [300]")
+    parser.add_argument("--seed", default=str(random.randrange(10**6)), help="any text; the same gives the same faults")
+    parser.add_argument("--run", type=int, help="only this run of the seed, with all that happened in it")
+    parser.add_argument("--side-by-side", type=int, default=3 * (os.cpu_count() or 1), help="runs at a time")
+    arguments = parser.parse_args()
+    numbers = range(arguments.runs) if arguments.run is None else range(arguments.run, arguments.run + 1)
+    print(f"seed {arguments.seed}: {len(numbers)} runs", flush=True)
+    started = time.monotonic()
+    runs = []
+    with world() as servers:
+        for run in many_runs(servers, arguments.seed, numbers, arguments.side_by_side):
+            runs.append(run)
+            if run.failure() or arguments.run is not None:
+                print(details(run, arguments.seed), flush=True)
+            elif len(runs) % 100 == 0:
+                print(f"{len(runs)} runs, {time.monotonic() - started:.0f} s", flush=True)
+    print(summary(runs))
+    return 1 if any(run.failure() for run in runs) else 0
+
+
+def details(run: Run, seed: str) -> str:
+    """All that is known of a run."""
+    return "\n".join(
+        [
+            f"run {run.number}: {run.failure() or 'as it must be'}",
+            f"  again with: python -m tests.chaos --seed {seed} --run {run.number}",
+            f"  exit code {run.exit_code} after {run.seconds:.2f} s; the group is {run.group}",
+            *(f"  {what}" for what in run.happened or ["nothing went wrong"]),
+            *(f"  | {line}" for line in run.log.splitlines()),
+        ]
+    )
+
+
+def summary(runs: Sequence[Run]) -> str:
+    """How many runs, how many of each outcome, and the slowest."""
+    outcomes = Counter((run.exit_code, run.group if run.failure() is None else "FALSE OR LATE") for run in runs)
+    slowest = max(runs, key=lambda run: run.seconds)
+    latest = max(runs, key=lambda run: run.late)
+    faults = sum(len(run.happened) for run in runs)
+    clean = [run for run in runs if not run.happened]
+    return "\n".join(
+        [
+            f"{len(runs)} runs, {faults} faults",
+            f"{len(clean)} runs without any fault, {sum(run.exit_code == 0 for run in clean)} of them pushed the truth",
+            *(
+                f"{count:6}  exit code {code} ({EXIT_CODES.get(code, 'none of ours')}), the group is {group}"
+                for (code, group), count in sorted(outcomes.items())
+            ),
+            f"slowest: {slowest.seconds:.2f} s (run {slowest.number})",
+            f"latest: {latest.late:+.2f} s from its deadline (run {latest.number}; {GRACE:g} s are allowed)",
+            f"{sum(run.failure() is not None for run in runs)} false or late",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

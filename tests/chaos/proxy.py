@@ -1,0 +1,229 @@
+"""A proxy before an HTTP server that breaks what passes through it, as a plan says.
+
+Requests and answers are taken in whole and sent on byte by byte as a script of steps (tests/fakes/http.py), so a fault
+is a function that makes a script of a message. What a connection does before its first request, and when
+the port opens at all, can be planned too.
+"""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import BinaryIO
+
+from tests.fakes.http import Script, play, reset_when_closed, shut_down
+
+Mangle = Callable[["Message"], Script]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A request or an answer: its first line and headers to the empty line, and its body."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def whole(self) -> bytes:
+        """All its bytes."""
+        return self.head + self.body
+
+
+def unchanged(message: Message) -> Script:
+    """What a proxy does that breaks nothing."""
+    return (message.whole,)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one exchange of a request and its answer.
+
+    Attributes:
+        name: for the report.
+        request: what the server gets of the request.
+        answer: what the client gets of the answer.
+        instead: the answer that the client gets without the server being asked, or None.
+    """
+
+    name: str
+    request: Mangle = unchanged
+    answer: Mangle = unchanged
+    instead: Script | None = None
+
+
+NO_FAULT = Fault("none")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a proxy does in its life.
+
+    Attributes:
+        exchange: gives the fault of each exchange, told its number, counted from 0 over all connections.
+        greeting: what is done with a connection, told its number, before anything is read from it.
+        refuses_for: seconds in which the port is closed.
+        full_for: seconds in which the port takes no connection, as that of a server that is too busy to accept.
+    """
+
+    exchange: Callable[[int], Fault] = lambda _: NO_FAULT
+    greeting: Callable[[int], Script] = lambda _: ()
+    refuses_for: float = 0.0
+    full_for: float = 0.0
+
+
+@dataclass
+class Proxy:
+    """A context manager; listens on 127.0.0.1 and a free port, a thread a connection.
+
+    Attributes:
+        upstream_port: the real server's, on 127.0.0.1.
+        happened: what went wrong, in words, in its order.
+        first_contact: set when the first client has connected.
+    """
+
+    upstream_port: int
+    plan: Plan
+    happened: list[str] = field(default_factory=list)
+    first_contact: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._exchanges = 0
+        self._filler: socket.socket | None = None
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def listens_at_once(self) -> bool:
+        """Whether the first connection is one that the proxy sees."""
+        return not (self.plan.refuses_for or self.plan.full_for)
+
+    def __enter__(self) -> "Proxy":
+        """Begin to listen, or to seem dead."""
+        if self.plan.refuses_for:
+            self.happened.append(f"port closed for {self.plan.refuses_for:.2f} s")
+        elif self.plan.full_for:
+            self.happened.append(f"port full for {self.plan.full_for:.2f} s")
+            # A queue of length 0 is full with one connection in it: to the next client the port seems dead.
+            self._listener.listen(0)
+            self._filler = socket.create_connection(("127.0.0.1", self.port))
+        else:
+            self._listener.listen(128)
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Break what is open; every thread has ended afterwards, and nothing reaches the server any more."""
+        self._ended.set()
+        with self._lock:
+            for connection in (self._listener, *self._open):
+                shut_down(connection)
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+        if self._filler:
+            self._filler.close()
+
+    def _accept(self) -> None:
+        self._ended.wait(self.plan.refuses_for or self.plan.full_for)
+        if self._ended.is_set():
+            return
+        if self._filler:
+            self._listener.accept()[0].close()
+        with self._lock:
+            if not self._ended.is_set():
+                self._listener.listen(128)
+        number = 0
+        while not self._ended.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.first_contact.set()
+            with self._lock:
+                self._open.add(client)
+                if self._ended.is_set():
+                    shut_down(client)
+            thread = threading.Thread(target=self._serve, args=(client, self.plan.greeting(number)))
+            self._threads.append(thread)
+            thread.start()
+            number += 1
+
+    def _serve(self, client: socket.socket, greeting: Script) -> None:
+        with client, contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.callback(self._forget, client)
+            if greeting:
+                self.happened.append(f"connection greeted with {_names(greeting)}")
+            if not play(greeting, client, self._ended):
+                return
+            server = stack.enter_context(socket.create_connection(("127.0.0.1", self.upstream_port)))
+            with self._lock:
+                self._open.add(server)
+            stack.callback(self._forget, server)
+            requests = stack.enter_context(client.makefile("rb"))
+            answers = stack.enter_context(server.makefile("rb"))
+            while (request := _read_message(requests)) and not self._ended.is_set():
+                fault = self._next_fault(request)
+                if fault.instead is not None:
+                    goes_on = play(fault.instead, client, self._ended)
+                else:
+                    goes_on = self._exchange(fault, request, client, server, answers)
+                if not goes_on:
+                    return
+
+    def _next_fault(self, request: Message) -> Fault:
+        with self._lock:
+            number = self._exchanges
+            self._exchanges += 1
+            fault = self.plan.exchange(number)
+            if fault is not NO_FAULT:
+                line = request.head.partition(b"\r\n")[0].decode("latin-1")
+                self.happened.append(f"exchange {number} ({line}): {fault.name}")
+        return fault
+
+    def _exchange(
+        self, fault: Fault, request: Message, client: socket.socket, server: socket.socket, answers: BinaryIO
+    ) -> bool:
+        script = fault.request(request)
+        if not play(script, server, self._ended, waits_for=client):
+            if server.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
+                reset_when_closed(client)
+            return False
+        answer = _read_message(answers)
+        return answer is not None and play(fault.answer(answer), client, self._ended)
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.discard(connection)
+
+
+def _names(script: Script) -> str:
+    return ", ".join(type(step).__name__.lower() for step in script)
+
+
+def _read_message(reader: BinaryIO) -> Message | None:
+    """The next request or answer, or None if the other side has closed the connection instead."""
+    lines: list[bytes] = []
+    length = 0
+    while True:
+        line = reader.readline()
+        lines.append(line)
+        if not line.endswith(b"\n"):
+            return None
+        if line == b"\r\n":
+            break
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    body = reader.read(length)
+    return Message(b"".join(lines), body) if len(body) == length else None

@@ -1,0 +1,218 @@
+"""One run after another, several side by side: what the Pushgateway had before, what was broken, what it has now."""
+
+import contextlib
+import os
+import random
+import select
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from testbed.command import ROOT, clean_environment
+from testbed.services import Flower, Pushgateway, Testbed
+from tests.chaos.faults import flower_plan, gateway_plan
+from tests.chaos.proxy import Proxy
+from tests.chaos.truth import Truth, Values, down_lies, fill_flower, group_values, moving_tasks
+
+DEADLINES = (2.0, 2.5, 3.0)
+TIMEOUTS = (0.7, 1.0, 5.0)
+PAGE_SIZES = (50, 100, 300, 10_000)
+
+#: Seconds past its deadline in which a run must have ended.
+GRACE = 2.0
+
+#: After this many more a run is killed.
+PATIENCE = 20.0
+
+TRUTH, DOWN, BEFORE = "the truth", "flower_up 0", "as before"
+EXPECTED = {0: (TRUTH,), 1: (DOWN,), 3: (BEFORE, TRUTH, DOWN)}
+
+#: What an earlier push has left behind: old numbers, and a family that no push of today has.
+OLD_GROUP = """\
+# TYPE flower_up gauge
+flower_up 1
+# TYPE flower_scrape_tasks gauge
+flower_scrape_tasks 7
+# TYPE celery_workers gauge
+celery_workers{app="celery@old"} 1
+# TYPE celery_task_types_by_state gauge
+celery_task_types_by_state{task_type="chaos.old",state="SUCCESS"} 7
+# TYPE celery_family_of_an_older_version gauge
+celery_family_of_an_older_version 1
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """The real servers, and what this Flower holds."""
+
+    flower: Flower
+    pushgateway: Pushgateway
+    truth: Truth
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one run.
+
+    Attributes:
+        number: which of the seed's runs.
+        exit_code: push-job's; negative if it had to be killed.
+        group: what the Pushgateway has: TRUTH, DOWN, BEFORE, or in words what is false in it.
+        late: seconds past the deadline, below 0 if it was in time; counted from its first connection.
+        seconds: how long it took, from its first connection, not counting waits for a CPU.
+        happened: all that went wrong on the way.
+        log: what push-job wrote, after its command line.
+    """
+
+    number: int
+    exit_code: int
+    group: str
+    late: float
+    seconds: float
+    happened: list[str]
+    log: str
+
+    def failure(self) -> str | None:
+        """Why the run is not as it must be, or None."""
+        if self.late > GRACE:
+            return f"it ended {self.late:.1f} s past its deadline"
+        if self.exit_code not in EXPECTED:
+            return f"exit code {self.exit_code}"
+        if self.group not in EXPECTED[self.exit_code]:
+            return f"exit code {self.exit_code}, but the group is neither of {EXPECTED[self.exit_code]}: {self.group}"
+        if "Traceback" in self.log:
+            return "a traceback"
+        return None
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Start the servers; the moving tasks move until the end."""
+    with Testbed() as bed:
+        redis = bed.redis()
+        flower = bed.flower(redis)
+        pushgateway = bed.pushgateway()
+        truth = fill_flower(redis, flower)
+        with moving_tasks(redis, "movement"):
+            yield World(flower, pushgateway, truth)
+
+
+def many_runs(world: World, seed: str, numbers: range, side_by_side: int) -> Iterator[Run]:
+    """Do the runs of a seed, several at a time; gives them in their order."""
+    with ThreadPoolExecutor(side_by_side) as pool:
+        yield from pool.map(lambda number: one_run(world, seed, number), numbers)
+
+
+def one_run(world: World, seed: str, number: int) -> Run:
+    """Run `push-job push` between two proxies and look at its group on the Pushgateway.
+
+    Every run has a group of its own, which is there before and is deleted afterwards.
+    """
+    chance = random.Random(f"{seed}/{number}")
+    deadline, timeout = chance.choice(DEADLINES), chance.choice(TIMEOUTS)
+    to_flower = Proxy(world.flower.port, flower_plan(f"{seed}/{number}/flower"))
+    to_gateway = Proxy(world.pushgateway.port, gateway_plan(f"{seed}/{number}/pushgateway"))
+    grouping = {"job": "chaos", "instance": f"127.0.0.1:{to_flower.port}", "run": str(number)}
+    path = "/".join(quote(part, safe="") for pair in grouping.items() for part in pair)
+    group_url = f"{world.pushgateway.url}/metrics/{path}"
+    _ask(group_url, "PUT", OLD_GROUP)
+    before = _group(world, grouping)
+    command = [
+        *(sys.executable, "-m", "push_job", "push"),
+        *("--flower", to_flower.url, "--pushgateway", to_gateway.url),
+        *("--job", "chaos", "--grouping", f"run={number}"),
+        *("--deadline", str(deadline), "--timeout", str(timeout)),
+        *("--page-size", str(chance.choice(PAGE_SIZES))),
+    ]
+    with to_flower, to_gateway:
+        earliest = time.time()
+        seconds, exit_code, log = _timed(command, to_flower, deadline)
+        latest = time.time()
+    values = _group(world, grouping)
+    _ask(group_url, "DELETE")
+    return Run(
+        number=number,
+        exit_code=exit_code,
+        group=_verdict(world.truth, values, before, earliest, latest),
+        late=seconds - deadline,
+        seconds=seconds,
+        happened=[
+            *(f"Flower: {what}" for what in to_flower.happened),
+            *(f"Pushgateway: {what}" for what in to_gateway.happened),
+        ],
+        log=" ".join(command) + "\n" + log,
+    )
+
+
+def _timed(command: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
+    """Run a command; its seconds from the first connection to `first`, its exit code, its stderr.
+
+    The seconds are those that it can help: without Python's start, which is before the deadline begins, and without
+    those in which it was ready to run and a busy machine did not let it. Where no first connection can be seen, the
+    start is taken to last as long as another one just before.
+    """
+    start = 0.0 if first.listens_at_once else _seconds_of_a_start()
+    with tempfile.TemporaryFile() as log:
+        with subprocess.Popen(command, stderr=log, cwd=ROOT, env=clean_environment()) as process:
+            started = time.monotonic() + start
+            if first.listens_at_once:
+                first.first_contact.wait(PATIENCE)
+                started = time.monotonic()
+            _wait_for_end(process.pid, deadline + PATIENCE)
+            seconds = time.monotonic() - started - _seconds_without_cpu(process.pid)
+            process.kill()
+        log.seek(0)
+        return seconds, process.returncode, log.read().decode()
+
+
+def _wait_for_end(pid: int, timeout: float) -> None:
+    """Wait until a process has ended, and leave its remains (a zombie) for another look."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        select.select([pidfd], [], [], timeout)
+    finally:
+        os.close(pidfd)
+
+
+def _seconds_without_cpu(pid: int) -> float:
+    """How long the kernel says that the process's main thread waited for a CPU; 0 if it does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
+def _seconds_of_a_start() -> float:
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-m", "push_job", "--version"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
+def _verdict(truth: Truth, values: Values, before: Values, earliest: float, latest: float) -> str:
+    if values == before:
+        return BEFORE
+    lies = truth.lies(values, earliest, latest)
+    if not lies:
+        return TRUTH
+    if not down_lies(values):
+        return DOWN
+    return "\n    ".join(["", *lies[:20]])
+
+
+def _group(world: World, grouping: dict[str, str]) -> Values:
+    return group_values(world.pushgateway.samples(**grouping), grouping)
+
+
+def _ask(url: str, method: str, body: str | None = None) -> None:
+    request = urllib.request.Request(url, method=method, data=body.encode() if body else None)
+    with contextlib.closing(urllib.request.urlopen(request)):
+        pass

@@ -1,0 +1,182 @@
+"""What a push of the chaos test's Flower has to say, worked out without any of push-job's code.
+
+Flower holds tasks that stand still, with some in flight whose ages grow with the clock, and MOVING_TASKS tasks that
+change between STARTED and RETRY all the time: each such event moves its task to the front of Flower's list,
+under the pages of whoever reads it. They are always the same number, whichever state each is in.
+"""
+
+import json
+import random
+import threading
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from testbed.events import TaskEvents, fill
+from testbed.prometheus import Samples
+from testbed.services import Flower, Redis
+
+STILL_TASKS = 600
+MOVING_TASKS = 400
+MOVING = "chaos.moving"
+LIVE_WORKER = "celery@live"
+DEAD_WORKER = "celery@events"  # the one that `fill` speaks for; its heartbeats have stopped
+
+#: Seconds by which two clocks that are read one after the other may differ: Flower's has whole seconds only.
+CLOCK_SLACK = 1.5
+
+STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
+IN_FLIGHT = {"PENDING": "sent", "RECEIVED": "received", "RETRY": "retried", "STARTED": "started"}
+OWN_FAMILIES = {"flower_up", "flower_scrape_duration_seconds", "push_job_build_info"}
+
+Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What Flower holds.
+
+    Attributes:
+        counts: tasks that stand still, by (task type, state).
+        runtimes: seconds summed over the finished ones, by the same.
+        since: of those in flight, the Unix times since when each is in its state.
+        moving_since: when the first moving task was sent.
+    """
+
+    counts: Counter[tuple[str, str]]
+    runtimes: Mapping[tuple[str, str], float]
+    since: Mapping[tuple[str, str], list[float]]
+    moving_since: float
+
+    def lies(self, values: Values, earliest: float, latest: float) -> list[str]:
+        """What is false in a pushed group that was scraped between two Unix times; nothing if it is the truth."""
+        found = list(self._false_counts(values))
+        found += self._false_durations(values, earliest - CLOCK_SLACK, latest + CLOCK_SLACK)
+        for name, wanted in (
+            ("celery_workers", {frozenset({("app", LIVE_WORKER)}): 1.0, frozenset({("app", DEAD_WORKER)}): 0.0}),
+            ("flower_scrape_tasks", {frozenset(): float(STILL_TASKS + MOVING_TASKS)}),
+            ("flower_up", {frozenset(): 1.0}),
+        ):
+            if (told := _family(values, name)) != wanted:
+                found.append(f"{name}: {told} and not {wanted}")
+        families = {"celery_workers", "flower_scrape_tasks", *OWN_FAMILIES}
+        families |= {"celery_task_types_by_state", "celery_task_duration_seconds_by_state"}
+        if others := {name for name, _ in values} ^ families:
+            found.append(f"families missing or left over: {others}")
+        return found
+
+    def _false_counts(self, values: Values) -> Iterator[str]:
+        told = {
+            (labels["task_type"], labels["state"]): value
+            for labels, value in _labelled(values, "celery_task_types_by_state")
+        }
+        moving = {state: told.pop((MOVING, state), None) for state in STATES}
+        if sum(count or 0.0 for count in moving.values()) != MOVING_TASKS:
+            yield f"{MOVING}: {moving} does not sum up to {MOVING_TASKS}"
+        wanted = {(name, state): 0.0 for name, _ in self.counts for state in STATES}
+        wanted.update((kind, float(count)) for kind, count in self.counts.items())
+        for kind in sorted(wanted.keys() | told.keys()):
+            if wanted.get(kind) != told.get(kind):
+                yield f"count of {kind}: {told.get(kind)} and not {wanted.get(kind)}"
+
+    def _false_durations(self, values: Values, earliest: float, latest: float) -> Iterator[str]:
+        told = {
+            (labels["name"], labels["state"]): value
+            for labels, value in _labelled(values, "celery_task_duration_seconds_by_state")
+        }
+        for state in IN_FLIGHT:
+            moving = told.pop((MOVING, state), 0.0)
+            if not 0 <= moving <= MOVING_TASKS * (latest - self.moving_since):
+                yield f"duration of {MOVING} in {state}: {moving}"
+        for kind in sorted(self.counts.keys() | told.keys()):
+            low = high = self.runtimes.get(kind, 0.0)
+            if kind in self.since:
+                low = sum(max(0.0, earliest - moment) for moment in self.since[kind])
+                high = sum(max(0.0, latest - moment) for moment in self.since[kind])
+            if kind not in told or not low - 1e-6 <= told[kind] <= high + 1e-6:
+                yield f"duration of {kind}: {told.get(kind)} and not from {low} to {high}"
+
+
+def down_lies(values: Values) -> list[str]:
+    """What is false in a group that should say that Flower is down, and nothing else."""
+    found = []
+    if (told := _family(values, "flower_up")) != {frozenset(): 0.0}:
+        found.append(f"flower_up: {told} and not 0")
+    if others := {name for name, _ in values} ^ OWN_FAMILIES:
+        found.append(f"families missing or left over: {others}")
+    return found
+
+
+def fill_flower(redis: Redis, flower: Flower) -> Truth:
+    """Give Flower its tasks and workers, then read from it what it holds."""
+    fill(redis.url, STILL_TASKS, task_types=12)
+    with TaskEvents(redis.url) as events:
+        events.worker(LIVE_WORKER, event="online", freq=10**6)
+        events.worker(LIVE_WORKER, freq=10**6)
+        moving_since = time.time()
+        for number in range(MOVING_TASKS):
+            events.send("task-received", hostname=LIVE_WORKER, uuid=f"moving-{number}", name=MOVING)
+            events.send("task-started", hostname=LIVE_WORKER, uuid=f"moving-{number}")
+    flower.wait_for_tasks(STILL_TASKS + MOVING_TASKS)
+    flower.wait_for_task(f"moving-{MOVING_TASKS - 1}", "STARTED")
+    flower.wait_for_worker(LIVE_WORKER)
+    flower.wait_for_worker(DEAD_WORKER, alive=False)
+    with urllib.request.urlopen(f"{flower.url}/api/tasks") as answer:
+        tasks = json.load(answer)
+    counts: Counter[tuple[str, str]] = Counter()
+    runtimes: dict[tuple[str, str], float] = defaultdict(float)
+    since: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for task in tasks.values():
+        kind = task["name"], task["state"]
+        if task["name"] == MOVING:
+            continue
+        counts[kind] += 1
+        if task["state"] in IN_FLIGHT:
+            since[kind].append(task[IN_FLIGHT[task["state"]]])
+        else:
+            runtimes[kind] += task["runtime"] or 0.0
+    return Truth(counts, runtimes, since, moving_since)
+
+
+@contextmanager
+def moving_tasks(redis: Redis, seed: str) -> Iterator[None]:
+    """Keep the moving tasks moving: bursts of about half a second with pauses as long between them."""
+    chance = random.Random(seed)
+    ended = threading.Event()
+
+    def move() -> None:
+        with TaskEvents(redis.url) as events:
+            while not ended.wait(chance.uniform(0.1, 1.0)):
+                for _ in range(chance.randrange(100)):
+                    task = f"moving-{chance.randrange(MOVING_TASKS)}"
+                    events.send(chance.choice(["task-retried", "task-started"]), hostname=LIVE_WORKER, uuid=task)
+                    ended.wait(0.005)
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def group_values(samples: Samples, grouping: Mapping[str, str]) -> Values:
+    """A group's samples without the labels that name the group, and without the Pushgateway's own of its pushes."""
+    return {
+        (name, frozenset(labels - grouping.items())): value
+        for (name, labels), value in samples.items()
+        if not name.startswith(("push_time_", "push_failure_time_"))
+    }
+
+
+def _family(values: Values, name: str) -> dict[frozenset[tuple[str, str]], float]:
+    return {labels: value for (family, labels), value in values.items() if family == name}
+
+
+def _labelled(values: Values, name: str) -> Iterator[tuple[dict[str, str], float]]:
+    for labels, value in _family(values, name).items():
+        yield dict(labels), value

@@ -1,0 +1,67 @@
+"""A Flower's good answers with one task and one worker in them, and what a push of every extra makes of worse ones."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from push_job.settings import EXTRAS
+from testbed.command import PushJob
+from testbed.services import Pushgateway
+from tests.extras_reading import without_group_labels
+from tests.fakes.http import Script, ScriptedServer, answer, json_answer
+from tests.independent import Key, key
+
+NOW = time.time()
+TASKS = {
+    "a": {"name": "shop.a", "state": "SUCCESS", "received": NOW - 9, "started": NOW - 8, "runtime": 2, "timestamp": NOW}
+}
+WORKERS = [
+    {"hostname": "celery@a", "active": 1, "processed": 5, "loadavg": [3, 2, 1], "heartbeats": [NOW], "status": True}
+]
+METRICS = (
+    b"# HELP flower_events_total Number of events\n# TYPE flower_events_total counter\n"
+    b'flower_events_total{task="shop.a",type="task-started",worker="celery@a"} 3.0\n'
+    b"# TYPE flower_worker_prefetched_tasks gauge\n"
+    b'flower_worker_prefetched_tasks{task="shop.a",worker="celery@a"} 2.0\n'
+)
+GOOD: dict[str, Script] = {
+    "/api/workers": json_answer({"celery@a": True}),
+    "/api/tasks": json_answer(TASKS),
+    "/api/queues/length": json_answer({"active_queues": [{"name": "celery", "messages": 4}]}),
+    "/workers": json_answer({"data": WORKERS}),
+    "/metrics": answer(METRICS),
+}
+EVENTS = key("flower_events_total", task="shop.a", type="task-started", worker="celery@a")
+
+
+def assert_three_families(samples: Mapping[Key, float]) -> None:
+    """They are there, and say what TASKS says."""
+    assert samples[key("flower_up")] == 1
+    assert samples[key("celery_workers", app="celery@a")] == 1
+    assert samples[key("celery_task_types_by_state", task_type="shop.a", state="SUCCESS")] == 1
+    assert samples[key("celery_task_duration_seconds_by_state", name="shop.a", state="SUCCESS")] == 2
+
+
+def left_out(samples: Mapping[Key, float]) -> set[str]:
+    """The extras that could not be read."""
+    return {
+        dict(labels)["extra"]
+        for (name, labels), value in samples.items()
+        if name == "flower_scrape_extra_success" and value == 0
+    }
+
+
+@contextmanager
+def pushed(
+    push_job: PushJob, pushgateway: Pushgateway, answers: Mapping[str, Script], *options: str
+) -> Iterator[tuple[dict[Key, float], list[str]]]:
+    """Push every extra of a Flower that answers so: what the Pushgateway then has, and the warnings."""
+    with ScriptedServer({**GOOD, **answers}) as server:
+        where = ("--flower", server.url, "--pushgateway", pushgateway.url)
+        done = push_job("push", *where, "--with", ",".join(EXTRAS), *options)
+        assert done.returncode == 0, done.stderr
+        warnings = [line for line in done.stderr.splitlines() if "level=warning" in line]
+        assert all(len(line) < 600 for line in warnings)
+        samples = without_group_labels(pushgateway.samples())
+        assert_three_families(samples)
+        yield samples, warnings

@@ -1,0 +1,103 @@
+"""A second opinion on the extras: what they should say, computed from Flower's answers in the plainest way."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from push_job.settings import DEFAULT_BUCKETS
+from testbed.prometheus import Samples
+from tests.independent import ENTERED_BY, Key, key
+
+OF_THE_PUSHGATEWAY = ("push_time_seconds", "push_failure_time_seconds")
+
+
+def without_group_labels(samples: Samples) -> dict[Key, float]:
+    """All that was pushed, without `job` and `instance`, and without what the Pushgateway adds."""
+    return {
+        without_spelling(name, {label: text for label, text in labels if label not in ("job", "instance")}): value
+        for (name, labels), value in samples.items()
+        if name not in OF_THE_PUSHGATEWAY
+    }
+
+
+def without_spelling(name: str, labels: Mapping[str, str]) -> Key:
+    """A sample's key in which bounds of buckets are spelt alike: 10.0 and 10 are one."""
+    return name, frozenset((label, f"{float(text):g}" if label == "le" else text) for label, text in labels.items())
+
+
+def of_family(samples: Mapping[Key, float], prefix: str) -> dict[Key, float]:
+    """Those whose name begins so."""
+    return {sample: value for sample, value in samples.items() if sample[0].startswith(prefix)}
+
+
+def raw_tasks(flower_url: str) -> list[dict[str, Any]]:
+    """Every task, as Flower has it."""
+    return list(requests.get(f"{flower_url}/api/tasks", timeout=60).json().values())
+
+
+def runtimes(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """The runtimes of finished tasks by type; only types that have some."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for task in tasks:
+        if task["state"] not in ENTERED_BY and task["runtime"] is not None:
+            found[task["name"]].append(task["runtime"])
+    return found
+
+
+def waits(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """How long each started task waited since it was received or sent, or since its ETA, whichever came last."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for task in tasks:
+        eta = datetime.fromisoformat(task["eta"]).timestamp() if task["eta"] else 0
+        arrived = max(task["received"] or 0, task["sent"] or 0, eta)
+        if task["started"] and arrived:
+            found[task["name"]].append(max(0, task["started"] - arrived))
+    return found
+
+
+def histogram(
+    family: str, seconds: Mapping[str, Sequence[float]], buckets: Sequence[float] = DEFAULT_BUCKETS
+) -> dict[Key, float]:
+    """The samples of a histogram by task type, counted bucket by bucket."""
+    samples: dict[Key, float] = {}
+    for name, values in seconds.items():
+        for bound in (*buckets, math.inf):
+            samples[key(f"{family}_bucket", name=name, le=f"{bound:g}")] = sum(value <= bound for value in values)
+        samples[key(f"{family}_count", name=name)] = len(values)
+        samples[key(f"{family}_sum", name=name)] = sum(values)
+    return samples
+
+
+def own_metrics(flower_url: str) -> tuple[dict[Key, float], dict[str, str]]:
+    """The samples of Flower's own `/metrics` and the types, but for the families of its process and Python."""
+    samples: dict[Key, float] = {}
+    types: dict[str, str] = {}
+    text = requests.get(f"{flower_url}/metrics", timeout=30).content.decode()
+    for family in text_string_to_metric_families(text):
+        if not family.name.startswith(("process_", "python_")) and family.samples:
+            types[family.name] = family.type
+            samples.update({without_spelling(s.name, s.labels): s.value for s in family.samples})
+    return samples, types
+
+
+def interpolated_quantile(samples: Mapping[Key, float], family: str, name: str, share: float) -> tuple[float, float]:
+    """What PromQL's histogram_quantile makes of a histogram's buckets, and the width of the bucket it fell into."""
+    buckets = sorted(
+        (float(dict(labels)["le"]), value)
+        for (sample, labels), value in samples.items()
+        if sample == f"{family}_bucket" and dict(labels)["name"] == name
+    )
+    rank = share * buckets[-1][1]
+    low, below = 0.0, 0.0
+    for bound, count in buckets:
+        if count >= rank:
+            if bound == math.inf:
+                return low, math.inf
+            return low + (bound - low) * (rank - below) / (count - below), bound - low
+        low, below = bound, count
+    raise AssertionError("the +Inf bucket holds all")

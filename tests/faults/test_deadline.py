@@ -1,0 +1,213 @@
+"""The deadline holds, whatever the servers do, and time is kept back to say that Flower is down."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+
+from push_job.job import Job
+from testbed.command import PushJob
+from testbed.process import wait_for
+from testbed.services import Flower, Pushgateway
+from tests.chaos.proxy import Plan, Proxy
+from tests.fakes.http import Drip, Endless, Script, ScriptedServer, Stall, head
+from tests.faults.turns import GRACE, PUSHED, fake_flower, group, is_down, one_turn, settings
+
+DEADLINE = 1.5
+SHORT: dict[str, Any] = {"deadline": DEADLINE, "timeout": 1.0}
+
+NEVER_DONE: dict[str, Script] = {
+    "says nothing": (Stall(),),
+    "drips its headers": (Drip(head(headers={"X-Padding": "x" * 1000}, content_length=2), every=0.1),),
+    "sends 100 Continue without end": (Endless(head("100 Continue"), every=0.01),),
+    "stops in its body": (head(content_length=100), b'{"a": ', Stall()),
+    "drips its body": (head(content_length=1000), Drip(b"{" + b" " * 999, every=0.1)),
+    "drips the size of a chunk": (head(headers={"Transfer-Encoding": "chunked"}), Drip(b"5;" + b"x" * 1000, every=0.1)),
+    "sends tasks without end": (head(), b"{", Endless(b'"a": {"name": "x", "state": "SUCCESS"}, ' * 1000)),
+}
+
+
+def never_done(path: str) -> pytest.MarkDecorator:
+    """Each way not to come to an end, as a parameter."""
+    return pytest.mark.parametrize(path, NEVER_DONE.values(), ids=NEVER_DONE)
+
+
+@never_done("tasks")
+def test_a_flower_that_never_comes_to_an_end_is_down_by_the_deadline(
+    clean_pushgateway: Pushgateway, tasks: Script
+) -> None:
+    with fake_flower(tasks=tasks) as flower:
+        turn = one_turn(flower.url, clean_pushgateway.url, **SHORT)
+        assert turn.outcome.scrape.snapshot is None
+        assert turn.outcome.push_error is None
+        assert turn.seconds < DEADLINE + GRACE
+        assert is_down(clean_pushgateway, flower.url)
+
+
+@never_done("answer")
+def test_a_pushgateway_that_never_comes_to_an_end_is_given_up_by_the_deadline(answer: Script) -> None:
+    with fake_flower() as flower, ScriptedServer({"*": answer}) as gateway:
+        turn = one_turn(flower.url, gateway.url, **SHORT)
+    assert turn.seconds < DEADLINE + GRACE
+    # A status of 200 says that the group was replaced, so a body that does not end changes nothing.
+    told_200 = isinstance(answer[0], bytes)
+    assert (turn.outcome.push_error is None) is told_200
+
+
+def test_both_may_say_nothing_at_once() -> None:
+    with fake_flower(workers=(Stall(),)) as flower, ScriptedServer({"*": (Stall(),)}) as gateway:
+        turn = one_turn(flower.url, gateway.url, **SHORT)
+    assert turn.outcome.scrape.snapshot is None
+    assert turn.outcome.push_error
+    assert turn.seconds < DEADLINE + GRACE
+
+
+def test_a_real_flower_that_hangs_is_down_and_up_again_in_the_next_turn(
+    clean_pushgateway: Pushgateway, flower: Flower
+) -> None:
+    flower.pause()
+    try:
+        turn = one_turn(flower.url, clean_pushgateway.url, **SHORT)
+        assert turn.seconds < DEADLINE + GRACE
+        assert is_down(clean_pushgateway, flower.url)
+    finally:
+        flower.resume()
+    assert one_turn(flower.url, clean_pushgateway.url).outcome.scrape.snapshot
+    assert group(clean_pushgateway, flower.url)["flower_up"] == 1
+
+
+def test_a_real_pushgateway_that_hangs_is_given_up_by_the_deadline(pushgateway: Pushgateway) -> None:
+    pushgateway.pause()
+    try:
+        with fake_flower() as flower:
+            turn = one_turn(flower.url, pushgateway.url, **SHORT)
+    finally:
+        pushgateway.resume()
+    assert turn.outcome.push_error
+    assert turn.seconds < DEADLINE + GRACE
+
+
+@pytest.mark.parametrize("greeting", [(Stall(),), (Drip(b"\x16\x03\x03\x40\x00" + b"\x02" * 1000, every=0.1),)])
+def test_a_tls_handshake_that_never_ends_is_broken_off(clean_pushgateway: Pushgateway, greeting: Script) -> None:
+    with ScriptedServer({}, greeting=greeting) as server, fake_flower() as flower:
+        https = server.url.replace("http:", "https:")
+        turn = one_turn(https, clean_pushgateway.url, **SHORT)
+        assert turn.seconds < DEADLINE + GRACE
+        assert is_down(clean_pushgateway, https)
+        turn = one_turn(flower.url, https, **SHORT)
+        assert turn.outcome.push_error
+        assert turn.seconds < DEADLINE + GRACE
+
+
+def test_a_port_that_takes_no_connection_is_given_up_by_the_deadline(clean_pushgateway: Pushgateway) -> None:
+    with Proxy(0, Plan(full_for=60.0)) as dead:
+        turn = one_turn(dead.url, clean_pushgateway.url, **SHORT)
+        assert turn.seconds < DEADLINE + GRACE
+        assert "did not accept a connection" in (turn.outcome.scrape.error or "")
+        assert is_down(clean_pushgateway, dead.url)
+
+
+@contextmanager
+def slow_name(monkeypatch: pytest.MonkeyPatch, lookups_that_hang: int = 10**6) -> Iterator[threading.Event]:
+    """Make `slow.test` 127.0.0.1, but let its first lookups hang until the event is set."""
+    real, released, lookups = socket.getaddrinfo, threading.Event(), [lookups_that_hang]
+
+    def getaddrinfo(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host != "slow.test":
+            return real(host, *args, **kwargs)
+        lookups[0] -= 1
+        if lookups[0] >= 0:
+            released.wait(60)
+        return real("127.0.0.1", *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        yield released
+    finally:
+        released.set()
+
+
+def under_slow_name(server: ScriptedServer) -> str:
+    """The server's URL with the name that is slow to resolve."""
+    return server.url.replace("127.0.0.1", "slow.test")
+
+
+def test_a_name_that_does_not_resolve_in_time_is_left_behind(
+    clean_pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway, slow_name(monkeypatch):
+        turn = one_turn(under_slow_name(flower), clean_pushgateway.url, **SHORT)
+        assert turn.seconds < DEADLINE + GRACE
+        assert is_down(clean_pushgateway, under_slow_name(flower))
+        turn = one_turn(flower.url, under_slow_name(gateway), **SHORT)
+        assert turn.outcome.push_error
+        assert turn.seconds < DEADLINE + GRACE
+
+
+def test_a_push_that_hung_in_an_earlier_turn_cannot_replace_what_a_later_one_pushed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = set(threading.enumerate())
+    with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        with slow_name(monkeypatch, lookups_that_hang=1) as released:
+            job = Job(settings(flower.url, under_slow_name(gateway), **SHORT))
+            assert job.push()[0].push_error
+            assert job.push()[0].push_error is None
+            hung = set(threading.enumerate()) - before
+            released.set()
+            wait_for("the thread of the first turn to end", lambda: not any(_is_jobs(thread) for thread in hung), 5)
+        assert len(gateway.requests) == 1
+        job.close()
+
+
+@pytest.mark.parametrize("last_answer", [{}, {"Connection": "close"}], ids=["kept alive", "Connection: close"])
+def test_nothing_is_left_of_turns_that_were_broken_off(
+    clean_pushgateway: Pushgateway, last_answer: dict[str, str]
+) -> None:
+    before = set(threading.enumerate())
+    headers = {"Transfer-Encoding": "chunked", **last_answer}
+    with fake_flower(tasks=(head(headers=headers), Drip(b"5;" + b"x" * 1000, every=0.1))) as flower:
+        port = int(flower.url.rpartition(":")[2])
+        for _ in range(3):
+            one_turn(flower.url, clean_pushgateway.url, deadline=0.5)
+        new = set(threading.enumerate()) - before
+        wait_for("the job's threads to end", lambda: not any(_is_jobs(thread) for thread in new), 5)
+        mine = psutil.Process().net_connections("tcp")
+        assert not [one for one in mine if one.raddr and one.raddr.port == port and one.status == "ESTABLISHED"]
+
+
+def _is_jobs(thread: threading.Thread) -> bool:
+    return thread.is_alive() and thread.daemon  # the threads of the fakes are no daemons
+
+
+def test_the_command_ends_by_the_deadline_with_exit_one_and_one_line(
+    clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    with fake_flower(tasks=NEVER_DONE["drips its headers"]) as flower:
+        done = push_job(
+            *("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url),
+            *("--deadline", str(DEADLINE), "--timeout", "60"),
+            timeout=30,  # the server would drip for longer
+        )
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert is_down(clean_pushgateway, flower.url)
+
+
+def test_a_flower_that_is_silent_holds_up_no_other(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    with fake_flower(workers=(Stall(),)) as silent, fake_flower() as sound:
+        started = time.time()
+        done = push_job(
+            *("push", "--flower", silent.url, "--flower", sound.url, "--pushgateway", clean_pushgateway.url),
+            *("--deadline", "6", "--timeout", "60"),
+        )
+        assert done.returncode == 1
+        assert is_down(clean_pushgateway, silent.url)
+        up = group(clean_pushgateway, sound.url)
+        assert up["flower_up"] == 1
+        assert up["push_time_seconds"] < started + 4  # the silent one's time is over after 4.8 s

@@ -1,0 +1,291 @@
+"""Whatever Flower's answers hold, the job neither crashes nor grows nor pushes what Prometheus cannot read."""
+
+import gzip
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from push_job.job import Job
+from push_job.metrics import up_registry
+from push_job.snapshot import STATES
+from testbed.command import ROOT, PushJob, clean_environment
+from testbed.process import find_program
+from testbed.services import Pushgateway
+from tests.fakes.http import Endless, Script, ScriptedServer, answer, head, json_answer
+from tests.faults.turns import PUSHED, WORKERS, fake_flower, one_turn, settings
+
+#: The container's memory, in cronjob/base.
+CONTAINER_MIB = 128
+
+Counts = dict[tuple[str, str], float]
+
+
+def scraped(tasks: Script | bytes, workers: Script = WORKERS, **changes: Any) -> str:
+    """What a push would send, or the reason why Flower is down after `down: `."""
+    with fake_flower(workers, answer(tasks) if isinstance(tasks, bytes) else tasks) as flower:
+        job = Job(settings(flower.url, flower.url, **changes))
+        (scrape,) = job.scrape().values()
+        job.close()
+    if scrape.snapshot is None:
+        return f"down: {scrape.error}"
+    return generate_latest(up_registry(scrape.snapshot, scrape.seconds)).decode()
+
+
+def samples(text: str, family: str) -> Iterator[tuple[dict[str, str], float]]:
+    """A family's samples, where they are not 0."""
+    for metric in text_string_to_metric_families(text):
+        for sample in metric.samples:
+            if sample.name == family and sample.value:
+                yield sample.labels, sample.value
+
+
+def counts(text: str) -> Counts:
+    """The counts by task type and state, where they are not 0."""
+    return {(labels["task_type"], labels["state"]): n for labels, n in samples(text, "celery_task_types_by_state")}
+
+
+def seconds(text: str) -> float:
+    """All durations together."""
+    return math.fsum(value for _, value in samples(text, "celery_task_duration_seconds_by_state"))
+
+
+ODD: dict[str, tuple[bytes, Counts, float]] = {
+    "numbers that JSON does not have": (
+        b'{"a": {"name": "t", "state": "SUCCESS", "runtime": NaN}, "b": {"name": "t", "state": "SUCCESS",'
+        b' "runtime": -Infinity}, "c": {"name": "t", "state": "SUCCESS", "runtime": 2.5}}',
+        {("t", "SUCCESS"): 3},
+        2.5,
+    ),
+    "lone surrogates": (
+        b'{"\\ud800": {"name": "t\\udfff", "state": "SUCCESS"}, "b": {"name": "t", "state": "\\ud800"}}',
+        {("t?", "SUCCESS"): 1, ("t", "?"): 1},
+        0,
+    ),
+    "a key twice": (
+        b'{"a": {"name": "t", "name": "u", "state": "SUCCESS"}, "a": {"name": "v", "state": "FAILURE"}}',
+        {("v", "FAILURE"): 1},
+        0,
+    ),
+    "entries that are no tasks": (
+        b'{"a": 1, "b": [], "c": null, "d": "s", "e": {"name": "t", "state": "SUCCESS"}}',
+        {("t", "SUCCESS"): 1, ("unknown", "UNKNOWN"): 4},
+        0,
+    ),
+    "numbers of any size": (
+        b'{"a": {"name": "t", "state": "SUCCESS", "runtime": %b, "retries": %b}, "b": {"name": "t", "state": "SUCCESS",'
+        b' "runtime": 1e999}, "c": {"name": "t", "state": "SUCCESS", "runtime": -1}, "d": {"name": "t",'
+        b' "state": "SUCCESS", "runtime": 7}}' % (b"9" * 5000, b"9" * 5000),
+        {("t", "SUCCESS"): 4},
+        7,
+    ),
+    "deep nesting where nobody looks": (
+        b'{"a": {"name": "t", "state": "SUCCESS", "args": %b%b}}' % (b"[" * 900, b"]" * 900),
+        {("t", "SUCCESS"): 1},
+        0,
+    ),
+    "a byte order mark": ("\ufeff".encode() + b'{"a": {"name": "t", "state": "SUCCESS"}}', {("t", "SUCCESS"): 1}, 0),
+    "no tasks": (b"{}", {}, 0),
+}
+
+
+@pytest.mark.parametrize(("body", "wanted", "duration"), ODD.values(), ids=ODD)
+def test_an_odd_task_counts_as_what_can_be_read_of_it(body: bytes, wanted: Counts, duration: float) -> None:
+    text = scraped(body)
+    assert counts(text) == wanted
+    assert seconds(text) == pytest.approx(duration)
+
+
+ANYTHING = [None, True, -1, 0, 10**30, 1e308, -1e308, 1.5, [1], {"a": 1}, "", "x" * 5000, '\n"\\', "\0", "é" * 300]
+FIELDS = ["name", "state", "sent", "received", "started", "retried", "eta", "runtime", "timestamp", "uuid", "worker"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_any_type_in_any_field_costs_no_other_task(field: str) -> None:
+    moment = 1700000000.5
+    times = dict.fromkeys(("sent", "received", "started", "retried", "timestamp"), moment)
+    tasks = {
+        str(number): {"name": "t", "state": state, "runtime": 1.0, **times, field: value}
+        for number, (state, value) in enumerate(product(STATES, ANYTHING))
+    }
+    tasks["sound"] = {"name": "sound", "state": "SUCCESS", "runtime": 3.0}
+    text = scraped(json.dumps(tasks).encode())
+    assert sum(counts(text).values()) == len(tasks)
+    assert counts(text)["sound", "SUCCESS"] == 1
+    for labels, value in samples(text, "celery_task_duration_seconds_by_state"):
+        assert 0 <= value < math.inf
+        assert all(len(label) <= 200 for label in labels.values())
+
+
+ETAS = [
+    *(
+        "9999-12-31T23:59:59+00:00",
+        "0001-01-01T00:00:00-23:59",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+    ),
+    *("2026-02-30T00:00:00", "2026-01-01T24:00:00", "2026-01-01T00:00:60", "2026-W01-1", "2026-01-01", "T", "garbage"),
+    *("2026-01-01T00:00:00.123456789Z", "२०२६-01-01T00:00:00", "", "\ud800"),
+]
+
+
+@pytest.mark.parametrize("eta", ETAS)
+def test_no_eta_breaks_the_clock(eta: str) -> None:
+    received = 1700000000.5
+    task = {"name": "t", "state": "RECEIVED", "received": received, "eta": eta}
+    text = scraped(json.dumps({"a": task}).encode())
+    assert counts(text) == {("t", "RECEIVED"): 1}
+    assert 0 <= seconds(text) < 2e9
+
+
+BROKEN: dict[str, tuple[bytes, str]] = {
+    "nesting without end": (b'{"a": {"eta": %b' % (b"[" * 100_000), "nested too deeply"),
+    "bytes that are no UTF-8": (b'{"a": {"name": "caf\xe9"}}', "broken or cut short"),
+    "something after the end": (b'{"a": {"name": "t"}}}', "broken or cut short"),
+    "a list": (b"[]", "a list"),
+    "a string": (b'"tasks"', "a string"),
+    "a number": (b"12", "a number"),
+    "null": (b"null", "null"),
+    "no tasks at all in it": (b'{"error": "not today", "code": 7}', "is this Flower's address?"),
+    "a web page": (b"<html>", "web page"),
+    "one task of 10 MB": (b'{"a": {"name": "t", "args": "%b"}}' % (b"x" * (10 * 2**20)), "one task of more than"),
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), BROKEN.values(), ids=BROKEN)
+def test_what_is_no_answer_of_flowers_is_one_clear_error(body: bytes, reason: str) -> None:
+    told = scraped(body)
+    assert told.startswith("down: ")
+    assert reason in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("workers", [b"[]", b"null", b'{"celery@a": "true"}', b'{"a": 1}', b"{", b"<html>", b"1"])
+def test_workers_that_are_none_are_one_clear_error(workers: bytes) -> None:
+    told = scraped(b"{}", answer(workers))
+    assert told.startswith("down: ")
+
+
+def test_a_body_in_an_encoding_that_was_not_asked_for_is_refused() -> None:
+    packed = gzip.compress(b"{}")
+    told = scraped((head(content_length=len(packed), headers={"Content-Encoding": "gzip"}) + packed,))
+    assert "encoded as 'gzip'" in told
+
+
+def test_no_request_asks_for_compression() -> None:
+    with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        one_turn(flower.url, gateway.url)
+        assert {request.headers["accept-encoding"] for request in flower.requests} == {"identity"}
+
+
+AWKWARD = ["\0", "\n", '"', "\\", "\u202e", "💥", "é" * 199, "a b", "{}", '",x="', "\x7f", "\u2028", " "]
+
+
+def test_any_text_for_a_name_arrives_at_a_real_pushgateway_as_it_was(
+    clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    tasks = {str(number): {"name": name, "state": "SUCCESS"} for number, name in enumerate(AWKWARD)}
+    workers = dict.fromkeys(AWKWARD, True)
+    with fake_flower(json_answer(workers), json_answer(tasks)) as flower:
+        done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    assert done.returncode == 0, done.stderr
+    (group,) = clean_pushgateway.groups()
+    told = {
+        family: {metric["labels"][label] for metric in group[family]["metrics"]}
+        for family, label in (("celery_workers", "app"), ("celery_task_types_by_state", "task_type"))
+    }
+    assert told == {"celery_workers": set(AWKWARD), "celery_task_types_by_state": set(AWKWARD)}
+
+
+def test_one_name_per_task_is_summed_under_other_and_said_once(
+    clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    tasks = {str(number): {"name": f"t{number}", "state": "SUCCESS", "runtime": 1.0} for number in range(3000)}
+    tasks |= {f"more {number}": {"name": "frequent", "state": "SUCCESS", "runtime": 1.0} for number in range(5)}
+    with fake_flower(tasks=json_answer(tasks)) as flower:
+        done = push_job(
+            *("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url, "--max-task-types", "10")
+        )
+    assert done.returncode == 0
+    pushed = clean_pushgateway.samples()
+    told = {
+        dict(labels)["task_type"]: value
+        for (name, labels), value in pushed.items()
+        if name == "celery_task_types_by_state" and dict(labels)["state"] == "SUCCESS"
+    }
+    assert len(told) == 10
+    assert told["frequent"] == 5
+    assert told["other"] == 3005 - 5 - 8
+    assert done.stderr.count("max_task_types=10") == 1
+
+
+def test_one_state_per_task_is_summed_under_other() -> None:
+    tasks = {str(number): {"name": "t", "state": f"STATE-{number}", "runtime": 1.0} for number in range(5000)}
+    told = counts(scraped(json.dumps(tasks).encode()))
+    assert len(told) < 200
+    assert told["t", "OTHER"] > 4000
+    assert sum(told.values()) == 5000
+
+
+@lru_cache
+def packed_gigabyte() -> bytes:
+    """A megabyte that a careless client unpacks to a thousand."""
+    return gzip.compress(bytes(2**30), 1)
+
+
+PACKED = {"Content-Encoding": "gzip", "Location": "/login"}
+HUGE: dict[str, Callable[[], Script]] = {
+    "a body without end": lambda: (head(), b'{"a": "', Endless(b"x" * 2**16)),
+    "a task without end": lambda: (head(), b'{"a": {"name": "t", "eta": [', Endless(b"[], " * 2**14)),
+    "a name of 100 MB": lambda: answer(b'{"a": {"name": "%b"}}' % (b"x" * (100 * 2**20))),
+    "an id of 100 MB": lambda: answer(b'{"%b": {"name": "t"}}' % (b"x" * (100 * 2**20))),
+    "15 MB of brackets": lambda: answer(b'{"a": [%b1]}' % (b"[]," * (5 * 2**20))),
+    "an error's body without end": lambda: (head("500 Oh No"), Endless(b"x" * 2**16)),
+    "a redirect's body without end": lambda: (head("302 Found", headers={"Location": "/x"}), Endless(b"x" * 2**16)),
+    "a packed gigabyte": lambda: answer(packed_gigabyte(), headers=PACKED),
+    "a redirect with a packed gigabyte": lambda: answer(packed_gigabyte(), "302 Found", PACKED),
+    "an error with a packed gigabyte": lambda: answer(packed_gigabyte(), "500 Oh No", PACKED),
+    "a header without end": lambda: (b"HTTP/1.1 200 OK\r\nX: ", Endless(b"x" * 2**16)),
+}
+
+#: Runs a command and tells its exit code and the most memory that it had, in KiB. (Of a process that pytest starts
+#: itself, the kernel's answer would include what pytest has.)
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize("path", ["/api/workers", "/api/tasks"])
+@pytest.mark.parametrize("script", HUGE.values(), ids=HUGE)
+def test_nothing_huge_outgrows_the_container(path: str, script: Callable[[], Script]) -> None:
+    with ScriptedServer({"/api/workers": WORKERS, path: script(), "*": PUSHED}) as server:
+        options = ("--flower", server.url, "--pushgateway", server.url, "--deadline", "5", "--timeout", "2")
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, sys.executable, "-m", "push_job", "push", *options],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+            env=clean_environment(),
+        )
+        assert b"flower_up 0.0" in server.requests[-1].body
+    exit_code, kib = done.stdout.split()
+    assert int(exit_code) == 1
+    assert int(kib) < CONTAINER_MIB * 1024
+
+
+def test_what_would_be_pushed_is_valid_to_promtool() -> None:
+    everything = {**{str(n): {"name": name, "state": "SUCCESS"} for n, name in enumerate(AWKWARD)}}
+    text = scraped(json.dumps(everything).encode(), json_answer(dict.fromkeys([*AWKWARD, "", "x" * 999], True)))
+    promtool = find_program("promtool", "prometheus")
+    subprocess.run([promtool, "check", "metrics"], input=text.encode(), check=True, capture_output=True)

@@ -1,0 +1,181 @@
+"""A secret is never shown: not by a server that repeats it, not in a wrong URL, not in a traceback."""
+
+import base64
+import html
+import json
+import logging
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from push_job import log
+from push_job.job import Job
+from push_job.settings import Credentials, Endpoint, Settings, Tls
+from testbed.command import PushJob
+from tests.fakes.http import ScriptedServer, status_answer
+from tests.faults.turns import PUSHED, fake_flower
+
+USER = "user"
+PASSWORDS = {
+    "every kind of sign": "p@ss:w/ö rd%=",
+    "quotes": "a\"b\\c'd`$e",
+    "white space": "two  blanks\tand a tab",
+    "a common word": "flower",
+    "a word of the log": "pushed",
+    "Japanese": "日本のパスワード",
+    "markup": "<b>&amp;</b>",
+    "a percent code": "100%41%zz",
+}
+
+
+def spellings(password: str) -> set[str]:
+    """All the ways in which a server or a library may write a password."""
+    return {
+        password,
+        quote(password, safe=""),
+        quote(password),
+        quote_plus(password),
+        repr(password)[1:-1],
+        json.dumps(password)[1:-1],
+        json.dumps(password, ensure_ascii=False)[1:-1],
+        html.escape(password),
+        " ".join(password.split()),
+        base64.b64encode(f"{USER}:{password}".encode()).decode(),
+    }
+
+
+def told_by_server(password: str, text: str) -> str:
+    """What of the server's body is in the text: what stands between its marks, without what is blotted out."""
+    return text.partition("[[")[2].partition("]]")[0].replace("***", "")
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+@pytest.mark.parametrize("command", ["push", "show", "delete", "check"])
+@pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
+def test_a_server_that_repeats_a_password_gets_no_spelling_of_it_shown(
+    push_job: PushJob, password: str, command: str, log_format: str
+) -> None:
+    body = "[[" + " , ".join(sorted(spellings(password) - {" ".join(password.split())} | {password})) + "]]"
+    headers = {"Location": quote(password), "WWW-Authenticate": quote(password)}
+    with ScriptedServer({"*": status_answer(500, body.encode(), headers)}) as server:
+        url = server.url.replace("://", f"://{USER}:{quote(password, safe='')}@")
+        flower = () if command == "delete" else ("--flower", url)
+        pushgateway = () if command == "show" else ("--pushgateway", url)
+        done = push_job(command, *flower, *pushgateway, "--verbose", "--log-format", log_format, "--deadline", "5")
+        assert server.requests
+    shown = done.stdout + done.stderr
+    if log_format == "json" and command == "push":
+        shown = "\n".join(str(json.loads(line)) for line in done.stderr.splitlines())
+    assert "[[" in shown
+    for part in told_by_server(password, shown).split(" , "):
+        assert part not in spellings(password)
+        assert not any(len(spelling) > 8 and spelling in part for spelling in spellings(password))
+
+
+@pytest.mark.parametrize("before", range(150, 310, 10))
+def test_a_password_where_a_long_error_is_cut_is_not_shown_in_part(push_job: PushJob, before: int) -> None:
+    password = "correct-horse-battery-staple"
+    with ScriptedServer({"*": status_answer(500, b"x" * before + password.encode())}) as server:
+        url = server.url.replace("://", f"://{USER}:{password}@")
+        done = push_job("push", "--flower", url, "--pushgateway", url, "--deadline", "5")
+    assert "xxx" in done.stderr
+    assert "corr" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:SECRET℀@host",
+        "http://user:SE[CRET@host:1",
+        "http://user:SECRET@[::1",
+        "http://user:SECRET@[::1:80",
+        "http://user:SECRET@host:99999",
+        "http://user:SECRET@host:port",
+        "http://user:SEC RET@host:1",
+        "user:SECRET@host:99999",
+        "ftp://user:SECRET@host",
+        "http://user:SECRET@",
+        "http://user:SECRET@host:1/?token=1",
+        "http://user:SECRET@host:1/#x",
+        "http://user:SECRET@other:SECRET@host:x",
+        "http://user:1/SECRET@host",
+        "http://user:1#SECRET@host",
+        "http://user:1?SECRET@host",
+        "http://user:SECRET/@host",
+        "http://user:SECRET#@host",
+        "http://user:SECRET?@host",
+        "http://user:SECRET%zz\n@host",
+    ],
+)
+@pytest.mark.parametrize("option", ["--flower", "--pushgateway"])
+def test_a_wrong_url_is_told_in_one_line_without_its_password(push_job: PushJob, option: str, url: str) -> None:
+    done = push_job("push", option, url, "--deadline", "1")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {option}: ")
+    assert "Traceback" not in done.stderr
+    for part in ("SECRET", "SE", "CRET"):
+        assert part not in done.stderr
+
+
+@pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
+def test_a_mistake_of_ours_is_logged_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], password: str
+) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError(f"a bug with [[{password!r} and {password} and {quote(password, safe='')}]]")
+
+    monkeypatch.setattr("push_job.job.scan_tasks", broken)
+    # Set back by hand: the log's handler would else outlive the test.
+    monkeypatch.setattr(log.logger, "handlers", [])
+    monkeypatch.setattr(log.logger, "propagate", True)
+    with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        credentials = Credentials(USER, password)
+        endpoints = [Endpoint.parse(server.url, "--flower", credentials, Tls()) for server in (flower, gateway)]
+        settings = Settings((endpoints[0],), endpoints[1], deadline=5.0)
+        log.set_up("json", verbose=True, redact=log.Redactor(settings.secrets()))
+        job = Job(settings)
+        (outcome,) = job.push()
+        job.close()
+        assert b"flower_up 0.0" in gateway.requests[-1].body
+    log.logger.setLevel(logging.NOTSET)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert outcome.scrape.error
+    told = [str(value) for line in lines for value in (line.get("error"), line.get("traceback")) if value]
+    assert any("RuntimeError" in text and "scan_tasks" in text for text in told)  # a traceback is among them
+    for text in told:
+        for spelling in spellings(password):
+            assert spelling not in told_by_server(password, text)
+
+
+def test_a_secret_from_a_file_is_sent_as_it_is_but_for_the_line_end(push_job: PushJob, tmp_path: Path) -> None:
+    for text, sent in (
+        ("p@ss w/ö\n", "p@ss w/ö"),
+        ("crlf\r\n", "crlf"),
+        (" blanks  ", " blanks  "),
+        ("one\n\n", "one"),
+    ):
+        file = tmp_path / "password"
+        file.write_text(text, encoding="utf-8", newline="")
+        with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
+            done = push_job(
+                *("push", "--flower", flower.url, "--pushgateway", gateway.url),
+                *("--flower-username", USER, "--flower-password-file", str(file)),
+            )
+            assert done.returncode == 0
+            basic = base64.b64encode(f"{USER}:{sent}".encode()).decode()
+            assert {request.headers["authorization"] for request in flower.requests} == {f"Basic {basic}"}
+            assert all("authorization" not in request.headers for request in gateway.requests)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"two words", b"new\nline"])
+def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(
+    push_job: PushJob, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    done = push_job("push", "--flower-token-file", str(file), "--deadline", "1")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "two" not in done.stderr
+    assert "new" not in done.stderr

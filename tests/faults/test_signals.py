@@ -1,0 +1,101 @@
+"""A signal ends the command at once with the usual code, and a push goes out whole or not at all."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from testbed.command import ROOT, clean_environment
+from testbed.process import wait_for
+from testbed.services import Pushgateway
+from tests.fakes.http import ScriptedServer, Stall, answer
+from tests.faults.turns import fake_flower, one_turn
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+LONG = ("--deadline", "300", "--timeout", "300")
+
+#: Seconds in which a process that ends at once has ended, on a busy machine too.
+AT_ONCE = 20
+
+
+@contextmanager
+def command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`push-job` under way; killed at the end if it has not ended by then."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "push_job", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=clean_environment(),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended_by(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Send a signal; whether the process then ends at once with the signal's exit code and without a word."""
+    process.send_signal(number)
+    _, told = process.communicate(timeout=AT_ONCE)
+    return process.returncode == 128 + number and told == ""
+
+
+def unsent_bytes(port: int) -> list[int]:
+    """For each connection to a local port, what the other side has not taken; ended connections are left out."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    time_wait = "06"
+    return [
+        int(row[4].partition(":")[0], 16) for row in rows if row[2].endswith(f":{port:04X}") and row[3] != time_wait
+    ]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_during_the_scrape_leaves_the_group_as_it_was(
+    clean_pushgateway: Pushgateway, number: signal.Signals
+) -> None:
+    with fake_flower(tasks=[answer(b'{"a": {"name": "before"}}'), (Stall(),)]) as flower:
+        one_turn(flower.url, clean_pushgateway.url)
+        before = clean_pushgateway.samples()
+        with command("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url, *LONG) as process:
+            wait_for("the request that is not answered", lambda: flower.paths().count("/api/tasks") == 2, 60)
+            assert ended_by(process, number)
+    assert before
+    assert clean_pushgateway.samples() == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_in_the_middle_of_a_push_leaves_the_group_as_it_was(
+    clean_pushgateway: Pushgateway, number: signal.Signals
+) -> None:
+    # More text than the kernel's buffers hold between a client and a server that does not read.
+    many = {str(number): {"name": f"{number} {'x' * 190}", "state": "SUCCESS"} for number in range(20_000)}
+    with fake_flower(tasks=[answer(b'{"a": {"name": "before"}}'), answer(json.dumps(many).encode())]) as flower:
+        one_turn(flower.url, clean_pushgateway.url)
+        before = clean_pushgateway.samples()
+        clean_pushgateway.pause()
+        try:
+            options = ("--max-task-types", "1000000", "--page-size", "1000000")
+            servers = ("--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+            with command("push", *servers, *options, *LONG) as process:
+                port = clean_pushgateway.port
+                wait_for("a push that is stuck", lambda: any(unsent_bytes(port)), 60)
+                assert ended_by(process, number)
+        finally:
+            clean_pushgateway.resume()
+    wait_for("the Pushgateway to be done with the push", lambda: not unsent_bytes(clean_pushgateway.port), 60)
+    assert before
+    assert clean_pushgateway.samples() == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(("name", "server"), [("show", "--flower"), ("delete", "--pushgateway")])
+def test_a_signal_ends_the_other_commands_too(name: str, server: str, number: signal.Signals) -> None:
+    with ScriptedServer({"*": (Stall(),)}) as silent, command(name, server, silent.url, *LONG) as process:
+        wait_for("a request", lambda: bool(silent.requests), 60)
+        assert ended_by(process, number)

@@ -1,0 +1,65 @@
+"""The benchmark: that it runs, and that what it compares does the same work. How fast anything is, no test says."""
+
+import pytest
+
+from bench import ways
+from bench.cost import BenchError, run
+from bench.measure import PUSH_JOB, Plan, measure
+from bench.report import report
+from bench.scene import FilledFlowers, require_same_counts, task_counts
+from bench.targets import targets
+from testbed.services import Pushgateway, Testbed
+
+TINY = Plan(
+    versions=(None,),
+    sizes=(20, 60),
+    rounds=1,
+    page_sizes=(20,),
+    page_rounds=1,
+    small_tasks=5,
+    cold_rounds=1,
+    instances=3,
+    instance_rounds=1,
+    types=30,
+    types_rounds=1,
+)
+
+
+def test_the_bench_measures_on_real_services_and_prints_a_line_for_each_target() -> None:
+    results = measure(TINY)
+    text = report(results, (0.0, 0.0, 0.0))
+    lines = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| ")]
+    rows = [tuple(cell.strip() for cell in line) for line in lines]
+    for target in targets(results):
+        ratio, limit = f"{target.measured:.2f}", f"{target.limit:.2f}"
+        assert (target.what, target.against, target.flower, ratio, limit) in {row[:5] for row in rows}
+    assert {row[:2] for row in rows} >= {("20", PUSH_JOB), ("60", PUSH_JOB), ("60", "simple exporter")}
+    assert all(cost.cpu > 0 and cost.stall > 0 for cost in results.by_size.values())
+
+
+def test_the_simple_exporter_pushes_the_counts_that_push_job_pushes(
+    testbed: Testbed, clean_pushgateway: Pushgateway
+) -> None:
+    filled = FilledFlowers(testbed, [None])
+    filled.fill_up(300)
+    (flower,) = filled.flowers.values()
+    run(ways.push_job([flower.url], clean_pushgateway.url, "--page-size", "100", job="ours"))
+    run(ways.simple_exporter(flower.url, clean_pushgateway.url, job="simple"))
+    assert task_counts(clean_pushgateway, "ours") == task_counts(clean_pushgateway, "simple")
+    assert require_same_counts(clean_pushgateway, ["ours", "simple"]) == 300
+
+    filled.fill_up(301)
+    run(ways.simple_exporter(flower.url, clean_pushgateway.url, job="simple"))
+    flower.stop()
+    with pytest.raises(BenchError, match="different counts"):
+        require_same_counts(clean_pushgateway, ["ours", "simple"])
+
+
+def test_a_measured_process_is_not_charged_with_the_memory_of_the_benchmark() -> None:
+    ballast = b"x" * (200 * 2**20)
+    assert run(["true"]).memory < len(ballast) / 2**20 / 4
+
+
+def test_a_command_that_fails_is_no_measurement() -> None:
+    with pytest.raises(BenchError, match="no such thing"):
+        run(["sh", "-c", "echo no such thing; exit 3"])
