@@ -12,7 +12,10 @@ from pathlib import Path
 from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
 from bench.targets import Target, targets
 from push_job import __version__
+from push_job.settings import Endpoint, Settings
 from testbed.process import find_program
+
+DEFAULT_PAGE_SIZE = Settings((), Endpoint("")).page_size
 
 
 def report(results: Results, load: tuple[float, float, float]) -> str:
@@ -106,7 +109,7 @@ def _page_sizes(results: Results, version: str) -> str:
     download = results.by_size[version, largest, DOWNLOAD]
     rows = [
         (
-            f"{size:,}",
+            f"{size:,} (default)" if size == DEFAULT_PAGE_SIZE else f"{size:,}",
             f"{cost.seconds:.2f}",
             f"{cost.stall:.2f}",
             f"{cost.memory:.0f}",

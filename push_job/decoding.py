@@ -43,8 +43,8 @@ class DecodingError(Exception):
         self.damaged = damaged
 
 
-def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields | None]]:
-    """Yield the tasks of a body by id, a piece at a time, in its order; None for an entry that is no object.
+def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields]]:
+    """Yield the tasks of a body by id, a piece at a time, in its order; an entry that is no object has no field set.
 
     Raises DecodingError when the body is no JSON object or is cut short.
     """
@@ -73,10 +73,10 @@ def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields | Non
     yield decode_piece(held)
 
 
-def decode_piece(text: bytes | bytearray) -> dict[str, TaskFields | None]:
+def decode_piece(text: bytes | bytearray) -> dict[str, TaskFields]:
     """Decode one whole JSON object of tasks; raises DecodingError."""
     try:
-        return _decode_strict(text)  # type: ignore[return-value]  # a dict is invariant in its values
+        return _decode_strict(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
     entries = decode_json(text)
@@ -107,9 +107,9 @@ def _int(digits: str) -> float:
     return int(digits) if len(digits) < 100 else math.nan
 
 
-def _pick(entry: Any) -> TaskFields | None:
+def _pick(entry: Any) -> TaskFields:
     if not isinstance(entry, dict):
-        return None
+        return TaskFields()
     return TaskFields(**{name: entry[name] for name in TaskFields.__struct_fields__ if name in entry})
 
 

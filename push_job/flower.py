@@ -74,7 +74,7 @@ class Flower:
                     raise too_many_tasks()
                 if self._reads_waits:
                     batch.add_waits(tasks)
-            if batch.odd and batch.odd == len(batch):
+            if not batch.is_of_tasks():
                 raise FlowerError("its /api/tasks is not what Flower answers; is this Flower's address?")
             return batch
 

@@ -110,28 +110,38 @@ class Batch:
         self.seconds = array("d")
         self.stamps = array("d")
         self.waits = array("d")
-        self.odd = 0
 
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def add(self, tasks: Mapping[str, TaskFields | None], now: float) -> None:
-        """Take tasks by id; None is an entry that is no task. `now` is Flower's Unix time."""
-        first_row, interned = len(self), self._interned
+    def add(self, tasks: Mapping[str, TaskFields], now: float) -> None:
+        """Take tasks by id. `now` is Flower's Unix time."""
+        first_row, interned, fields = len(self), self._interned, tasks.values()
         interned.rows.extend(range(len(interned.rows), first_row + len(tasks)))
         self.rows.update(zip(tasks, islice(interned.rows, first_row, None), strict=False))
-        fields = [task or TaskFields() for task in tasks.values()]
-        self.odd += sum(task is None for task in tasks.values())
         try:
             self.kinds.extend([interned.numbers[task.name, task.state] for task in fields])
         except (KeyError, TypeError):  # one is new, or a list or object, which has no hash
             self.kinds.extend([interned.number(task.name, task.state) for task in fields])
-        self.seconds.extend([_seconds(task, now) for task in fields])
+        self.seconds.extend(
+            [
+                # Nearly every task is one of these; the call for each would cost more than the rest.
+                task.runtime
+                if task.state == "SUCCESS" and type(task.runtime) is float and 0.0 <= task.runtime <= _CENTURY
+                else _seconds(task, now)
+                for task in fields
+            ]
+        )
         self.stamps.extend([task.timestamp if type(task.timestamp) is float else 0.0 for task in fields])
 
-    def add_waits(self, tasks: Mapping[str, TaskFields | None]) -> None:
+    def is_of_tasks(self) -> bool:
+        """Whether any entry has a task's name or state; if there are entries and none has, they are no tasks."""
+        unknown = self._interned.number(None, None)
+        return not self.kinds or self.kinds.count(unknown) < len(self)
+
+    def add_waits(self, tasks: Mapping[str, TaskFields]) -> None:
         """Take from tasks that were just added how long each waited; few need to know."""
-        self.waits.extend(NOT_REPORTED if task is None else _wait(task) for task in tasks.values())
+        self.waits.extend(map(_wait, tasks.values()))
 
 
 class Tasks:
@@ -272,11 +282,8 @@ def label_text(value: Any, otherwise: str) -> str:
 
 def _seconds(task: TaskFields, now: float) -> float:
     """What the task adds to its sum of durations."""
-    state, runtime = task.state, task.runtime
-    if state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= _CENTURY:
-        return runtime  # nearly every task, so it comes first
-    since = _SINCE.get(state) if type(state) is str else None
-    return _duration(runtime) if since is None else _age(task, getattr(task, since), now)
+    since = _SINCE.get(task.state) if type(task.state) is str else None
+    return _duration(task.runtime) if since is None else _age(task, getattr(task, since), now)
 
 
 def _duration(value: Any) -> float:
