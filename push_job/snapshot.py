@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from itertools import filterfalse, islice
+from itertools import filterfalse
 from typing import Any
 
 import msgspec
@@ -116,23 +116,21 @@ class Batch:
 
     def add(self, tasks: Mapping[str, TaskFields], now: float) -> None:
         """Take tasks by id. `now` is Flower's Unix time."""
-        first_row, interned, fields = len(self), self._interned, tasks.values()
+        first_row, interned = len(self), self._interned
         interned.rows.extend(range(len(interned.rows), first_row + len(tasks)))
-        self.rows.update(zip(tasks, islice(interned.rows, first_row, None), strict=False))
-        try:
-            self.kinds.extend([interned.numbers[task.name, task.state] for task in fields])
-        except (KeyError, TypeError):  # one is new, or a list or object, which has no hash
-            self.kinds.extend([interned.number(task.name, task.state) for task in fields])
-        self.seconds.extend(
-            [
-                # Nearly every task is one of these; the call for each would cost more than the rest.
-                task.runtime
-                if task.state == "SUCCESS" and type(task.runtime) is float and 0.0 <= task.runtime <= _CENTURY
-                else _seconds(task, now)
-                for task in fields
-            ]
-        )
-        self.stamps.extend([task.timestamp if type(task.timestamp) is float else 0.0 for task in fields])
+        self.rows.update(zip(tasks, interned.rows[first_row : first_row + len(tasks)], strict=True))
+        numbers = interned.numbers
+        add_kind, add_seconds, add_stamp = self.kinds.append, self.seconds.append, self.stamps.append
+        for task in tasks.values():
+            state, runtime, stamp = task.state, task.runtime, task.timestamp
+            try:
+                add_kind(numbers[task.name, state])
+            except (KeyError, TypeError):  # new, or a list or object, which has no hash
+                add_kind(interned.number(task.name, state))
+            # Nearly every task is a success with a runtime; a call for each would cost more than all the rest.
+            usual = state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= _CENTURY
+            add_seconds(runtime if usual else _seconds(task, now))
+            add_stamp(stamp if type(stamp) is float else 0.0)
 
     def is_of_tasks(self) -> bool:
         """Whether any entry has a task's name or state; if there are entries and none has, they are no tasks."""
@@ -172,8 +170,9 @@ class Tasks:
     def merge(self, batch: Batch) -> int:
         """Take a batch; what it says of a task replaces what was read before. Returns how many were new."""
         again = 0
+        ids = set(batch.rows)  # quicker to look up in than a dict, which does not keep the hashes of strings
         for earlier in self._batches:
-            for task_id in earlier.rows.keys() & batch.rows.keys():
+            for task_id in ids.intersection(earlier.rows):
                 del earlier.rows[task_id]
                 again += 1
         self._batches.append(batch)

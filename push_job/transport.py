@@ -39,7 +39,7 @@ RETRY_STATUSES = frozenset({429, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 #: Bytes asked of a socket at a time: large enough to cost little, small enough to keep memory flat.
-CHUNK = 64 * 1024
+CHUNK = 256 * 1024
 
 _ERROR_BODY = 2000
 
