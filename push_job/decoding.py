@@ -49,10 +49,11 @@ class DecodingError(Exception):
 def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields]]:
     """Yield the tasks of a body by id, a piece at a time, in its order; an entry that is no object has no field set.
 
-    Raises DecodingError when the body is no JSON object or is cut short.
+    Raises DecodingError when the body is no JSON object, is cut short, or has entries none of which is an object.
     """
     held = bytearray()
     enough = _PIECE  # bytes to hold before the next try, doubled after one in vain
+    odd = has_tasks = False
     for chunk in chunks:
         searched = max(0, len(held) - len(_BETWEEN))
         held += chunk
@@ -62,30 +63,37 @@ def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields]]:
             rest = held[cut + 1 :]
             held[cut + 1 :] = b"}"
             try:
-                tasks = decode_piece(held)
+                tasks, objects = decode_piece(held)
             except DecodingError:
                 held[cut + 1 :] = rest
                 enough = 2 * len(held)
             else:
                 yield tasks
+                odd, has_tasks = odd or objects < len(tasks), has_tasks or objects > 0
                 held = rest
                 held[: len(_BETWEEN) - 2] = b"{"
                 enough = _PIECE
         if len(held) > PIECE_LIMIT:
             raise DecodingError(f"it holds one task of more than {PIECE_LIMIT // 2**20} MiB")
-    yield decode_piece(held)
+    tasks, objects = decode_piece(held)
+    yield tasks
+    if (odd or objects < len(tasks)) and not (has_tasks or objects):
+        raise DecodingError("what it holds are no tasks; is this Flower's address?")
 
 
-def decode_piece(text: bytes | bytearray) -> dict[str, TaskFields]:
-    """Decode one whole JSON object of tasks; raises DecodingError."""
+def decode_piece(text: bytes | bytearray) -> tuple[dict[str, TaskFields], int]:
+    """Decode one whole JSON object of tasks; how many of them are objects too. Raises DecodingError."""
     try:
-        return _decode_strict(text)
+        tasks = _decode_strict(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
+    else:
+        return tasks, len(tasks)
     entries = decode_json(text)
     if not isinstance(entries, dict):
         raise DecodingError(f"it is {_kind_of(entries)}, not an object of tasks")
-    return {task_id: _pick(entry) for task_id, entry in entries.items()}
+    objects = sum(isinstance(entry, dict) for entry in entries.values())
+    return {task_id: _pick(entry) for task_id, entry in entries.items()}, objects
 
 
 def decode_json(text: bytes | bytearray) -> Any:

@@ -74,8 +74,6 @@ class Flower:
                     raise too_many_tasks()
                 if self._reads_waits:
                     batch.add_waits(tasks)
-            if not batch.is_of_tasks():
-                raise FlowerError("its /api/tasks is not what Flower answers; is this Flower's address?")
             return batch
 
     def worker_list(self, until: float) -> tuple[dict[str, dict[str, Any]], float, str]:

@@ -22,8 +22,9 @@ moment, suffices.
 
 *Limits.* Where workers' clocks disagree (Flower up to 2.0 orders by Celery's logical clock, later ones by the
 workers' time), an event can move a task not quite to the front. The run of unchanged tasks has to be
-as long as the overlap, and as many tasks must be found as are known to have entered in front of the reader,
-so such a task is found; but its state may be the one it had when the scan passed it, a few seconds ago. A
+as long as the overlap; and if fewer new tasks are found at the front than are known to have entered in front of the
+reader, all is read again in one request. So such a task is missed only if just as many new ones arrive at the front in
+the moment between the last two requests; its state may be the one it had when the scan passed it, a few seconds ago. A
 task that Flower forgets during the scan may be counted or not.
 
 A list that keeps to none of this (no Flower is known to) is read in one request, which is always exact; so is
@@ -49,7 +50,7 @@ _LARGEST_OVERLAP = 100
 _SMALLEST_FRONT = 500
 _ANY_SIZE = 10**9
 _PAGED_TRIES = 2
-_FRONT_TRIES = 5
+_FRONT_TRIES = 4
 _STALLED_TRIES = 5
 _BEYOND_ANY_LIST = 10**9
 
@@ -58,8 +59,8 @@ class _PagesDoNotJoinError(Exception):
     """The list moved in a way that pages cannot follow."""
 
 
-class _OffsetIgnoredError(Exception):
-    """The server answers every offset with its first page."""
+class _PagesAreNotEnoughError(Exception):
+    """The server ignores offsets, or events move its tasks to other places than the front."""
 
 
 def scan_tasks(flower: Flower, page_size: int, until: float, progress: Callable[[int], None] = lambda _: None) -> Tasks:
@@ -73,7 +74,7 @@ def scan_tasks(flower: Flower, page_size: int, until: float, progress: Callable[
             return _scan_pages(pages)
         except _PagesDoNotJoinError:
             continue
-        except _OffsetIgnoredError:
+        except _PagesAreNotEnoughError:
             break
     tasks = Tasks(Interned())
     tasks.merge(flower.client.retrying(lambda: flower.all_tasks(tasks.interned, until), until))
@@ -89,24 +90,28 @@ def _scan_pages(pages: _Pages) -> Tasks:
             _check_stall(pages, down)
     if down.page_count == 1:
         return tasks
-    entered = down.entered
-    for turn in range(_FRONT_TRIES):
-        front = _FrontReading(pages, tasks, first_page=max(_SMALLEST_FRONT, 4 * entered))
-        # What entered in front of the way down was not read then; what enters later may have been, as it was before.
-        while not front.at_end and not (front.settled and (front.moved if turn else front.new) >= entered):
+    missing, entered = down.entered, 0
+    for _ in range(_FRONT_TRIES):
+        front = _FrontReading(pages, tasks, first_page=max(_SMALLEST_FRONT, 4 * missing))
+        while not front.at_end and not (front.settled and front.moved >= entered):
             front.read_on()
             if front.page_count > 2 * down.page_count:
                 raise _PagesDoNotJoinError
+        if front.page_count == 1 and front.at_end:
+            return front.only_first_page()
+        if front.new < missing:
+            raise _PagesAreNotEnoughError  # some entered elsewhere than at the front, and may have moved on since
         if front.page_count == 1:
-            return front.only_first_page() if front.at_end else tasks
-        entered = front.entered
+            return tasks
+        # While those pages were read, more moved: they are in front of where they were read, new or not as they were.
+        missing, entered = 0, front.entered
     raise _PagesDoNotJoinError
 
 
 def _check_stall(pages: _Pages, down: _Reading) -> None:
     """A page ended among tasks that had been read: the front grew by a page, or the server ignores offsets."""
     if down.stalls == 1 and pages.offset_is_ignored(down.tasks):
-        raise _OffsetIgnoredError
+        raise _PagesAreNotEnoughError
     if down.stalls > _STALLED_TRIES:
         raise _PagesDoNotJoinError
 

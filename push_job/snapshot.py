@@ -132,11 +132,6 @@ class Batch:
             add_seconds(runtime if usual else _seconds(task, now))
             add_stamp(stamp if type(stamp) is float else 0.0)
 
-    def is_of_tasks(self) -> bool:
-        """Whether any entry has a task's name or state; if there are entries and none has, they are no tasks."""
-        unknown = self._interned.number(None, None)
-        return not self.kinds or self.kinds.count(unknown) < len(self)
-
     def add_waits(self, tasks: Mapping[str, TaskFields]) -> None:
         """Take from tasks that were just added how long each waited; few need to know."""
         self.waits.extend(map(_wait, tasks.values()))

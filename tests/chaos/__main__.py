@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.chaos.runs import GRACE, Run, many_runs, world
+from tests.chaos.runs import BEFORE, DOWN, GRACE, TRUTH, Run, many_runs, world
 
 EXIT_CODES = {0: "all pushed", 1: "Flower down", 3: "Pushgateway down"}
 
@@ -33,7 +33,9 @@ def main() -> int:
             elif len(runs) % 100 == 0:
                 print(f"{len(runs)} runs, {time.monotonic() - started:.0f} s", flush=True)
     print(summary(runs))
-    return 1 if any(run.failure() for run in runs) else 0
+    if whole := shortcomings(runs):
+        print("\n".join(whole))
+    return 1 if whole or any(run.failure() for run in runs) else 0
 
 
 def details(run: Run, seed: str) -> str:
@@ -44,9 +46,24 @@ def details(run: Run, seed: str) -> str:
             f"  again with: python -m tests.chaos --seed {seed} --run {run.number}",
             f"  exit code {run.exit_code} after {run.seconds:.2f} s; the group is {run.group}",
             *(f"  {what}" for what in run.happened or ["nothing went wrong"]),
-            *(f"  | {line}" for line in run.log.splitlines()),
+            *(f"  | {line}" for line in (run.command, *run.log)),
         ]
     )
+
+
+def shortcomings(runs: Sequence[Run]) -> list[str]:
+    """What is wrong with the runs as a whole, if they are many: a job that always gives up is no good either."""
+    if len(runs) < 100:
+        return []
+    found = []
+    outcomes = {(run.exit_code, run.group) for run in runs}
+    if missing := {(0, TRUTH), (1, DOWN), (3, BEFORE)} - outcomes:
+        found.append(f"no run came to {missing}")
+    if (healed := sum(run.exit_code == 0 and len(run.happened) >= 3 for run in runs)) < len(runs) / 20:
+        found.append(f"only {healed} runs got over three faults or more")
+    if (needless := sum(run.needlessly_unpushed for run in runs)) > len(runs) / 50:
+        found.append(f"{needless} runs pushed nothing, though nothing was wrong with the way to the Pushgateway")
+    return found
 
 
 def summary(runs: Sequence[Run]) -> str:
@@ -64,6 +81,7 @@ def summary(runs: Sequence[Run]) -> str:
                 f"{count:6}  exit code {code} ({EXIT_CODES.get(code, 'none of ours')}), the group is {group}"
                 for (code, group), count in sorted(outcomes.items())
             ),
+            f"{sum(run.needlessly_unpushed for run in runs)} unpushed without a fault at the Pushgateway",
             f"slowest: {slowest.seconds:.2f} s (run {slowest.number})",
             f"latest: {latest.late:+.2f} s from its deadline (run {latest.number}; {GRACE:g} s are allowed)",
             f"{sum(run.failure() is not None for run in runs)} false or late",

@@ -70,7 +70,8 @@ class Run:
         late: seconds past the deadline, below 0 if it was in time; counted from its first connection.
         seconds: how long it took, from its first connection, not counting waits for a CPU.
         happened: all that went wrong on the way.
-        log: what push-job wrote, after its command line.
+        command: the command line.
+        log: the lines that push-job wrote.
     """
 
     number: int
@@ -79,7 +80,16 @@ class Run:
     late: float
     seconds: float
     happened: list[str]
-    log: str
+    command: str
+    log: list[str]
+
+    @property
+    def needlessly_unpushed(self) -> bool:
+        """Whether nothing was pushed though nothing was wrong with the way to the Pushgateway.
+
+        On a machine that is busy enough it can come to that.
+        """
+        return self.exit_code == 3 and not any(what.startswith("Pushgateway") for what in self.happened)
 
     def failure(self) -> str | None:
         """Why the run is not as it must be, or None."""
@@ -89,8 +99,8 @@ class Run:
             return f"exit code {self.exit_code}"
         if self.group not in EXPECTED[self.exit_code]:
             return f"exit code {self.exit_code}, but the group is neither of {EXPECTED[self.exit_code]}: {self.group}"
-        if "Traceback" in self.log:
-            return "a traceback"
+        if len(self.log) != 1:
+            return f"{len(self.log)} lines of log and not one"
         return None
 
 
@@ -149,7 +159,8 @@ def one_run(world: World, seed: str, number: int) -> Run:
             *(f"Flower: {what}" for what in to_flower.happened),
             *(f"Pushgateway: {what}" for what in to_gateway.happened),
         ],
-        log=" ".join(command) + "\n" + log,
+        command=" ".join(command),
+        log=log.splitlines(),
     )
 
 

@@ -73,7 +73,8 @@ def test_the_shards_push_every_flower_once(push_job: PushJob, flower: Flower, cl
         settings |= {"PUSH_JOB_FLOWER": " ".join(flowers), "PUSH_JOB_PUSHGATEWAY": clean_pushgateway.url}
         run = push_job(*args, env=settings)
         assert run.returncode == 0, run.stderr
-        lines += [json.loads(line)["flower"] for line in run.stderr.splitlines()]
+        told = [json.loads(line) for line in run.stderr.splitlines()]
+        lines += [line["flower"] for line in told if "flower" in line]  # an empty shard says that it is one
     assert lines == [url.removeprefix("http://") for url in flowers]
     assert {group["labels"]["instance"] for group in clean_pushgateway.groups()} == set(lines)
 

@@ -260,19 +260,21 @@ def _send(step: bytes | Drip | Endless | Wait, stream: socket.socket, ended: thr
 
 
 def read_request(reader: Any) -> Request | None:
-    """The next request on a connection, or None if the client closed it instead."""
+    """The next request on a connection, or None if the client closed it instead, or does not speak HTTP."""
     line = reader.readline().decode("latin-1")
     headers: dict[str, str] = {}
     while header := reader.readline().decode("latin-1").strip():
         name, _, value = header.partition(":")
         headers[name.lower()] = value.strip()
-    length = int(headers.get("content-length", 0))
-    body = reader.read(length)
-    if line.count(" ") != 2 or len(body) < length:
+    words = line.split(" ")
+    length = headers.get("content-length", "0")
+    if len(words) != 3 or not length.isdecimal():
         return None
-    method, target, _ = line.split()
-    path, _, query = target.partition("?")
-    return Request(method, path, query, headers, body, time.monotonic())
+    body = reader.read(int(length))
+    if len(body) < int(length):
+        return None
+    path, _, query = words[1].partition("?")
+    return Request(words[0], path, query, headers, body, time.monotonic())
 
 
 def wait_until_left(stream: socket.socket) -> None:

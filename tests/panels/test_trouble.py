@@ -71,7 +71,7 @@ class Bed:
 
     def wait_until(self, query: str) -> None:
         """Return once a query answers something."""
-        wait_for(query, lambda: bool(self.prometheus.query(query)), 30)
+        wait_for(query, lambda: bool(self.prometheus.query(query)), 90)
 
     def firing(self) -> set[str]:
         """The names of the alerts that fire, without what the tasks themselves give reason for."""
@@ -81,7 +81,7 @@ class Bed:
     def wait_for_alerts(self, *names: str) -> None:
         """Return once exactly these fire."""
         try:
-            wait_for(f"the alerts {names}", lambda: self.firing() == set(names), 30)
+            wait_for(f"the alerts {names}", lambda: self.firing() == set(names), 90)
         finally:
             print("firing at last:", self.firing())
 
