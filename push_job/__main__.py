@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from typing import NoReturn
 
 
 def main() -> NoReturn:
     """Run a command and end the process with its exit code."""
+    # A Ctrl-C while the libraries are imported ends the process as it would any other, without Python's traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # What is imported and what a scrape holds lives to the end: looking for garbage in it, again and again, finds none.
     gc.set_threshold(100_000)
     from push_job.cli import main as command

@@ -1,5 +1,6 @@
 """The deadline holds, whatever the servers do, and time is kept back to say that Flower is down."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ NEVER_DONE: dict[str, Script] = {
     "drips its headers": (Drip(head(headers={"X-Padding": "x" * 1000}, content_length=2), every=0.1),),
     "sends 100 Continue without end": (Endless(head("100 Continue"), every=0.01),),
     "stops in its body": (head(content_length=100), b'{"a": ', Stall()),
+    "leaves out the last byte": (head(content_length=3), b"{}", Stall()),
     "drips its body": (head(content_length=1000), Drip(b"{" + b" " * 999, every=0.1)),
     "drips the size of a chunk": (head(headers={"Transfer-Encoding": "chunked"}), Drip(b"5;" + b"x" * 1000, every=0.1)),
     "sends tasks without end": (head(), b"{", Endless(b'"a": {"name": "x", "state": "SUCCESS"}, ' * 1000)),
@@ -49,13 +51,18 @@ def test_a_flower_that_never_comes_to_an_end_is_down_by_the_deadline(
 
 
 @never_done("answer")
-def test_a_pushgateway_that_never_comes_to_an_end_is_given_up_by_the_deadline(answer: Script) -> None:
+def test_a_pushgateway_that_never_comes_to_an_end_is_given_up_by_the_deadline(
+    caplog: pytest.LogCaptureFixture, answer: Script
+) -> None:
+    caplog.set_level(logging.INFO, "push_job")
     with fake_flower() as flower, ScriptedServer({"*": answer}) as gateway:
-        turn = one_turn(flower.url, gateway.url, **SHORT)
+        turn = one_turn(flower.url, gateway.url, deadline=DEADLINE, timeout=60.0)
     assert turn.seconds < DEADLINE + GRACE
     # A status of 200 says that the group was replaced, so a body that does not end changes nothing.
     told_200 = isinstance(answer[0], bytes)
     assert (turn.outcome.push_error is None) is told_200
+    (line,) = [record for record in caplog.records if record.name == "push_job"]
+    assert line.getMessage() == ("pushed" if told_200 else "not pushed")
 
 
 def test_both_may_say_nothing_at_once() -> None:
