@@ -13,6 +13,7 @@ import click
 from push_job import log
 from push_job.settings import (
     DEFAULT_BUCKETS,
+    DEFAULT_PAGE_SIZE,
     EXTRAS,
     Credentials,
     Endpoint,
@@ -166,7 +167,7 @@ scrape_options = stacked(
     option(
         "--page-size",
         type=click.IntRange(4, 1_000_000),
-        default=10_000,
+        default=DEFAULT_PAGE_SIZE,
         show_default=True,
         metavar="N",
         help="Tasks in one request.",

@@ -21,6 +21,11 @@ EXTRAS = ("queues", "runtimes", "waits", "activity", "flower-metrics")
 #: Bucket bounds in seconds, for tasks from 10 ms to an hour.
 DEFAULT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
+#: Tasks in one request. Measured (bench/RESULTS.md, "Page size"): the newest Flower sorts all its tasks for each page, so
+#: half as large takes half as long again at 100,000 tasks; its longest stall is one collection of its garbage in either
+#: case. Larger ones stall it for longer themselves.
+DEFAULT_PAGE_SIZE = 20_000
+
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -115,7 +120,7 @@ class Settings:
     grouping: tuple[tuple[str, str], ...] = ()
     timeout: float = 15.0
     deadline: float = 50.0
-    page_size: int = 10_000
+    page_size: int = DEFAULT_PAGE_SIZE
     max_task_types: int = 1000
     extras: tuple[str, ...] = ()
     buckets: tuple[float, ...] = DEFAULT_BUCKETS
