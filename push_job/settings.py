@@ -22,8 +22,7 @@ EXTRAS = ("queues", "runtimes", "waits", "activity", "flower-metrics")
 DEFAULT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
 #: Tasks in one request. Measured (bench/RESULTS.md, "Page size"): the newest Flower sorts all its tasks for each page,
-#: so pages of half the size take half as long again at 100,000 tasks, and its longest stall is no shorter: one
-#: collection of its garbage. Larger pages stall it for longer themselves.
+#: so that pages of half the size take half as long again for 100,000 tasks. Larger pages stall Flower for longer.
 DEFAULT_PAGE_SIZE = 20_000
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
