@@ -87,12 +87,13 @@ class Job:
             return self._push(flower, scrape, until)
 
         grace = min(_GRACE, self._settings.push_reserve / 4)
-        in_time = _SideBySide(self._clients, scrape_and_push)
+        # Outcomes are logged as they are taken, so that one that comes too late to be taken is not logged either.
+        in_time = _SideBySide(self._clients, scrape_and_push, self._log)
         in_time.wait(scrape_until + grace)
         for flower in in_time.missing():
             self._clients[flower].abort()
         in_time.wait(scrape_until + 2 * grace)
-        late = _SideBySide([f for f in in_time.missing() if rights[f].acquire(blocking=False)], push_down)
+        late = _SideBySide([f for f in in_time.missing() if rights[f].acquire(blocking=False)], push_down, self._log)
         late.wait(until + _GRACE)
         in_time.wait(until + _GRACE, but_for=late.items)
         if set(self._clients) - in_time.results.keys() - late.results.keys():
@@ -179,7 +180,7 @@ class Job:
             push_error = str(error)
         except Exception as bug:  # noqa: BLE001 - the turn must be over with a line that says why
             push_error = _told(bug, flower)
-        return self._logged(Outcome(flower, scrape, push_error))
+        return Outcome(flower, scrape, push_error)
 
     def _push_what_it_takes(self, flower: Endpoint, scrape: Scrape, until: float) -> None:
         """Push all, or all but the extras if those are what the Pushgateway refuses. Raises GatewayError."""
@@ -200,9 +201,11 @@ class Job:
 
     def _unpushed(self, flower: Endpoint, started: float) -> Outcome:
         scrape = Scrape(None, None, 0, time.monotonic() - started)
-        return self._logged(Outcome(flower, scrape, "the push was not done by the deadline"))
+        outcome = Outcome(flower, scrape, "the push was not done by the deadline")
+        self._log(outcome)
+        return outcome
 
-    def _logged(self, outcome: Outcome) -> Outcome:
+    def _log(self, outcome: Outcome) -> None:
         """Log the one line that tells what was done for a Flower."""
         scrape, snapshot = outcome.scrape, outcome.scrape.snapshot
         message = "pushed" if snapshot else "Flower is down: pushed flower_up 0"
@@ -220,7 +223,6 @@ class Job:
             requests=scrape.requests,
             seconds=scrape.seconds,
         )
-        return outcome
 
 
 def _told(bug: Exception, flower: Endpoint) -> str:
@@ -232,11 +234,18 @@ def _told(bug: Exception, flower: Endpoint) -> str:
 class _SideBySide(Generic[T]):
     """Calls `work` for each Flower in threads that cannot keep the process from ending.
 
-    `results` has what came of it; a Flower whose `work` gave None stays missing.
+    `results` has what came of it; a Flower whose `work` gave None stays missing. `told` gets each result as it is
+    taken, in the thread that waits.
     """
 
-    def __init__(self, items: Iterable[Endpoint], work: Callable[[Endpoint], T | None]) -> None:
+    def __init__(
+        self,
+        items: Iterable[Endpoint],
+        work: Callable[[Endpoint], T | None],
+        told: Callable[[T], object] = lambda _: None,
+    ) -> None:
         self.items = list(items)
+        self._told = told
         self.results: dict[Endpoint, T] = {}
         self._waiting = deque(self.items)
         self._work = work
@@ -258,6 +267,7 @@ class _SideBySide(Generic[T]):
                 return
             if result is not None:
                 self.results[flower] = result
+                self._told(result)
 
     def _run(self) -> None:
         while True:
