@@ -26,7 +26,7 @@ playground: install servers ## the same kept running, a push every few seconds, 
 	@$(BIN)/python -m testbed.playground
 
 # More than there are cores: most of a test's time is waiting for a server.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 3
 test: install servers lint ## everything: ruff, mypy, and the tests on real services
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
