@@ -66,10 +66,11 @@ class Gateway:
 
             def attempt() -> None:
                 answer = self.client.send(method, url, until, headers=dict(headers), data=data)
-                # The status has said that the group is replaced; a short rest is read to keep the connection.
-                with contextlib.closing(answer), contextlib.suppress(TransportError, ValueError):
-                    if int(answer.headers.get("Content-Length", -1)) in range(2**16):
-                        answer.body(2**16)
+                # The status has said that the group is replaced. A Pushgateway says no more; reading that nothing keeps
+                # the connection, and a rest that something else promises is not waited for.
+                with contextlib.closing(answer), contextlib.suppress(TransportError):
+                    if answer.headers.get("Content-Length") == "0":
+                        answer.body(0)
 
             return lambda: self.client.retrying(attempt, until)
 
