@@ -12,7 +12,7 @@ import pytest
 
 from testbed.command import ROOT, clean_environment
 from testbed.process import wait_for
-from testbed.services import Pushgateway
+from testbed.services import Pushgateway, Testbed
 from tests.fakes.http import ScriptedServer, Stall, answer
 from tests.faults.turns import fake_flower, one_turn
 
@@ -46,6 +46,14 @@ def ended_by(process: subprocess.Popen[str], number: signal.Signals) -> bool:
     return process.returncode == 128 + number and told == ""
 
 
+@pytest.fixture
+def lone_pushgateway(testbed: Testbed) -> Iterator[Pushgateway]:
+    """A Pushgateway that nobody else talks to: no Prometheus of another test keeps a connection to it."""
+    started = testbed.pushgateway()
+    yield started
+    started.stop()
+
+
 def unsent_bytes(port: int) -> list[int]:
     """For each connection to a local port, what the other side has not taken; ended connections are left out."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -71,26 +79,26 @@ def test_a_signal_during_the_scrape_leaves_the_group_as_it_was(
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_in_the_middle_of_a_push_leaves_the_group_as_it_was(
-    clean_pushgateway: Pushgateway, number: signal.Signals
+    lone_pushgateway: Pushgateway, number: signal.Signals
 ) -> None:
     # More text than the kernel's buffers hold between a client and a server that does not read.
     many = {str(number): {"name": f"{number} {'x' * 190}", "state": "SUCCESS"} for number in range(6_000)}
     with fake_flower(tasks=[answer(b'{"a": {"name": "before"}}'), answer(json.dumps(many).encode())]) as flower:
-        one_turn(flower.url, clean_pushgateway.url)
-        before = clean_pushgateway.samples()
-        clean_pushgateway.pause()
+        one_turn(flower.url, lone_pushgateway.url)
+        before = lone_pushgateway.samples()
+        lone_pushgateway.pause()
         try:
             options = ("--max-task-types", "1000000", "--page-size", "1000000")
-            servers = ("--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+            servers = ("--flower", flower.url, "--pushgateway", lone_pushgateway.url)
             with command("push", *servers, *options, *LONG) as process:
-                port = clean_pushgateway.port
+                port = lone_pushgateway.port
                 wait_for("a push that is stuck", lambda: any(unsent_bytes(port)), 60)
                 assert ended_by(process, number)
         finally:
-            clean_pushgateway.resume()
-    wait_for("the Pushgateway to be done with the push", lambda: not unsent_bytes(clean_pushgateway.port), 60)
+            lone_pushgateway.resume()
+    wait_for("the Pushgateway to be done with the push", lambda: not unsent_bytes(lone_pushgateway.port), 60)
     assert before
-    assert clean_pushgateway.samples() == before
+    assert lone_pushgateway.samples() == before
 
 
 @pytest.mark.parametrize("number", SIGNALS)
