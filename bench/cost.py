@@ -28,12 +28,14 @@ class Cost:
         cpu: seconds of processor time, its own and the kernel's for it.
         memory: the most that it held, in MiB.
         stall: the longest that Flower answered no one else meanwhile, in seconds; 0 where nobody asked.
+        stalls: the shortest and the longest such time of several runs.
     """
 
     seconds: float
     cpu: float
     memory: float
     stall: float = 0.0
+    stalls: tuple[float, float] = (0.0, 0.0)
 
 
 def run(command: Sequence[str]) -> Cost:
@@ -65,10 +67,11 @@ def run_probed(command: Sequence[str], flower_url: str) -> Cost:
 
 
 def medians(costs: Sequence[Cost]) -> Cost:
-    """The median of each number on its own."""
+    """The median of each number on its own, and the range of the stalls."""
     return Cost(
         seconds=median(cost.seconds for cost in costs),
         cpu=median(cost.cpu for cost in costs),
         memory=median(cost.memory for cost in costs),
         stall=median(cost.stall for cost in costs),
+        stalls=(min(cost.stall for cost in costs), max(cost.stall for cost in costs)),
     )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.cost import Cost
 from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
 from bench.targets import Target, targets
 from push_job import __version__
@@ -17,12 +18,14 @@ from testbed.process import find_program
 
 DEFAULT_PAGE_SIZE = Settings((), Endpoint("")).page_size
 
-#: Measured once by hand, on 2026-11-22: the selection on its own with 100,000 objects, the collections by gc.callbacks
-#: in a real Flower with 100,000 tasks (one in each of three scans a version, and in some of the downloads).
+#: Measured once by hand, on 2026-11-22: the selection on its own with 100,000 objects; the collections by gc.callbacks
+#: in a real Flower with 100,000 tasks, and how often they come by the slow pages of nine scans a size and version.
 OBSTACLES = (
     "What stands in the way where a target is missed, measured apart from this run: Flower 2.2 picks each page with a"
-    " heap over all of its tasks, 0.1 s of CPU at the front of 100,000 and 0.3 s at the back. And each of six scans in"
-    " pages of 10,000 met one full garbage collection in Flower: 0.8 to 1.0 s of its CPU on 2.0.1, 1.4 s on 2.2.0."
+    " heap over all of its tasks, 0.1 s of CPU at the front of 100,000 and 0.3 s at the back. And after so many"
+    " answered tasks Python collects all of Flower's garbage, which stops it for 0.8 s on 2.0.1 and for 1.3 s on 2.2.0:"
+    " once in four of five downloads, in two of three scans in pages of 10,000 or 20,000, and, on 2.0.1, in three of"
+    " eight in pages of 2,500, which take half as long again."
 )
 
 
@@ -33,15 +36,15 @@ def report(results: Results, load: tuple[float, float, float]) -> str:
         [
             "# What a push costs",
             "Written by `make bench`: real Flowers, synthetic tasks of about 1 KB, 40 task types. Every number is a"
-            f" median ({plan.rounds} rounds in turns unless said otherwise). Compare ratios: the seconds are this"
-            " machine's, and it was not idle.",
+            f" median ({plan.rounds} rounds, each in an order of its own, unless said otherwise). Compare ratios: the"
+            " seconds are this machine's.",
             _about(load),
             "## Targets",
             _targets(targets(results), plan),
             OBSTACLES,
             "## By number of tasks",
             "*CPU* and *memory* are the process's own; *stall* is the longest that Flower answered nobody else"
-            " meanwhile (asked every 20 ms).",
+            " meanwhile (asked every 20 ms), and in brackets the shortest and the longest such time of the rounds.",
             *[_sizes(results, version) for version in _versions(results)],
             f"## Page size, at {plan.sizes[-1]:,} tasks",
             "A smaller page holds Flower up for a shorter time, but there are more of them, and the newest Flower sorts"
@@ -100,7 +103,7 @@ def _sizes(results: Results, version: str) -> str:
                 f"{cost.seconds:.2f}",
                 f"{cost.cpu:.2f}",
                 f"{cost.memory:.0f}",
-                f"{cost.stall:.2f}",
+                _stall(cost),
                 f"{cost.seconds / download.seconds:.2f}",
                 f"{cost.cpu / simple.cpu:.2f}",
                 f"{cost.memory / simple.memory:.2f}",
@@ -120,7 +123,7 @@ def _page_sizes(results: Results, version: str) -> str:
         (
             f"{size:,} (default)" if size == DEFAULT_PAGE_SIZE else f"{size:,}",
             f"{cost.seconds:.2f}",
-            f"{cost.stall:.2f}",
+            _stall(cost),
             f"{cost.memory:.0f}",
             f"{cost.seconds / download.seconds:.2f}",
             f"{cost.stall / simple.stall:.2f}",
@@ -154,6 +157,11 @@ def _small(results: Results) -> str:
         f" {plan.types:,} task types ({7 * plan.types:,} counts), reading Flower takes"
         f" {results.types_scrape_seconds:.2f} s.\n"
     )
+
+
+def _stall(cost: Cost) -> str:
+    shortest, longest = cost.stalls
+    return f"{cost.stall:.2f} ({shortest:.2f}-{longest:.2f})"
 
 
 def _versions(results: Results) -> list[str]:
