@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry, Gauge
 
 from push_job.decoding import DecodingError, decode_json
+from push_job.failures import TransportError
 from push_job.flower import Flower
 from push_job.gateway import Gateway, GatewayError, explain
 from push_job.metrics import OWN_FAMILIES
 from push_job.settings import Endpoint, Settings
 from push_job.snapshot import Interned
-from push_job.transport import Client, TransportError
+from push_job.transport import Client
 
 #: Seconds by which two clocks may differ before the ages of tasks look wrong to a person.
 _CLOCK_TOLERANCE = 30

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from push_job.snapshot import TaskFields
+from push_job.task import TaskFields
 
 #: What stands between two tasks in the output of ``json.dumps``.
 _BETWEEN = b'}, "'

@@ -22,10 +22,11 @@ from prometheus_client.parser import text_fd_to_metric_families
 from prometheus_client.samples import Sample
 
 from push_job import log
+from push_job.failures import TransportError
 from push_job.flower import Flower, FlowerError
 from push_job.metrics import OWN_FAMILIES
-from push_job.snapshot import Tasks, label_text
-from push_job.transport import TransportError
+from push_job.snapshot import Tasks
+from push_job.task import label_text
 
 WINDOW = " A picture of the tasks that Flower remembers, not a counter: use histogram_quantile without rate."
 

@@ -15,8 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from push_job.decoding import DecodingError, decode_json, decode_tasks
-from push_job.snapshot import Batch, Interned, label_text
-from push_job.transport import REDIRECTS, Answer, Client, TransportError
+from push_job.failures import TransportError
+from push_job.snapshot import Batch, Interned
+from push_job.task import label_text
+from push_job.transport import REDIRECTS, Answer, Client
 
 #: The most tasks that are read; each takes about 150 bytes.
 TASK_LIMIT = 2_000_000

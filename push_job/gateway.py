@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, delete_from_gateway, push_to_gateway
 
-from push_job.transport import REDIRECTS, Client, TransportError
+from push_job.failures import TransportError
+from push_job.transport import REDIRECTS, Client
 
 
 class GatewayError(Exception):

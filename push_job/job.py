@@ -20,13 +20,14 @@ from typing import Generic, TypeVar
 from prometheus_client.metrics_core import Metric
 
 from push_job import log
+from push_job.failures import TransportError
 from push_job.flower import Flower
 from push_job.gateway import Gateway, GatewayError
 from push_job.metrics import down_registry, up_registry
 from push_job.scan import scan_tasks
 from push_job.settings import Endpoint, Settings
 from push_job.snapshot import Folding, Snapshot
-from push_job.transport import Client, TransportError
+from push_job.transport import Client
 
 #: Flowers at a time. One that hangs keeps its thread until the deadline, so fewer would let it hold up others.
 THREADS = 64

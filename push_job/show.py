@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from push_job.settings import Endpoint
-from push_job.snapshot import STATES, Snapshot, Tally
+from push_job.snapshot import Snapshot, Tally
+from push_job.task import STATES
 
 #: The order in which a task goes through them, which reads better than the alphabet's.
 _COLUMNS = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")

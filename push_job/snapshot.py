@@ -9,21 +9,24 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from itertools import filterfalse
 from typing import Any
 
-import msgspec
 from prometheus_client.metrics_core import Metric
 
-#: The states that every task type has a sample for.
-STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
-
-#: What stands for a task type or state that Flower never learnt, or that is no text.
-UNKNOWN_TYPE = "unknown"
-UNKNOWN_STATE = "UNKNOWN"
+from push_job.task import (
+    CENTURY,
+    SINCE,
+    STATES,
+    UNKNOWN_STATE,
+    UNKNOWN_TYPE,
+    TaskFields,
+    label_text,
+    reported,
+    seconds_of,
+    wait_of,
+)
 
 #: Where task types, and custom states, are summed when there are too many of them.
 OTHER_TYPES = "other"
@@ -34,36 +37,6 @@ _CUSTOM_STATES = 100
 
 #: The most pairs of type and state that are told apart while reading, to bound the memory they take.
 _MOST_KINDS = 60_000
-
-#: The field with the time of the event that put a task into a state that is not its end.
-_SINCE = {"PENDING": "sent", "RECEIVED": "received", "STARTED": "started", "RETRY": "retried"}
-
-#: Seconds in a century: a longer "duration" is a mistake of whoever reported it. So is a moment before it.
-_CENTURY = 3.2e9
-
-#: A label is cut here (in characters), so that a stack trace for a name cannot fill the Pushgateway.
-_LABEL_LENGTH = 200
-
-#: A duration that was not reported: counted as nothing in sums, and not observed by a histogram.
-NOT_REPORTED = math.nan
-
-
-class TaskFields(msgspec.Struct, gc=False):
-    """The fields of a task in ``/api/tasks`` that are read; the others are skipped undecoded.
-
-    All are Any, because a custom event may put anything into them and one odd task must not cost the others.
-    """
-
-    # In the order of Flower's JSON, which the decoder looks for first.
-    name: Any = None
-    state: Any = None
-    received: Any = None
-    sent: Any = None
-    started: Any = None
-    retried: Any = None
-    eta: Any = None
-    timestamp: Any = None
-    runtime: Any = None
 
 
 @dataclass(slots=True)
@@ -128,13 +101,13 @@ class Batch:
             except (KeyError, TypeError):  # new, or a list or object, which has no hash
                 add_kind(interned.number(task.name, state))
             # Nearly every task is a success with a runtime; a call for each would cost more than all the rest.
-            usual = state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= _CENTURY
-            add_seconds(runtime if usual else _seconds(task, now))
+            usual = state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= CENTURY
+            add_seconds(runtime if usual else seconds_of(task, now))
             add_stamp(stamp if type(stamp) is float else 0.0)
 
     def add_waits(self, tasks: Mapping[str, TaskFields]) -> None:
         """Take from tasks that were just added how long each waited; few need to know."""
-        self.waits.extend(map(_wait, tasks.values()))
+        self.waits.extend(map(wait_of, tasks.values()))
 
 
 class Tasks:
@@ -183,7 +156,7 @@ class Tasks:
         """The runtimes that were reported, in seconds, by task type."""
         runtimes: dict[str, list[float]] = defaultdict(list)
         for (name, state), seconds in self._durations().items():
-            if state not in _SINCE and (known := list(reported(seconds))):
+            if state not in SINCE and (known := list(reported(seconds))):
                 runtimes[name] += known
         return runtimes
 
@@ -259,63 +232,3 @@ def _most_frequent(counts: Counter[str], most: int, other: str) -> set[str]:
         return set(counts)
     by_count = sorted(counts, key=lambda name: (-counts[name], name))
     return set([name for name in by_count if name != other][: most - 1])
-
-
-def reported(seconds: Iterable[float]) -> Iterator[float]:
-    """Those that are not NOT_REPORTED."""
-    return filterfalse(math.isnan, seconds)
-
-
-def label_text(value: Any, otherwise: str) -> str:
-    """A label value that Prometheus takes: valid UTF-8, not empty and of sane length."""
-    if not isinstance(value, str) or not value:
-        return otherwise
-    text = value.encode("utf-8", "replace").decode()
-    return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"
-
-
-def _seconds(task: TaskFields, now: float) -> float:
-    """What the task adds to its sum of durations."""
-    since = _SINCE.get(task.state) if type(task.state) is str else None
-    return _duration(task.runtime) if since is None else _age(task, getattr(task, since), now)
-
-
-def _duration(value: Any) -> float:
-    """Seconds, or NOT_REPORTED for what is no duration."""
-    if (type(value) is float or type(value) is int) and 0 <= value <= _CENTURY:
-        return float(value)
-    return NOT_REPORTED
-
-
-def _moment(value: Any) -> float | None:
-    """A Unix time in seconds, or None for what is none."""
-    return float(value) if type(value) in (int, float) and 0 < value <= 2 * _CENTURY else None
-
-
-def _eta(value: Any) -> float | None:
-    """The Unix time of Celery's ETA, an ISO 8601 string; one without a zone is in UTC, as Celery's are."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = msgspec.convert(value, datetime)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    except (msgspec.ValidationError, ValueError, OverflowError):
-        return None
-
-
-def _age(task: TaskFields, since: Any, now: float) -> float:
-    """How long the task has been in its state: from the event that put it there, or its ETA if later."""
-    start = _moment(since) or _moment(task.timestamp)
-    if start is None:
-        return NOT_REPORTED
-    if task.eta is not None:
-        start = max(start, _eta(task.eta) or 0.0)
-    return max(0.0, now - start)
-
-
-def _wait(task: TaskFields) -> float:
-    """From received (or sent, or its ETA, whichever is latest) to started, or NOT_REPORTED."""
-    started = _moment(task.started)
-    eta = None if task.eta is None else _eta(task.eta)
-    arrived = max(_moment(task.received) or 0.0, _moment(task.sent) or 0.0, eta or 0.0)
-    return NOT_REPORTED if started is None or not arrived else max(0.0, started - arrived)

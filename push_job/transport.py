@@ -7,10 +7,7 @@ The two servers that the job talks to share all of this; what an answer means is
 from __future__ import annotations
 
 import contextlib
-import http.client
 import logging
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,17 +15,12 @@ from typing import Any, TypeVar
 
 import requests
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import (
-    HTTPError,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
+from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util.retry import Retry
 
 from push_job import __version__, log
 from push_job.connections import AbortableAdapter
+from push_job.failures import TransportError, explain
 from push_job.settings import Credentials, Endpoint
 
 T = TypeVar("T")
@@ -42,34 +34,6 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CHUNK = 256 * 1024
 
 _ERROR_BODY = 2000
-
-
-class TransportError(Exception):
-    """A request came to nothing.
-
-    `transient`: asking again may help. `overloaded`: the server fell silent or broke off in the middle, so
-    asking for less may help. `status` and `body` are set when it was the server's own answer;
-    `retry_after` is how many seconds it asked to be left alone.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        transient: bool = False,
-        overloaded: bool = False,
-        status: int | None = None,
-        body: str = "",
-        location: str = "",
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.transient = transient
-        self.overloaded = overloaded
-        self.status = status
-        self.body = body
-        self.location = location
-        self.retry_after = retry_after
 
 
 class Client:
@@ -200,7 +164,7 @@ class Client:
     def _explain(self, error: Exception, limit: float) -> TransportError:
         if self._aborted.is_set():
             return TransportError("it was not done by the deadline")
-        return _explain(error, limit)
+        return explain(error, limit)
 
 
 class Answer:
@@ -306,67 +270,3 @@ def _retry_after(response: BaseHTTPResponse) -> float | None:
         return Retry().get_retry_after(response)
     except (HTTPError, ValueError, OverflowError):
         return None
-
-
-def _explain(error: Exception, limit: float) -> TransportError:
-    """Put what the libraries raised into words that a person can act on; `limit` is the timeout in seconds."""
-    causes = list(_causes(error))
-    for kinds, words, transient, overloaded in _EXPLANATIONS:
-        cause = next((cause for cause in causes if isinstance(cause, kinds)), None)
-        if cause is not None:
-            reason = words.format(reason=_reason(cause), root=_reason(causes[-1]), limit=limit)
-            return TransportError(reason, transient=transient, overloaded=overloaded)
-    return TransportError(f"the request could not be sent ({_reason(error)})")
-
-
-_NOT_HTTP = "its answer is not HTTP: is this the right port?"
-
-#: What an error in the chain of causes means, the most telling first: its words, whether asking again may help,
-#: and whether asking for less may.
-_EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ...] = (
-    ((NameResolutionError, socket.gaierror), "its name does not resolve", True, False),
-    ((ssl.SSLCertVerificationError,), "its TLS certificate is not trusted: {reason}", False, False),
-    ((ssl.SSLError,), "TLS failed: {reason}", True, False),
-    ((requests.ConnectTimeout,), "it did not accept a connection within {limit:.3g} s", True, False),
-    (
-        (ReadTimeoutError, requests.ReadTimeout, TimeoutError),
-        "it sent nothing for {limit:.3g} s",
-        True,
-        True,
-    ),
-    ((ConnectionRefusedError,), "it refused the connection: nothing listens on this port", True, False),
-    # A BadStatusLine too, of a line that never came: a server that restarts, or that closed an idle connection.
-    ((http.client.RemoteDisconnected,), "it closed the connection without an answer", True, True),
-    ((http.client.BadStatusLine, http.client.LineTooLong, http.client.UnknownProtocol), _NOT_HTTP, True, False),
-    ((NewConnectionError,), "no connection could be made: {root}", True, False),
-    (
-        (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, HTTPError, OSError),
-        "the connection broke: {root}",
-        True,
-        True,
-    ),
-)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it, outermost first, also where urllib3 keeps the cause as an argument."""
-    seen: list[BaseException] = []
-    queue: list[BaseException | None] = [error]
-    while queue:
-        cause = queue.pop(0)
-        if cause is None or any(cause is other for other in seen):
-            continue
-        seen.append(cause)
-        yield cause
-        queue += [getattr(cause, "reason", None)] if isinstance(getattr(cause, "reason", None), Exception) else []
-        queue += [arg for arg in cause.args if isinstance(arg, BaseException)]
-        queue += [cause.__cause__, cause.__context__]
-
-
-def _reason(error: BaseException) -> str:
-    """The shortest words that an error has for itself, without the addresses of objects."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

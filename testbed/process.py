@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def find_program(program: str, package: str) -> str:
     return path
 
 
-class Service:
+class Service(ABC):
     """A server process of the test bed; each kind says in its own class how it starts and when it is ready.
 
     Attributes:
@@ -92,17 +93,17 @@ class Service:
 
     # What a kind of service defines.
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Program and arguments, for the port at hand."""
-        raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
         """Variables beside the inherited ones."""
         return {}
 
+    @abstractmethod
     def is_ready(self) -> bool:
         """Whether it serves, asked again and again after the start."""
-        raise NotImplementedError
 
     # What every service does.
 

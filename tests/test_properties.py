@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from push_job.flower import Flower, FlowerError
 from push_job.metrics import exposition
-from push_job.snapshot import STATES, Folding, Interned, Snapshot, Tally, Tasks
+from push_job.snapshot import Folding, Interned, Snapshot, Tally, Tasks
+from push_job.task import STATES
 from push_job.transport import Client
 from testbed.process import find_program
 from testbed.services import Pushgateway

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -18,6 +18,7 @@ from push_job.transport import Client
 from testbed.command import PushJob
 from testbed.events import TaskEvents, fill
 from testbed.services import Flower, Pushgateway, Redis, Testbed
+from tests.background import meanwhile
 from tests.independent import key, without_group
 
 VERSIONS = ("1.2.0", "2.0.1", None)
@@ -40,13 +41,11 @@ class Crowd:
         for flower in self.flowers.values():
             flower.wait_for_tasks(QUIET + RESTLESS)
 
-    @contextmanager
-    def stirred(self, seed: int) -> Iterator[None]:
+    def stirred(self, seed: int) -> AbstractContextManager[None]:
         """Events for the restless tasks, and new tasks, from several workers, for as long as the block lasts."""
-        ended = threading.Event()
         chance = random.Random(seed)
 
-        def stir() -> None:
+        def stir(ended: threading.Event) -> None:
             with TaskEvents(self.redis.url) as events:
                 while not ended.wait(0.001):
                     worker = f"celery@stirring-{chance.randrange(3)}"
@@ -55,13 +54,7 @@ class Crowd:
                     if chance.random() < 0.1:
                         events.send("task-received", uuid=str(uuid.uuid4()), name="shop.newcomer", hostname=worker)
 
-        thread = threading.Thread(target=stir)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        return meanwhile(stir)
 
 
 @pytest.fixture(scope="module")
@@ -109,21 +102,17 @@ def test_a_flower_that_forgets_while_it_is_read_misses_no_task_that_it_keeps(
         for task_id in ids:
             events.send("task-received", uuid=task_id, name="shop.old")
     flower.wait_for_tasks(3000)
-    ended = threading.Event()
     sent = 0
 
-    def arrive() -> None:
+    def arrive(ended: threading.Event) -> None:
         nonlocal sent
         with TaskEvents(redis.url) as events:
             while not ended.wait(0.002):
                 events.send("task-received", uuid=str(uuid.uuid4()), name="shop.new")
                 sent += 1
 
-    thread = threading.Thread(target=arrive)
-    thread.start()
-    tasks = scan(flower, 200)
-    ended.set()
-    thread.join()
+    with meanwhile(arrive):
+        tasks = scan(flower, 200)
     # Flower forgets in the order of arrival, so what it has not forgotten by now are the last of the old ones.
     kept = ids[sent:]
     assert 0 < sent < 3000
@@ -136,23 +125,17 @@ def test_a_flower_that_runs_only_in_short_turns_is_still_scraped_exactly(
     crowd: Crowd, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     flower = crowd.flowers[None]
-    ended = threading.Event()
 
-    def starve() -> None:
+    def starve(ended: threading.Event) -> None:
         while not ended.is_set():
             flower.pause()
             ended.wait(0.4)
             flower.resume()
             ended.wait(0.2)
 
-    thread = threading.Thread(target=starve)
-    thread.start()
-    try:
-        arguments = ("--page-size", "4000", "--timeout", "3", "--deadline", "50")
+    arguments = ("--page-size", "4000", "--timeout", "3", "--deadline", "50")
+    with meanwhile(starve):
         done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url, *arguments)
-    finally:
-        ended.set()
-        thread.join()
     assert done.returncode == 0, done.stderr
     samples = without_group(clean_pushgateway.samples())
     for (name, state), count in crowd.quiet.items():

@@ -12,12 +12,13 @@ import time
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from testbed.events import TaskEvents, fill
 from testbed.prometheus import Samples
 from testbed.services import Flower, Redis
+from tests.background import meanwhile
 
 STILL_TASKS = 600
 MOVING_TASKS = 400
@@ -141,13 +142,11 @@ def fill_flower(redis: Redis, flower: Flower) -> Truth:
     return Truth(counts, runtimes, since, moving_since)
 
 
-@contextmanager
-def moving_tasks(redis: Redis, seed: str) -> Iterator[None]:
+def moving_tasks(redis: Redis, seed: str) -> AbstractContextManager[None]:
     """Keep the moving tasks moving: bursts of about half a second with pauses as long between them."""
     chance = random.Random(seed)
-    ended = threading.Event()
 
-    def move() -> None:
+    def move(ended: threading.Event) -> None:
         with TaskEvents(redis.url) as events:
             while not ended.wait(chance.uniform(0.1, 1.0)):
                 for _ in range(chance.randrange(100)):
@@ -155,13 +154,7 @@ def moving_tasks(redis: Redis, seed: str) -> Iterator[None]:
                     events.send(chance.choice(["task-retried", "task-started"]), hostname=LIVE_WORKER, uuid=task)
                     ended.wait(0.005)
 
-    thread = threading.Thread(target=move)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return meanwhile(move)
 
 
 def group_values(samples: Samples, grouping: Mapping[str, str]) -> Values:
