@@ -16,9 +16,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from testbed.events import TaskEvents, fill
-from testbed.prometheus import Samples
 from testbed.services import Flower, Redis
 from tests.background import meanwhile
+from tests.chaos.extras import ExtrasTruth
+from tests.chaos.values import OWN_FAMILIES, Values, labelled, of_family
 
 STILL_TASKS = 600
 MOVING_TASKS = 400
@@ -31,9 +32,6 @@ CLOCK_SLACK = 1.5
 
 STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
 IN_FLIGHT = {"PENDING": "sent", "RECEIVED": "received", "RETRY": "retried", "STARTED": "started"}
-OWN_FAMILIES = {"flower_up", "flower_scrape_duration_seconds", "push_job_build_info"}
-
-Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,14 @@ class Truth:
         runtimes: seconds summed over the finished ones, by the same.
         since: of those in flight, the Unix times since when each is in its state.
         moving_since: when the first moving task was sent.
+        extras: what the histograms have to say.
     """
 
     counts: Counter[tuple[str, str]]
     runtimes: Mapping[tuple[str, str], float]
     since: Mapping[tuple[str, str], list[float]]
     moving_since: float
+    extras: ExtrasTruth
 
     def lies(self, values: Values, earliest: float, latest: float) -> list[str]:
         """What is false in a pushed group that was scraped between two Unix times; nothing if it is the truth."""
@@ -61,7 +61,7 @@ class Truth:
             ("flower_scrape_tasks", {frozenset(): float(STILL_TASKS + MOVING_TASKS)}),
             ("flower_up", {frozenset(): 1.0}),
         ):
-            if (told := _family(values, name)) != wanted:
+            if (told := of_family(values, name)) != wanted:
                 found.append(f"{name}: {told} and not {wanted}")
         families = {"celery_workers", "flower_scrape_tasks", *OWN_FAMILIES}
         families |= {"celery_task_types_by_state", "celery_task_duration_seconds_by_state"}
@@ -72,7 +72,7 @@ class Truth:
     def _false_counts(self, values: Values) -> Iterator[str]:
         told = {
             (labels["task_type"], labels["state"]): value
-            for labels, value in _labelled(values, "celery_task_types_by_state")
+            for labels, value in labelled(values, "celery_task_types_by_state")
         }
         moving = {state: told.pop((MOVING, state), None) for state in STATES}
         if sum(count or 0.0 for count in moving.values()) != MOVING_TASKS:
@@ -86,7 +86,7 @@ class Truth:
     def _false_durations(self, values: Values, earliest: float, latest: float) -> Iterator[str]:
         told = {
             (labels["name"], labels["state"]): value
-            for labels, value in _labelled(values, "celery_task_duration_seconds_by_state")
+            for labels, value in labelled(values, "celery_task_duration_seconds_by_state")
         }
         for state in IN_FLIGHT:
             moving = told.pop((MOVING, state), 0.0)
@@ -104,7 +104,7 @@ class Truth:
 def down_lies(values: Values) -> list[str]:
     """What is false in a group that should say that Flower is down, and nothing else."""
     found = []
-    if (told := _family(values, "flower_up")) != {frozenset(): 0.0}:
+    if (told := of_family(values, "flower_up")) != {frozenset(): 0.0}:
         found.append(f"flower_up: {told} and not 0")
     if others := {name for name, _ in values} ^ OWN_FAMILIES:
         found.append(f"families missing or left over: {others}")
@@ -139,7 +139,8 @@ def fill_flower(redis: Redis, flower: Flower) -> Truth:
             since[kind].append(task[IN_FLIGHT[task["state"]]])
         else:
             runtimes[kind] += task["runtime"] or 0.0
-    return Truth(counts, runtimes, since, moving_since)
+    still = [task for task in tasks.values() if task["name"] != MOVING]
+    return Truth(counts, runtimes, since, moving_since, ExtrasTruth.of(still))
 
 
 def moving_tasks(redis: Redis, seed: str) -> AbstractContextManager[None]:
@@ -155,21 +156,3 @@ def moving_tasks(redis: Redis, seed: str) -> AbstractContextManager[None]:
                     ended.wait(0.005)
 
     return meanwhile(move)
-
-
-def group_values(samples: Samples, grouping: Mapping[str, str]) -> Values:
-    """A group's samples without the labels that name the group, and without the Pushgateway's own of its pushes."""
-    return {
-        (name, frozenset(labels - grouping.items())): value
-        for (name, labels), value in samples.items()
-        if not name.startswith(("push_time_", "push_failure_time_"))
-    }
-
-
-def _family(values: Values, name: str) -> dict[frozenset[tuple[str, str]], float]:
-    return {labels: value for (family, labels), value in values.items() if family == name}
-
-
-def _labelled(values: Values, name: str) -> Iterator[tuple[dict[str, str], float]]:
-    for labels, value in _family(values, name).items():
-        yield dict(labels), value

@@ -1,0 +1,85 @@
+"""What the extras of a push have to say, worked out without any of push-job's code.
+
+Each is there whole, with ``flower_scrape_extra_success`` 1, or not at all, with 0.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.values import OWN_FAMILIES, Values, labelled
+
+SUCCESS = "flower_scrape_extra_success"
+
+#: How the names of each extra's samples begin.
+PREFIXES = {
+    "queues": "celery_queue_length",
+    "runtimes": "celery_task_runtime_seconds_",
+    "waits": "celery_task_wait_seconds_",
+    "activity": "celery_worker_",
+    "flower-metrics": "flower_",
+}
+
+IN_FLIGHT = {"PENDING", "RECEIVED", "RETRY", "STARTED"}
+
+
+@dataclass(frozen=True)
+class ExtrasTruth:
+    """What the histograms have to say of the tasks that stand still: seconds by task type."""
+
+    runtimes: Mapping[str, list[float]]
+    waits: Mapping[str, list[float]]
+
+    @classmethod
+    def of(cls, tasks: Iterable[dict[str, Any]]) -> "ExtrasTruth":
+        """Work it out from tasks as Flower tells them."""
+        runtimes: dict[str, list[float]] = defaultdict(list)
+        waits: dict[str, list[float]] = defaultdict(list)
+        for task in tasks:
+            if task["state"] not in IN_FLIGHT and task["runtime"] is not None:
+                runtimes[task["name"]].append(task["runtime"])
+            if task["started"]:
+                waits[task["name"]].append(max(0.0, task["started"] - max(task["received"] or 0, task["sent"] or 0)))
+        return cls(runtimes, waits)
+
+    def lies(self, values: Values, asked: Iterable[str], but_for: str) -> list[str]:
+        """What is false in the extras' samples of a group, the task type `but_for` left out."""
+        success = {labels["extra"]: value for labels, value in labelled(values, SUCCESS)}
+        if success.keys() != set(asked):
+            return [f"{SUCCESS} of {sorted(success)} and not of {sorted(asked)}"]
+        found = []
+        for extra, value in success.items():
+            told = of_extra(values, extra)
+            if value not in (0.0, 1.0) or bool(told) != bool(value):
+                found.append(f"{SUCCESS} of {extra} is {value}, with {len(told)} samples of it")
+        for extra, wanted in (("runtimes", self.runtimes), ("waits", self.waits)):
+            if success.get(extra) == 1.0:
+                found += _false_histogram(of_extra(values, extra), PREFIXES[extra], wanted, but_for)
+        return found
+
+
+def of_extra(values: Values, extra: str) -> Values:
+    """The samples of one extra."""
+    prefix = PREFIXES[extra]
+    others = {*OWN_FAMILIES, "flower_scrape_tasks", SUCCESS}
+    return {key: value for key, value in values.items() if key[0].startswith(prefix) and key[0] not in others}
+
+
+def without_extras(values: Values) -> Values:
+    """The samples that every push has."""
+    extra = {key for name in PREFIXES for key in of_extra(values, name)}
+    return {key: value for key, value in values.items() if key not in extra and key[0] != SUCCESS}
+
+
+def _false_histogram(values: Values, prefix: str, wanted: Mapping[str, list[float]], but_for: str) -> Iterator[str]:
+    counts, sums = (
+        {labels["name"]: value for labels, value in labelled(values, prefix + what) if labels["name"] != but_for}
+        for what in ("count", "sum")
+    )
+    if counts != {name: len(seconds) for name, seconds in wanted.items()}:
+        yield f"{prefix}count: {counts}"
+    for name, seconds in wanted.items():
+        if not math.isclose(sums.get(name, math.nan), math.fsum(seconds), rel_tol=1e-9, abs_tol=1e-9):
+            yield f"{prefix}sum of {name}: {sums.get(name)} and not {math.fsum(seconds)}"
