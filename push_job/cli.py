@@ -134,7 +134,10 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     help="A table, or the text that push would send.",
 )
 def show(output: str, **options: Any) -> NoReturn:
-    """Scrape every Flower once and print what push would send; the Pushgateway is not touched."""
+    """Scrape every Flower once and print what push would send.
+
+    The Pushgateway is not touched.
+    """
     settings = read_settings(options)
     with TerminalProgress() as progress:
         scrapes = Job(settings, progress).scrape()
@@ -180,7 +183,7 @@ def _delete(job: Job, settings: Settings) -> bool:
 @time_options
 @log_options
 def check(**options: Any) -> NoReturn:
-    """Try each Flower and the Pushgateway, and say what is wrong and how to mend it.
+    """Try each server, and say what is wrong and how to mend it.
 
     Exit code: 0 all is well, 1 something is not. Nothing is left behind on the Pushgateway.
     """

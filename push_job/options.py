@@ -65,6 +65,8 @@ class _ToldInOneLine(click.Command):
         """Parse the arguments; raises OneLineError."""
         try:
             return super().make_context(info_name, *args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError:
+            raise  # a call without anything is answered with the help text
         except click.UsageError as error:
             raise _in_one_line(error) from None
 

@@ -194,11 +194,21 @@ def test_a_pushgateway_that_refuses_is_told_with_its_reason(
 def test_a_wrong_option_means_exit_two_and_no_request(push_job: PushJob, options: list[str], words: list[str]) -> None:
     done = push_job("push", *options)
     assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("Error: ")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: ")
     for word in words:
-        assert word in last
+        assert word in line
+
+
+@pytest.mark.parametrize("arguments", [[], ["pusch"], ["--verbose"]])
+def test_a_call_without_a_command_means_exit_two_and_says_where_help_is(
+    push_job: PushJob, arguments: list[str]
+) -> None:
+    done = push_job(*arguments)
+    assert done.returncode == 2
+    assert "push-job" in done.stderr
+    assert "--help" in done.stderr
+    assert done.stderr.startswith("Error: ") == bool(arguments)
 
 
 @pytest.mark.parametrize(
