@@ -88,7 +88,8 @@ class OneLineGroup(_ToldInOneLine, click.Group):
 
 def _in_one_line(error: click.UsageError) -> OneLineError:
     path = error.ctx.command_path if error.ctx else "push-job"
-    return OneLineError(f"{error.format_message().rstrip('.')}; see {path} --help")
+    message = error.format_message().rstrip(".")
+    return OneLineError(f"{message} See {path} --help" if message.endswith("?") else f"{message}; see {path} --help")
 
 
 def option(name: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:
