@@ -13,8 +13,9 @@ import click
 from push_job import log
 from push_job.settings import (
     DEFAULT_BUCKETS,
-    DEFAULT_PAGE_SIZE,
     EXTRAS,
+    LARGER_PAGE_SIZE,
+    PAGE_SIZE,
     Credentials,
     Endpoint,
     Settings,
@@ -170,10 +171,8 @@ scrape_options = stacked(
     option(
         "--page-size",
         type=click.IntRange(4, 1_000_000),
-        default=DEFAULT_PAGE_SIZE,
-        show_default=True,
         metavar="N",
-        help="Tasks in one request.",
+        help=f"Tasks in one request.  [default: {PAGE_SIZE}; {LARGER_PAGE_SIZE} where Flower sorts all for each]",
     ),
     option(
         "--max-task-types",
