@@ -13,8 +13,10 @@ from bench.cost import Cost
 from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
 from bench.targets import Target, targets
 from push_job import __version__
-from push_job.settings import LARGER_PAGE_SIZE, PAGE_SIZE
+from push_job.settings import Endpoint, Settings
 from testbed.process import find_program
+
+DEFAULT_PAGE_SIZE = Settings((), Endpoint("")).page_size
 
 #: Measured once by hand, on 2026-11-22: the selection on its own with 100,000 objects; the collections by gc.callbacks
 #: in a real Flower with 100,000 tasks, and how often they come by the slow pages of nine scans a size and version.
@@ -46,8 +48,7 @@ def report(results: Results, load: tuple[float, float, float]) -> str:
             *[_sizes(results, version) for version in _versions(results)],
             f"## Page size, at {plan.sizes[-1]:,} tasks",
             "A smaller page holds Flower up for a shorter time, but there are more of them, and the newest Flower sorts"
-            f" all of its tasks for each. Of its own accord the job asks for {PAGE_SIZE:,} at a time, or for"
-            f" {LARGER_PAGE_SIZE:,} where one task alone takes as long as a sort. {_rounds(plan.page_rounds)}",
+            f" all of its tasks for each. {_rounds(plan.page_rounds)}",
             *[_page_sizes(results, version) for version in _versions(results)],
             "## Small and many",
             _small(results),
@@ -120,7 +121,7 @@ def _page_sizes(results: Results, version: str) -> str:
     download = results.by_size[version, largest, DOWNLOAD]
     rows = [
         (
-            f"{size:,}",
+            f"{size:,} (default)" if size == DEFAULT_PAGE_SIZE else f"{size:,}",
             f"{cost.seconds:.2f}",
             _stall(cost),
             f"{cost.memory:.0f}",

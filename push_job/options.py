@@ -13,9 +13,8 @@ import click
 from push_job import log
 from push_job.settings import (
     DEFAULT_BUCKETS,
+    DEFAULT_PAGE_SIZE,
     EXTRAS,
-    LARGER_PAGE_SIZE,
-    PAGE_SIZE,
     Credentials,
     Endpoint,
     Settings,
@@ -171,8 +170,10 @@ scrape_options = stacked(
     option(
         "--page-size",
         type=click.IntRange(4, 1_000_000),
+        default=DEFAULT_PAGE_SIZE,
+        show_default=True,
         metavar="N",
-        help=f"Tasks in one request.  [default: {PAGE_SIZE}; {LARGER_PAGE_SIZE} where Flower sorts all for each]",
+        help="Tasks in one request.",
     ),
     option(
         "--max-task-types",

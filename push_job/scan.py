@@ -41,11 +41,7 @@ from itertools import islice
 
 from push_job.failures import TransportError
 from push_job.flower import TASK_LIMIT, Flower, FlowerError, too_many_tasks
-from push_job.settings import LARGER_PAGE_SIZE, PAGE_SIZE
 from push_job.snapshot import Batch, Interned, Tasks
-
-#: Seconds for a page of one task that only a sort takes: 0.17 at 100,000 tasks in Flower 2.2, under 0.001 in 2.0.
-_SORTING = 0.05
 
 #: A page that a starved Flower cannot deliver is asked for at half the size, down to this.
 SMALLEST_PAGE = 100
@@ -67,15 +63,12 @@ class _PagesAreNotEnoughError(Exception):
     """The server ignores offsets, or events move its tasks to other places than the front."""
 
 
-def scan_tasks(
-    flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None] = lambda _: None
-) -> Tasks:
+def scan_tasks(flower: Flower, page_size: int, until: float, progress: Callable[[int], None] = lambda _: None) -> Tasks:
     """Read all tasks, `page_size` at a time; `progress` is told how many were read so far.
 
-    Without a `page_size` it is PAGE_SIZE, or LARGER_PAGE_SIZE if Flower sorts all of its tasks for each page.
     Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``.
     """
-    pages = _Pages(flower, page_size or PAGE_SIZE, until, progress, may_grow=page_size is None)
+    pages = _Pages(flower, page_size, until, progress)
     for _ in range(_PAGED_TRIES):
         try:
             return _scan_pages(pages)
@@ -90,7 +83,11 @@ def scan_tasks(
 
 def _scan_pages(pages: _Pages) -> Tasks:
     tasks = Tasks(Interned())
-    down = _read_down(pages, tasks)
+    down = _Reading(pages, tasks)
+    while not down.at_end:
+        down.read_on()
+        if down.stalled:
+            _check_stall(pages, down)
     if down.page_count == 1:
         return tasks
     missing, entered = down.entered, 0
@@ -111,18 +108,6 @@ def _scan_pages(pages: _Pages) -> Tasks:
     raise _PagesDoNotJoinError
 
 
-def _read_down(pages: _Pages, tasks: Tasks) -> _Reading:
-    """Read from the front of the list to its end."""
-    down = _Reading(pages, tasks)
-    while not down.at_end:
-        down.read_on()
-        if pages.may_grow and not down.at_end:
-            pages.grow_if_flower_sorts(tasks)
-        if down.stalled:
-            _check_stall(pages, down)
-    return down
-
-
 def _check_stall(pages: _Pages, down: _Reading) -> None:
     """A page ended among tasks that had been read: the front grew by a page, or the server ignores offsets."""
     if down.stalls == 1 and pages.offset_is_ignored(down.tasks):
@@ -139,7 +124,6 @@ class _Pages:
     size: int
     until: float
     progress: Callable[[int], None]
-    may_grow: bool
 
     def read(self, tasks: Tasks, offset: int, most: int) -> tuple[Batch, int]:
         """The page at `offset`, of no more than `most` tasks, and how many were asked for."""
@@ -156,19 +140,6 @@ class _Pages:
         if time.monotonic() >= self.until:
             raise FlowerError("not all of its tasks could be read before the deadline")
         return self.flower.client.retrying(attempt, self.until)
-
-    def grow_if_flower_sorts(self, tasks: Tasks) -> None:
-        """Ask for larger pages if even the smallest takes Flower long."""
-        self.may_grow = False
-
-        def attempt() -> float:
-            started = time.monotonic()
-            self.flower.page(tasks.interned, 0, 1, self.until)
-            return time.monotonic() - started
-
-        # A Flower that could not deliver a whole page is not asked for a larger one.
-        if self.size == PAGE_SIZE and self.flower.client.retrying(attempt, self.until) > _SORTING:
-            self.size = LARGER_PAGE_SIZE
 
     def offset_is_ignored(self, tasks: Tasks) -> bool:
         """Whether a page far behind any list's end has tasks."""

@@ -21,12 +21,10 @@ EXTRAS = ("queues", "runtimes", "waits", "activity", "flower-metrics")
 #: Bucket bounds in seconds, for tasks from 10 ms to an hour.
 DEFAULT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
-#: Tasks in one request: a full Flower's 100,000 in 20 pages that overlap by 100. Measured (bench/RESULTS.md, "Page
-#: size"): larger ones stall Flower for longer at a time, and more and smaller ones take longer in all.
-PAGE_SIZE = 5_100
-
-#: The same in eight pages, for a Flower that sorts all of its tasks for each page, as 2.2 does.
-LARGER_PAGE_SIZE = 12_600
+#: Tasks in one request: a full Flower's 100,000 in eight pages that overlap by 100. Measured (bench/RESULTS.md, "Page
+#: size"): the newest Flower sorts all its tasks for each page, so that more and smaller pages take longer in all, and
+#: larger ones stall Flower for longer at a time.
+DEFAULT_PAGE_SIZE = 12_600
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -122,7 +120,7 @@ class Settings:
     grouping: tuple[tuple[str, str], ...] = ()
     timeout: float = 15.0
     deadline: float = 50.0
-    page_size: int | None = None  # None: what suits the Flower
+    page_size: int = DEFAULT_PAGE_SIZE
     max_task_types: int = 1000
     extras: tuple[str, ...] = ()
     buckets: tuple[float, ...] = DEFAULT_BUCKETS

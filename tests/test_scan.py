@@ -8,13 +8,13 @@ import pytest
 
 from push_job.flower import Flower
 from push_job.scan import scan_tasks
-from push_job.settings import LARGER_PAGE_SIZE, PAGE_SIZE, Credentials, Endpoint, Tls
+from push_job.settings import Credentials, Endpoint, Tls
 from push_job.snapshot import Tasks
 from push_job.transport import Client
 from tests.fakes.moving_flower import Move, MovingFlower, shuffler
 
 
-def scan(url: str, page_size: int | None, seconds: float = 30) -> Tasks:
+def scan(url: str, page_size: int, seconds: float = 30) -> Tasks:
     client = Client(Endpoint.parse(url, "--flower", Credentials(), Tls()), timeout=10)
     try:
         return scan_tasks(Flower(client), page_size, time.monotonic() + seconds)
@@ -43,31 +43,6 @@ def test_a_large_flower_is_read_in_pages_and_counted_once(count: int) -> None:
     with MovingFlower(count) as flower:
         assert states(scan(flower.url, 100)) == {"SUCCESS": count}
         assert flower.longest == 100
-
-
-def longest_page(move: Move, page_size: int | None) -> int:
-    with MovingFlower(20_000, move) as flower:
-        assert states(scan(flower.url, page_size)) == {"SUCCESS": 20_000}
-        return flower.longest
-
-
-def nothing(_: MovingFlower) -> None:
-    """The list stays as it is."""
-
-
-def sort_all(_: MovingFlower) -> None:
-    """Flower 2.2 takes this long before each page of a large list, however small the page is."""
-    time.sleep(0.1)
-
-
-def test_a_flower_that_sorts_all_its_tasks_for_each_page_is_asked_for_larger_ones() -> None:
-    assert longest_page(sort_all, None) == LARGER_PAGE_SIZE
-    # On a busy machine anything may take long, once.
-    assert any(longest_page(nothing, None) == PAGE_SIZE for _ in range(5))
-
-
-def test_a_page_size_that_was_given_is_kept() -> None:
-    assert longest_page(sort_all, 5000) == 5000
 
 
 @pytest.mark.parametrize("seed", range(8))
