@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
+
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,29 +19,48 @@ from push_job.task import STATES
 #: The order in which a task goes through them, which reads better than the alphabet's.
 _COLUMNS = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
 
+#: Characters in a line where there is no terminal to fold it.
+_UNFOLDED = 10_000
+
+#: Characters in a line at the least: in less, the numbers would leave no room for names.
+_NARROWEST = 80
+
+#: Characters in an abbreviated heading.
+_SHORT = 5
+
 
 def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
     """Print workers, then task types with a column a state, then a table for each family of the extras."""
-    console = Console()
+    # What is no terminal (a file, a pager) has no width to fold a table into.
+    console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_UNFOLDED)
+    console.width = max(console.width, _NARROWEST)
     live = sum(snapshot.workers.values())
     console.print(
         f"[bold]{flower.address}[/bold]: {live} live workers, {snapshot.task_count:,} tasks\n",
         highlight=False,
     )
-    console.print(_workers(snapshot))
-    console.print()
-    console.print(_tasks(snapshot))
-    console.print()
+    _print(console, "Workers", _workers(snapshot))
+    tasks = _tasks(snapshot, str.title)
+    if console.measure(tasks, options=console.options.update(max_width=_UNFOLDED)).maximum > console.width:
+        tasks = _tasks(snapshot, _abbreviated)
+    _print(console, "Tasks by type and state", tasks)
     for family in snapshot.extras:
-        console.print(f"[italic]{family.name}[/italic]")
-        console.print(_histogram(family) if family.type == "histogram" else _extra(family))
-        console.print()
+        _print(console, family.name, _histogram(family) if family.type == "histogram" else _extra(family))
+
+
+def _print(console: Console, title: str, table: Table) -> None:
+    console.print(f"[italic]{title}[/italic]")
+    console.print(table)
+    console.print()
+
+
+def _abbreviated(state: str) -> str:
+    """A heading for narrow terminals, so that the names keep the room that they need."""
+    return state.title() if len(state) <= _SHORT else f"{state.title()[: _SHORT - 1]}."
 
 
 def _workers(snapshot: Snapshot) -> Table:
-    table = Table(title="Workers", title_justify="left")
-    table.add_column("Worker")
-    table.add_column("Heartbeats")
+    table = _table(["Worker", "Heartbeats"], [])
     for name, alive in sorted(snapshot.workers.items()):
         table.add_row(_plain(name), "[green]seen[/green]" if alive else "[red]stopped[/red]")
     if not snapshot.workers:
@@ -44,15 +68,11 @@ def _workers(snapshot: Snapshot) -> Table:
     return table
 
 
-def _tasks(snapshot: Snapshot) -> Table:
+def _tasks(snapshot: Snapshot, heading: Callable[[str], str]) -> Table:
     custom = sorted({state for _, state in snapshot.tasks} - set(STATES))
     states = [*_COLUMNS, *custom]
-    table = Table(title="Tasks by type and state", title_justify="left")
-    table.add_column("Task type", overflow="fold")
-    for state in states:
-        table.add_column(state.title(), justify="right")
-    table.add_column("Mean runtime", justify="right")
     totals = {name: 0 for name, _ in snapshot.tasks}
+    table = _table(["Task type"], [heading(state) for state in states] + ["Mean, s"])
     for (name, _), tally in snapshot.tasks.items():
         totals[name] += tally.count
     for name in sorted(totals, key=lambda name: (-totals[name], name)):
@@ -93,11 +113,11 @@ def _histogram(family: Metric) -> Table:
 
 
 def _table(labels: list[str], numbers: list[str]) -> Table:
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for label in labels:
         table.add_column(label, overflow="fold")
     for number in numbers:
-        table.add_column(number, justify="right")
+        table.add_column(number, justify="right", no_wrap=True)
     return table
 
 
@@ -106,7 +126,7 @@ def _values(sample: Sample, labels: list[str]) -> list[str]:
 
 
 def _mean(succeeded: Tally | None) -> str:
-    return f"{succeeded.seconds / succeeded.count:,.3f} s" if succeeded else ""
+    return f"{succeeded.seconds / succeeded.count:,.3f}" if succeeded else ""
 
 
 def _plain(text: str) -> str:

@@ -46,7 +46,24 @@ def test_show_prints_a_table_of_workers_and_tasks(flower: Flower, redis: Redis, 
     assert "celery@[bold]shown" in shown.stdout
     assert "\x1b[2J" not in shown.stdout
     (row,) = [line for line in shown.stdout.splitlines() if "[red]two" in line]
-    assert "1.500 s" in row
+    assert row.split()[-2:] == ["1", "1.500"]
+
+
+def test_show_gives_names_and_numbers_the_room_of_a_narrow_terminal(
+    flower: Flower, redis: Redis, push_job: PushJob
+) -> None:
+    with TaskEvents(redis.url) as events:
+        events.send("task-received", uuid="shown-3", name="shop.shown.narrow")
+        events.send("task-succeeded", uuid="shown-3", runtime=12_345.678)
+    flower.wait_for_task("shown-3", "SUCCESS")
+    wide, narrow = (
+        push_job("show", "--flower", flower.url, env={"COLUMNS": columns}).stdout for columns in ("200", "40")
+    )
+    for table, headings in ((wide, ("Pending", "Received")), (narrow, ("Pend.", "Rece."))):
+        lines = table.splitlines()
+        assert any(line.startswith("Task type") and all(word in line for word in headings) for line in lines)
+        assert any(line.startswith("shop.shown.narrow") and line.endswith(" 12,345.678") for line in lines)
+    assert max(map(len, narrow.splitlines())) <= 80
 
 
 def test_show_says_on_stderr_which_flower_is_down(push_job: PushJob) -> None:
