@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.command import PushJob
 from testbed.events import TaskEvents
-from testbed.services import Flower, Pushgateway, Redis
+from testbed.services import Flower, Pushgateway, Redis, Testbed
 
 
 def test_show_prometheus_is_valid_exposition_text_of_what_push_sends(
@@ -49,9 +49,10 @@ def test_show_prints_a_table_of_workers_and_tasks(flower: Flower, redis: Redis, 
     assert row.split()[-2:] == ["1", "1.500"]
 
 
-def test_show_gives_names_and_numbers_the_room_of_a_narrow_terminal(
-    flower: Flower, redis: Redis, push_job: PushJob
-) -> None:
+def test_show_gives_names_and_numbers_the_room_of_a_narrow_terminal(testbed: Testbed, push_job: PushJob) -> None:
+    # The tasks of other tests, with names and states of any length, would take their own part of the room.
+    redis = testbed.redis()
+    flower = testbed.flower(redis)
     with TaskEvents(redis.url) as events:
         events.send("task-received", uuid="shown-3", name="shop.shown.narrow")
         events.send("task-succeeded", uuid="shown-3", runtime=12_345.678)
@@ -59,6 +60,8 @@ def test_show_gives_names_and_numbers_the_room_of_a_narrow_terminal(
     wide, narrow = (
         push_job("show", "--flower", flower.url, env={"COLUMNS": columns}).stdout for columns in ("200", "40")
     )
+    flower.stop()
+    redis.stop()
     for table, headings in ((wide, ("Pending", "Received")), (narrow, ("Pend.", "Rece."))):
         lines = table.splitlines()
         assert any(line.startswith("Task type") and all(word in line for word in headings) for line in lines)
