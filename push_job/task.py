@@ -103,6 +103,12 @@ def _age(task: TaskFields, since: Any, now: float) -> float:
 def wait_of(task: TaskFields) -> float:
     """From received (or sent, or its ETA, whichever is latest) to started, or NOT_REPORTED."""
     started = _moment(task.started)
+    received = _moment(task.received) or 0.0
     eta = None if task.eta is None else _eta(task.eta)
-    arrived = max(_moment(task.received) or 0.0, _moment(task.sent) or 0.0, eta or 0.0)
-    return NOT_REPORTED if started is None or not arrived else max(0.0, started - arrived)
+    arrived = max(received, _moment(task.sent) or 0.0, eta or 0.0)
+    if started is None or not arrived:
+        return NOT_REPORTED
+    if started < received or (started < arrived and task.retried is not None):
+        return NOT_REPORTED  # it waits once more, and was started an earlier time: retried, or delivered again
+    # Who sends and who starts it have clocks of their own: a short wait may come out below none.
+    return max(0.0, started - arrived)

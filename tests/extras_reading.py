@@ -50,12 +50,16 @@ def runtimes(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
 
 
 def waits(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """How long each started task waited since it was received or sent, or since its ETA, whichever came last."""
+    """How long each started task waited since it was received or sent, or since its ETA, whichever came last.
+
+    A task that waits again, after a retry or a second delivery, has not waited to its end.
+    """
     found: dict[str, list[float]] = defaultdict(list)
     for task in tasks:
         eta = datetime.fromisoformat(task["eta"]).timestamp() if task["eta"] else 0
         arrived = max(task["received"] or 0, task["sent"] or 0, eta)
-        if task["started"] and arrived:
+        waits_again = task["started"] and task["started"] < (arrived if task["retried"] else task["received"] or 0)
+        if task["started"] and arrived and not waits_again:
             found[task["name"]].append(max(0, task["started"] - arrived))
     return found
 

@@ -64,6 +64,19 @@ def quiet(testbed: Testbed) -> Quiet:
         events.send("task-received", uuid="with-eta", name="shop.with_eta", eta=eta, timestamp=now - 5000)
         events.send("task-started", uuid="with-eta", timestamp=now - 100)
         events.send("task-received", uuid="never-started", name="shop.never_started", timestamp=now - 50)
+        for name in ("shop.waits_again", "shop.second_try"):
+            events.send("task-received", uuid=name, name=name, timestamp=now - 90)
+            events.send("task-started", uuid=name, timestamp=now - 85)
+            events.send("task-retried", uuid=name, exception="Busy()", timestamp=now - 80)
+            again = datetime.fromtimestamp(now - 20, timezone.utc).isoformat()
+            events.send("task-received", uuid=name, name=name, eta=again, timestamp=now - 79)
+        events.send("task-started", uuid="shop.second_try", timestamp=now - 18)
+        events.send("task-received", uuid="delivered", name="shop.delivered_twice", timestamp=now - 70)
+        events.send("task-started", uuid="delivered", timestamp=now - 60)
+        events.send("task-received", uuid="delivered", name="shop.delivered_twice", timestamp=now - 30)
+        events.send("task-sent", uuid="sender-ahead", name="shop.sender_ahead", timestamp=now - 39.9)
+        events.send("task-received", uuid="sender-ahead", name="shop.sender_ahead", timestamp=now - 40)
+        events.send("task-started", uuid="sender-ahead", timestamp=now - 39.95)
         for name, active in (("celery@w-1", 3), (HOSTILE_WORKER, 0)):
             load = [1.5, 1.25, 0.5]
             events.worker(name, freq=FOR_EVER, active=active, processed=40 + active, loadavg=load)
@@ -166,6 +179,10 @@ def assert_histograms(
     assert pushed == pytest.approx(expected)
     assert pushed[key(f"{RUNTIME}_count", name="shop.slow")] == 5
     assert pushed[key(f"{WAIT}_sum", name="shop.with_eta")] == pytest.approx(10)
+    assert pushed[key(f"{WAIT}_sum", name="shop.second_try")] == pytest.approx(2)
+    assert pushed[key(f"{WAIT}_count", name="shop.sender_ahead")] == 1
+    assert key(f"{WAIT}_count", name="shop.waits_again") not in pushed
+    assert key(f"{WAIT}_count", name="shop.delivered_twice") not in pushed
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 0.99])
