@@ -29,8 +29,11 @@ from push_job.settings import Endpoint, Settings
 from push_job.snapshot import Folding, Snapshot
 from push_job.transport import Client
 
-#: Flowers at a time. One that hangs keeps its thread until the deadline, so fewer would let it hold up others.
+#: Flowers at a time, to bound memory; as many again once all of them have been silent for _PATIENCE.
 THREADS = 64
+
+#: The part of the time there is after which those that wait are not held up any longer by those that hang.
+_PATIENCE = 0.1
 
 #: Seconds after a moment in which what ends at that moment may still say so itself.
 _GRACE = 0.25
@@ -251,8 +254,7 @@ class _SideBySide(Generic[T]):
         self._waiting = deque(self.items)
         self._work = work
         self._done: SimpleQueue[tuple[Endpoint, T | None]] = SimpleQueue()
-        for _ in range(min(THREADS, len(self.items))):
-            threading.Thread(target=self._run, daemon=True).start()
+        self._start_threads()
 
     def missing(self) -> list[Endpoint]:
         """The Flowers without a result so far."""
@@ -261,14 +263,23 @@ class _SideBySide(Generic[T]):
     def wait(self, until: float, but_for: Iterable[Endpoint] = ()) -> None:
         """Wait until all but some Flowers have a result, or until a moment of ``time.monotonic()``."""
         ignored = set(but_for)
+        patience = _PATIENCE * max(0.0, until - time.monotonic())
         while not ignored.issuperset(self.missing()):
+            left = max(0.0, until - time.monotonic())
             try:
-                flower, result = self._done.get(timeout=max(0.0, until - time.monotonic()))
+                flower, result = self._done.get(timeout=min(left, patience) if self._waiting else left)
             except Empty:
-                return
+                if time.monotonic() >= until:
+                    return
+                self._start_threads()
+                continue
             if result is not None:
                 self.results[flower] = result
                 self._told(result)
+
+    def _start_threads(self) -> None:
+        for _ in range(min(THREADS, len(self._waiting))):
+            threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         while True:

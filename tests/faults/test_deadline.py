@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from push_job.job import Job
+from push_job.job import THREADS, Job
 from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway
@@ -203,6 +203,20 @@ def test_the_command_ends_by_the_deadline_with_exit_one_and_one_line(
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert is_down(clean_pushgateway, flower.url)
+
+
+def test_more_silent_flowers_than_there_are_threads_hold_up_no_other(
+    clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    # The kernel takes the connections to all loopback addresses; nobody answers.
+    with socket.create_server(("0.0.0.0", 0), backlog=256) as silent, fake_flower() as sound:
+        port = silent.getsockname()[1]
+        flowers = [f"http://127.0.1.{number}:{port}" for number in range(1, THREADS + 11)]
+        options = [part for url in (*flowers, sound.url) for part in ("--flower", url)]
+        done = push_job("push", *options, "--pushgateway", clean_pushgateway.url, "--deadline", "10")
+        assert done.returncode == 1
+        assert group(clean_pushgateway, sound.url)["flower_up"] == 1
+        assert is_down(clean_pushgateway, flowers[-1])
 
 
 def test_a_flower_that_is_silent_holds_up_no_other(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
