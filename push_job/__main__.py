@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # What is imported and what a scrape holds lives to the end: looking for garbage in it, again and again, finds none.
     gc.set_threshold(100_000)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a sign that the terminal does not know must not end a command
     from push_job.cli import main as command
 
     code: object = 0

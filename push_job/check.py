@@ -8,22 +8,29 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
 from prometheus_client import CollectorRegistry, Gauge
+from urllib3.util.ssl_ import create_urllib3_context
 
 from push_job.decoding import DecodingError, decode_json
 from push_job.failures import TransportError
+from push_job.failures import explain as explain_failure
 from push_job.flower import Flower
 from push_job.gateway import Gateway, GatewayError, explain
 from push_job.metrics import OWN_FAMILIES
 from push_job.settings import Endpoint, Settings
-from push_job.snapshot import Interned
-from push_job.transport import Client
+from push_job.task import STATES
+from push_job.transport import Client, proxy_of
 
 #: Seconds by which two clocks may differ before the ages of tasks look wrong to a person.
 _CLOCK_TOLERANCE = 30
+
+#: Seconds without a task event after which that is worth a look.
+_LONG_AGO = 3600
 
 #: The label of the throw-away group; its instance is random, so two checks do not meet.
 CHECK_JOB = "push_job_check"
@@ -51,7 +58,7 @@ def check_flower(flower: Endpoint, settings: Settings) -> Iterator[Step]:
             yield _clock(now)
             live = sum(workers.values())
             yield _workers(live, len(workers))
-            yield _events(api, rows, live, until)
+            yield _events(api, rows, now, live, until)
         except (TransportError, _UnreachableError) as error:
             yield Step(False, str(error))
 
@@ -76,9 +83,13 @@ class _UnreachableError(Exception):
 
 
 def _reach(server: Endpoint, timeout: float) -> Iterator[Step]:
-    """Resolve its name and open its port."""
+    """Resolve its name, open its port and speak TLS there; or do so with the proxy that requests to it go through."""
+    proxy = proxy_of(server.url)
     parts = urlsplit(server.url)
-    host, port = parts.hostname or "", parts.port or 0
+    if proxy:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        yield Step(None, f"requests to it go through a proxy, {parts.hostname}: HTTP_PROXY and NO_PROXY say so")
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
         addresses = sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except (OSError, UnicodeError):
@@ -92,7 +103,32 @@ def _reach(server: Endpoint, timeout: float) -> Iterator[Step]:
         raise _UnreachableError(
             f"port {port} does not open ({reason}): is the server running, on this port, with no firewall between?"
         ) from None
-    yield Step(True, f"port {port} is open" + (", with TLS" if parts.scheme == "https" else ""))
+    yield Step(True, f"port {port} is open")
+    if parts.scheme == "https" and not proxy:
+        yield _handshake(server, host, port, timeout)
+
+
+def _handshake(server: Endpoint, host: str, port: int, timeout: float) -> Step:
+    """Begin to speak TLS as a request does."""
+    context = create_urllib3_context()
+    # REQUESTS_CA_BUNDLE goes before what comes with requests.
+    asked = requests.Session().merge_environment_settings(server.url, {}, None, server.tls.ca_file or True, None)
+    trusted = asked["verify"] if isinstance(asked["verify"], str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+    context.load_verify_locations(**({"capath": trusted} if Path(trusted).is_dir() else {"cafile": trusted}))
+    if server.tls.cert_file:
+        context.load_cert_chain(server.tls.cert_file, server.tls.key_file)
+    try:
+        with (
+            socket.create_connection((host, port), timeout) as connection,
+            context.wrap_socket(connection, server_hostname=host),
+        ):
+            return Step(True, "it speaks TLS, and its certificate is trusted")
+    except TimeoutError:
+        raise _UnreachableError(
+            f"it began no TLS within {timeout:.3g} s: if it speaks plain HTTP, write http:// in its URL"
+        ) from None
+    except OSError as error:
+        raise _UnreachableError(str(explain_failure(error, timeout))) from None
 
 
 def _worker_list(api: Flower, until: float) -> tuple[dict[str, dict[str, Any]], float, str]:
@@ -121,18 +157,32 @@ def _workers(live: int, known: int) -> Step:
     return Step(False, "it sees no worker: is one running, with the same broker as Flower, and heartbeats on?")
 
 
-def _events(api: Flower, rows: dict[str, dict[str, Any]], live: int, until: float) -> Step:
+def _events(api: Flower, rows: dict[str, dict[str, Any]], now: float, live: int, until: float) -> Step:
     """Whether task events arrive. Workers tell how many tasks they have processed, with or without events."""
-    if len(api.page(Interned(), 0, 1, until)):
-        return Step(True, "task events arrive")
+    newest = api.newest_task(until)
     processed = sum(row["processed"] for row in rows.values() if isinstance(row.get("processed"), int))
+    # A PENDING task was sent; that says nothing of workers, which are others than senders.
+    from_workers = newest is not None and (
+        newest.state != "PENDING" or any(api.newest_task(until, state=state) for state in STATES if state != "PENDING")
+    )
+    if newest is not None and (from_workers or not processed):
+        age = max(0.0, now - newest.timestamp) if isinstance(newest.timestamp, float) else 0.0
+        return Step(True if age < _LONG_AGO else None, f"task events arrive, the newest one {_ago(age)}")
     if processed:
+        what = "no task event arrived" if newest is None else "all task events are those of senders"
         return Step(
             False,
-            f"workers have processed {processed:,} tasks, but no task event arrived:"
+            f"workers have processed {processed:,} tasks, but {what}:"
             " start workers with -E (or worker_send_task_events = True), or Flower with --enable-events",
         )
     return Step(None if live else False, "no task event has arrived yet, nor has a task run that could tell why")
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
 
 
 def _json(client: Client, path: str, until: float) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from push_job.options import (
     scrape_options,
     seconds,
     time_options,
+    unseen,
 )
 from push_job.progress import TerminalProgress
 from push_job.settings import Settings
@@ -121,6 +122,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 
 @main.command()
 @flower_options
+@unseen(gateway_options)
 @scrape_options
 @extra_options
 @time_options
@@ -139,6 +141,8 @@ def show(output: str, **options: Any) -> NoReturn:
     The Pushgateway is not touched.
     """
     settings = read_settings(options)
+    if sys.stdout is None:
+        sys.exit("Error: cannot write the output: stdout is closed")
     with TerminalProgress() as progress:
         scrapes = Job(settings, progress).scrape()
     for flower, scrape in scrapes.items():
@@ -153,13 +157,16 @@ def show(output: str, **options: Any) -> NoReturn:
 
             if len(scrapes) > 1:
                 click.echo(f"# Flower: {flower.address}")
-            click.echo(exposition(scrape.snapshot, scrape.seconds), nl=False)
+            # In UTF-8, as a push would be, whatever the terminal's encoding is.
+            click.echo(exposition(scrape.snapshot, scrape.seconds).encode(), nl=False)
     sys.exit(OK if all(scrape.snapshot for scrape in scrapes.values()) else FLOWER_DOWN)
 
 
 @main.command()
 @flower_options
 @gateway_options
+@unseen(scrape_options)
+@unseen(extra_options)
 @time_options
 @log_options
 def delete(**options: Any) -> NoReturn:
@@ -180,6 +187,8 @@ def _delete(job: Job, settings: Settings) -> bool:
 @main.command()
 @flower_options
 @gateway_options
+@unseen(scrape_options)
+@unseen(extra_options)
 @time_options
 @log_options
 def check(**options: Any) -> NoReturn:
@@ -190,7 +199,8 @@ def check(**options: Any) -> NoReturn:
     from push_job.check import Step, check_flower, check_pushgateway
 
     settings = read_settings(options)
-    marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("-", "yellow")}
+    ticks = "✓✗" if getattr(sys.stdout, "encoding", "").lower().startswith("utf") else "+x"
+    marks = {True: (ticks[0], "green"), False: (ticks[1], "red"), None: ("-", "yellow")}
     failed = False
 
     def report(title: str, steps: Iterable[Step]) -> None:

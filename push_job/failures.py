@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterator
 
 import requests
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProxyError, ReadTimeoutError
 
 
 class TransportError(Exception):
@@ -50,11 +50,23 @@ def explain(error: Exception, limit: float) -> TransportError:
     return TransportError(f"the request could not be sent ({_reason(error)})")
 
 
+#: OpenSSL's verify codes of a certificate that nobody known has signed (X509_STORE_CTX_get_error(3)).
+_UNKNOWN_CA = frozenset({18, 19, 20, 21})
+
+#: OpenSSL's reasons when a server answers in another protocol.
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+
 _NOT_HTTP = "its answer is not HTTP: is this the right port?"
 
 #: What an error in the chain of causes means, the most telling first: its words, whether asking again may help,
 #: and whether asking for less may.
 _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ...] = (
+    (
+        (requests.exceptions.ProxyError, ProxyError),
+        "the proxy that HTTP_PROXY or HTTPS_PROXY names gave no connection to it: {root}",
+        True,
+        False,
+    ),
     ((NameResolutionError, socket.gaierror), "its name does not resolve", True, False),
     ((ssl.SSLCertVerificationError,), "its TLS certificate is not trusted: {reason}", False, False),
     ((ssl.SSLError,), "TLS failed: {reason}", True, False),
@@ -97,7 +109,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _reason(error: BaseException) -> str:
     """The shortest words that an error has for itself, without the addresses of objects."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
+        cure = ": name its CA's file with the option that ends in -ca-file" if error.verify_code in _UNKNOWN_CA else ""
+        return error.verify_message + cure
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        return "what it answers is not TLS: if it speaks plain HTTP, write http:// in its URL"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

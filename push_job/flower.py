@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from push_job.decoding import DecodingError, decode_json, decode_tasks
 from push_job.failures import TransportError
 from push_job.snapshot import Batch, Interned
-from push_job.task import label_text
+from push_job.task import TaskFields, label_text
 from push_job.transport import REDIRECTS, Answer, Client
 
 #: The most tasks that are read; each takes about 150 bytes.
@@ -66,6 +66,11 @@ class Flower:
         """Every task that Flower remembers, as of one moment."""
         return self._tasks(interned, until)
 
+    def newest_task(self, until: float, **having: str) -> TaskFields | None:
+        """The task that the newest event is about, of those `having` a ``state`` or whatever else Flower filters by."""
+        with self._answer("/api/tasks", until, limit=1, **having) as answer:
+            return next((task for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)) for task in tasks.values()), None)
+
     def _tasks(self, interned: Interned, until: float, **params: int) -> Batch:
         with self._answer("/api/tasks", until, **params) as answer:
             now = _server_time(answer)
@@ -109,7 +114,7 @@ class Flower:
             return b"".join(_intact(answer, TEXT_LIMIT)).decode("utf-8", "replace")
 
     @contextlib.contextmanager
-    def _answer(self, path: str, until: float, **params: int) -> Iterator[Answer]:
+    def _answer(self, path: str, until: float, **params: int | str) -> Iterator[Answer]:
         """One request; whatever goes wrong until the answer was read becomes a FlowerError."""
         try:
             with contextlib.closing(self.client.get(path, until, **params)) as answer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -28,6 +29,7 @@ from push_job.settings import (
     parse_shard,
     read_secret,
 )
+from push_job.transport import proxy_of
 
 DEFAULT_FLOWER = "http://127.0.0.1:5555"
 DEFAULT_PUSHGATEWAY = "http://127.0.0.1:9091"
@@ -105,6 +107,19 @@ def stacked(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
     def decorate(command: Command) -> Command:
         for decorator in reversed(decorators):
             command = decorator(command)
+        return command
+
+    return decorate
+
+
+def unseen(options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Options that are taken but not named in the help: those of another command, whose line may be used again."""
+
+    def decorate(command: Command) -> Command:
+        named = len(getattr(command, "__click_params__", ()))
+        command = options(command)
+        for parameter in getattr(command, "__click_params__", ())[named:]:
+            parameter.hidden = True
         return command
 
     return decorate
@@ -231,9 +246,10 @@ def read_settings(options: dict[str, Any]) -> Settings:
     """Check the options once and set up the log. Raises OneLineError."""
     try:
         settings = _settings(options)
+        secrets = settings.secrets() + _check_proxies((*settings.flowers, settings.pushgateway))
     except SettingsError as error:
         raise OneLineError(str(error)) from None
-    log.set_up(options["log_format"], verbose=options["verbose"], redact=log.Redactor(settings.secrets()))
+    log.set_up(options["log_format"], verbose=options["verbose"], redact=log.Redactor(secrets))
     for name in sorted(_unknown_variables()):
         log.event(logging.WARNING, "no option has this variable; is it spelt right?", variable=name)
     if not settings.flowers:
@@ -282,11 +298,38 @@ def _credentials(server: str, options: dict[str, Any]) -> Credentials:
         raise SettingsError(f"--{server}-username and a {server} token are both set; use one of them")
     if password is not None and username is None:
         raise SettingsError(f"a {server} password is set, but no --{server}-username")
-    return Credentials(username, password, token or None)
+    try:
+        return Credentials(username, password, token or None)
+    except SettingsError as error:
+        raise SettingsError(f"{server.title()}'s sign-in: {error}") from None
 
 
 def _tls(server: str, options: dict[str, Any]) -> Tls:
     ca, cert, key = (options.get(f"{server}_{kind}_file") for kind in ("ca", "cert", "key"))
     if key and not cert:
         raise SettingsError(f"--{server}-key-file needs --{server}-cert-file")
+    if ca:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+        except OSError:  # which ssl.SSLError is
+            raise SettingsError(f"--{server}-ca-file: {ca} is no PEM file of certificates") from None
+    if cert:
+        try:
+            # Left alone, each connection would ask at the terminal for a passphrase.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
+        except OSError:
+            holds = f"{cert} is no certificate with the key in {key}" if key else f"{cert} holds no certificate and key"
+            raise SettingsError(f"--{server}-cert-file: {holds}, in PEM and without a passphrase") from None
     return Tls(ca, cert, key)
+
+
+def _check_proxies(servers: Iterable[Endpoint]) -> tuple[str, ...]:
+    """The secrets of the proxies in the environment; raises SettingsError when one is no URL."""
+    secrets: set[str] = set()
+    for url in {server.url for server in servers}:
+        proxy = proxy_of(url)
+        # What a SOCKS proxy may look like is for its library to say.
+        if proxy and not proxy.startswith("socks"):
+            variable = f"{url.partition(':')[0].upper()}_PROXY or ALL_PROXY in the environment"
+            secrets.update(Endpoint.parse(proxy, variable, Credentials(), Tls()).credentials.secrets())
+    return tuple(secrets)

@@ -29,6 +29,9 @@ DEFAULT_PAGE_SIZE = 12_600
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
+#: A host, its colon, and then something that is no port.
+_NO_PORT = re.compile(r"^((?:[^:/]*://)?[^:/\[\]]*:)(?!//|\d*(?:/|$)).*", re.DOTALL)
+
 
 class SettingsError(Exception):
     """A setting is wrong; the message says which one and what it should be."""
@@ -46,6 +49,8 @@ class Credentials:
         # An HTTP header could not carry it, and the library's complaint would show it.
         if self.token is not None and not re.fullmatch(r"[\x21-\x7e]+", self.token):
             raise SettingsError("the bearer token must be printable ASCII without spaces")
+        if not all(_is_utf8(text) for text in (self.username, self.password) if text is not None):
+            raise SettingsError("the user name and the password must be UTF-8 text")
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown: the parts, and what they become in a header."""
@@ -89,16 +94,19 @@ class Endpoint:
         Userinfo in the URL (percent-decoded) goes before `credentials`, which hold for all of an option's
         URLs. Raises SettingsError, whose message never repeats the userinfo.
         """
-        # What stands before an @ may be a password, also where the text is no URL.
-        shown, signs_in = text.rpartition("@")[2], "@" in text
+        # What stands before an @ may be a password, also where the text is no URL. So may what is no port, in a list
+        # that was split at a space in a password.
+        shown = _NO_PORT.sub(r"\1***", text.rpartition("@")[2])
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
-            port = parts.port or _DEFAULT_PORTS[parts.scheme]
+            default_port = _DEFAULT_PORTS[parts.scheme]
+            port = default_port if parts.port is None else parts.port
             host = parts.hostname or ""
         except (KeyError, ValueError):
             host = ""
         # An @ in a path is the end of a password with a / in it.
-        if not host or "@" in parts.path or re.search(r"[\s\x00-\x1f]", text):
+        if not host or not port or "@" in parts.path or re.search(r"[\s\x00-\x1f]", text) or not _is_utf8(text):
+            signs_in = "@" in text or shown.endswith("***")
             cure = "; write signs other than letters and digits in its user name or password as %XX" if signs_in else ""
             raise SettingsError(f"{option}: {shown!r} is not a URL like http://host:port{cure}")
         if parts.query or parts.fragment:
@@ -167,7 +175,7 @@ def parse_grouping(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
             raise SettingsError(f"--grouping: {key} would overwrite a label of the metrics; choose another name")
         if key in grouping:
             raise SettingsError(f"--grouping: {key} is given twice")
-        grouping[key] = _utf8(value, "--grouping")
+        grouping[key] = _label(value, "--grouping")
     return tuple(sorted(grouping.items()))
 
 
@@ -175,7 +183,7 @@ def parse_job(name: str) -> str:
     """Check the ``job`` label, which the Pushgateway refuses when it is empty."""
     if not name:
         raise SettingsError("--job: the name must not be empty")
-    return _utf8(name, "--job")
+    return _label(name, "--job")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -218,9 +226,19 @@ def read_secret(path: str | None, option: str) -> str | None:
         raise SettingsError(f"{option}: cannot read {path}: {reason}") from None
 
 
-def _utf8(text: str, option: str) -> str:
+def _label(text: str, option: str) -> str:
+    """A value of the grouping key."""
+    if not _is_utf8(text):
+        raise SettingsError(f"{option}: {text!r} is not valid UTF-8")
+    if text in (".", ".."):
+        raise SettingsError(f"{option}: {text!r} cannot be part of a Pushgateway's path")
+    return text
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it can be written in UTF-8: what an environment or a command line holds may be other bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise SettingsError(f"{option}: {text!r} is not valid UTF-8") from None
-    return text
+        return False
+    return True

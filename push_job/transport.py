@@ -264,6 +264,11 @@ class _Auth(requests.auth.AuthBase):
         return request
 
 
+def proxy_of(url: str) -> str | None:
+    """The URL of the proxy that requests to `url` go through, which HTTP_PROXY and its like in the environment say."""
+    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+
+
 def _retry_after(response: BaseHTTPResponse) -> float | None:
     """Seconds that the server asked to be left alone, or None when it did not say so in a form that HTTP knows."""
     try:

@@ -167,6 +167,13 @@ def test_a_pushgateway_that_refuses_is_told_with_its_reason(
         (["--flower", "ftp://host"], ["--flower", "http://host:port"]),
         (["--flower", "http://"], ["--flower"]),
         (["--flower", "http://h:99999"], ["--flower"]),
+        (["--flower", "htpp://host:5555"], ["--flower", "http://host:port"]),
+        (["--flower", "redis://host:6379"], ["--flower", "http://host:port"]),
+        (["--flower", "http://host:0"], ["--flower", "http://host:port"]),
+        (["--flower", "http://host/\udce4"], ["--flower", "http://host:port"]),
+        (["--flower-username", "\udce4"], ["Flower", "UTF-8"]),
+        (["--flower-ca-file", __file__], ["--flower-ca-file", "PEM"]),
+        (["--pushgateway-cert-file", __file__], ["--pushgateway-cert-file", "PEM"]),
         (["--flower", "http://h:1", "--flower", "http://h:1/"], ["twice"]),
         (["--flower", "http://h:1/?x=1"], ["?"]),
         (["--pushgateway", ":::"], ["--pushgateway"]),
@@ -176,6 +183,8 @@ def test_a_pushgateway_that_refuses_is_told_with_its_reason(
         (["--grouping", "state=x"], ["--grouping", "overwrite"]),
         (["--grouping", "a=1", "--grouping", "a=2"], ["twice"]),
         (["--job", ""], ["--job"]),
+        (["--job", ".."], ["--job", ".."]),
+        (["--grouping", "tier=."], ["--grouping", "path"]),
         (["--shard", "3/2"], ["--shard", "0/4"]),
         (["--shard", "0/0"], ["--shard"]),
         (["--shard", "x"], ["--shard"]),
@@ -211,13 +220,42 @@ def test_a_call_without_a_command_means_exit_two_and_says_where_help_is(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
-    [("PUSH_JOB_TIMEOUT", "soon"), ("PUSH_JOB_FLOWER", "ftp://x"), ("PUSH_JOB_FLOWER_TOKEN", "a b")],
+    "wrong",
+    [
+        {"PUSH_JOB_TIMEOUT": "soon"},
+        {"PUSH_JOB_FLOWER": "ftp://x"},
+        {"PUSH_JOB_FLOWER_TOKEN": "a b"},
+        {"PUSH_JOB_FLOWER_USERNAME": "u", "PUSH_JOB_FLOWER_PASSWORD": "p\udcf6"},
+        {"PUSH_JOB_FLOWER": "http://flower.internal", "http_proxy": "http://user:pr0xy/pass@proxy:3128"},
+        {"PUSH_JOB_FLOWER": "http://flower.internal", "http_proxy": "http://user:pr0xy pass@proxy:3128"},
+        {"PUSH_JOB_FLOWER": "http://flower.internal", "http_proxy": "http://proxy:port"},
+    ],
 )
-def test_a_wrong_setting_in_the_environment_means_exit_two(push_job: PushJob, variable: str, value: str) -> None:
-    done = push_job("push", env={variable: value})
+def test_a_wrong_setting_in_the_environment_means_exit_two(push_job: PushJob, wrong: dict[str, str]) -> None:
+    done = push_job("push", env=wrong)
     assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "pr0xy" not in line
+
+
+def test_a_proxy_that_is_away_is_told_as_such(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    options = ("--flower", "http://flower.internal:5555", "--pushgateway", clean_pushgateway.url)
+    proxy = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
+    done = push_job("push", *options, *FAST, env=proxy)
+    assert done.returncode == 1
+    assert_told(done.stderr, "proxy", "HTTP_PROXY", "Connection refused")
+
+
+def test_a_scrape_goes_through_the_proxy_that_the_environment_names(
+    clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    with ScriptedServer({"*": WORKERS}) as proxy:
+        push_job(
+            *("push", "--flower", "http://flower.internal:5555", "--pushgateway", clean_pushgateway.url, *FAST),
+            env={"http_proxy": proxy.url, "no_proxy": "127.0.0.1"},
+        )
+        assert proxy.requests
 
 
 def test_one_log_line_a_flower_can_be_json(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:

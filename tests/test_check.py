@@ -1,15 +1,19 @@
 """`push-job check` finds what is wrong, names the cure, and leaves nothing behind."""
 
+import ssl
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 import requests
+import trustme
 
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Flower, Pushgateway, Redis, Testbed
-from tests.fakes.http import ScriptedServer, status_answer
+from testbed.web import Client
+from tests.fakes.http import ScriptedServer, json_answer, status_answer
 
 FAST = ("--timeout", "2", "--deadline", "10")
 
@@ -119,6 +123,114 @@ def test_missing_workers_and_missing_events_are_told_apart(
     assert "-E" in cross[0]
     flower.stop()
     redis.stop()
+
+
+def test_events_of_senders_alone_are_told_from_those_of_workers(
+    testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    redis = testbed.redis()
+    flower = testbed.flower(redis, options=["--enable_events=False"])
+    arguments = ("check", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    with TaskEvents(redis.url) as events:
+        events.worker("celery@silent", freq=600.0, processed=4711)
+        events.send("task-sent", uuid="sent-1", name="shop.sent", timestamp=time.time() - 3 * 86_400)
+        flower.wait_for_worker("celery@silent")
+        flower.wait_for_task("sent-1", "PENDING")
+        (cross,) = crosses(push_job(*arguments).stdout)
+        assert "4,711 tasks" in cross
+        assert "senders" in cross
+        assert "-E" in cross
+        events.send("task-received", uuid="old-1", name="shop.old", timestamp=time.time() - 4 * 86_400)
+        flower.wait_for_task("old-1", "RECEIVED")
+        done = push_job(*arguments)
+        assert done.returncode == 0, done.stdout
+        assert "  - task events arrive, the newest one 3 days ago" in done.stdout
+    flower.stop()
+    redis.stop()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the ca.pem of a private CA and web.yml, a Pushgateway's settings for TLS with its certificate."""
+    folder = tmp_path_factory.mktemp("pki")
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+    (folder / "web.yml").write_text(
+        f"tls_server_config:\n  cert_file: {folder}/server.pem\n  key_file: {folder}/server.pem\n"
+    )
+    return folder
+
+
+def test_tls_is_a_step_of_its_own_with_its_cures(
+    testbed: Testbed, sound_flower: Flower, authority: Path, push_job: PushJob
+) -> None:
+    trusting = Client(context=ssl.create_default_context(cafile=str(authority / "ca.pem")))
+    gateway = testbed.pushgateway(options=[f"--web.config.file={authority}/web.yml"], client=trusting)
+    flower_with_tls = sound_flower.url.replace("http:", "https:")
+    done = push_job("check", "--flower", flower_with_tls, "--pushgateway", gateway.url, *FAST)
+    assert done.returncode == 1
+    no_tls, not_trusted = crosses(done.stdout)
+    assert "write http://" in no_tls
+    assert "certificate is not trusted" in not_trusted
+    assert "-ca-file" in not_trusted
+
+    trust = ("--pushgateway-ca-file", str(authority / "ca.pem"))
+    done = push_job("check", "--flower", sound_flower.url, "--pushgateway", gateway.url, *trust)
+    assert done.returncode == 0, done.stdout
+    assert "  ✓ it speaks TLS, and its certificate is trusted" in done.stdout
+
+    bundle = {"REQUESTS_CA_BUNDLE": str(authority / "ca.pem")}
+    assert push_job("check", "--flower", sound_flower.url, "--pushgateway", gateway.url, env=bundle).returncode == 0
+
+    plain = gateway.url.replace("https:", "http:")
+    done = push_job("check", "--flower", sound_flower.url, "--pushgateway", plain, *FAST)
+    assert "HTTPS" in crosses(done.stdout)[0]
+    gateway.stop()
+
+
+def test_a_server_that_answers_https_with_something_else_is_found(push_job: PushJob) -> None:
+    with ScriptedServer({"*": status_answer(200)}) as server:
+        url = server.url.replace("http:", "https:")
+        done = push_job("check", "--flower", url, "--pushgateway", url, *FAST)
+    assert len(crosses(done.stdout)) == 2
+    assert all("write http://" in cross for cross in crosses(done.stdout))
+
+
+def test_a_proxy_is_named_and_tried_in_place_of_the_server(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    options = ("check", "--flower", "http://flower.internal:5555", "--pushgateway", clean_pushgateway.url, *FAST)
+    answers = {"/api/workers": json_answer({"celery@a": True}), "/api/tasks": json_answer({})}
+    with ScriptedServer(
+        {name: answers[path] for path in answers for name in (path, f"http://flower.internal:5555{path}")}
+    ) as proxy:
+        through = {"http_proxy": proxy.url, "no_proxy": "127.0.0.1"}
+        done = push_job(*options, env=through)
+    assert done.returncode == 0, done.stdout
+    assert "go through a proxy" in done.stdout
+    (cross,) = crosses(push_job(*options, env=through).stdout)
+    assert f"port {proxy.url.rpartition(':')[2]} does not open" in cross
+
+
+def test_the_options_of_push_are_taken_by_the_other_commands(
+    sound_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    options = [
+        *(
+            "--flower",
+            sound_flower.url,
+            "--pushgateway",
+            clean_pushgateway.url,
+            "--grouping",
+            "team=shop",
+            "--job",
+            "x",
+        ),
+        *("--page-size", "100", "--max-task-types", "50", "--with", "queues", "--buckets", "1,2", "--timeout", "9"),
+    ]
+    for command in ("push", "show", "check", "delete"):
+        done = push_job(command, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert clean_pushgateway.groups() == []
 
 
 def test_a_clock_that_is_off_is_found(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from testbed.command import ROOT, clean_environment
+from testbed.command import ROOT, PushJob, clean_environment
 from testbed.services import Pushgateway
+from tests.fakes.http import json_answer
 from tests.faults.turns import fake_flower, group
 
 
@@ -36,10 +37,22 @@ def test_a_push_without_a_log_is_a_push(clean_pushgateway: Pushgateway, redirect
         assert group(clean_pushgateway, flower.url)["flower_up"] == 1
 
 
+@pytest.mark.parametrize(("redirection", "reason"), [(">/dev/full", "No space left on device"), (">&-", "closed")])
 @pytest.mark.parametrize("output", ["table", "prometheus"])
-def test_a_show_that_cannot_be_written_says_so_in_one_line(output: str) -> None:
+def test_a_show_that_cannot_be_written_says_so_in_one_line(output: str, redirection: str, reason: str) -> None:
     with fake_flower() as flower:
-        done = in_shell(">/dev/full", "show", "--flower", flower.url, "--format", output)
+        done = in_shell(redirection, "show", "--flower", flower.url, "--format", output)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "No space left on device" in line
+    assert reason in line
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_a_terminal_that_knows_few_signs_gets_others(
+    clean_pushgateway: Pushgateway, push_job: PushJob, command: str
+) -> None:
+    with fake_flower(workers=json_answer({"celery@日本": True})) as flower:
+        options = ("--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+        done = push_job(command, *options, env={"PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ("celery@??" if command == "show" else "  + it is a Pushgateway") in done.stdout

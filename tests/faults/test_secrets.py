@@ -120,6 +120,18 @@ def test_a_wrong_url_is_told_in_one_line_without_its_password(push_job: PushJob,
         assert part not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "urls", ["http://user:SECRET with a blank@host:1", "http://user:SE/CRET CRET@host", "user:SE CRET"]
+)
+def test_a_password_that_a_list_of_urls_is_split_in_is_not_shown(push_job: PushJob, urls: str) -> None:
+    done = push_job("push", env={"PUSH_JOB_FLOWER": urls})
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "%XX" in line
+    for part in ("SECRET", "SE", "CRET"):
+        assert part not in line
+
+
 @pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
 def test_a_mistake_of_ours_is_logged_without_the_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], password: str
