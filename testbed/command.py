@@ -19,12 +19,19 @@ class PushJob(Protocol):
         """See run_push_job."""
 
 
+#: What changes how push-job talks or prints: proxies (all servers here are on this machine), and colours in a pipe.
+_OTHERS_SETTINGS = frozenset(
+    {"FLOWER_HOSTS_LIST", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+    | {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+)
+
+
 def clean_environment() -> dict[str, str]:
-    """This process's environment without any setting of push-job in it."""
+    """This process's environment without any setting of push-job in it, nor of the libraries that it uses."""
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("PUSH_JOB_") and name != "FLOWER_HOSTS_LIST"
+        if not name.startswith("PUSH_JOB_") and name.upper() not in _OTHERS_SETTINGS
     }
 
 
@@ -35,7 +42,7 @@ def run_push_job(
 
     Args:
         args: command line arguments.
-        env: variables beside the inherited ones, of which PUSH_JOB_* and FLOWER_HOSTS_LIST are left out.
+        env: variables beside those of `clean_environment`.
         timeout: seconds after which subprocess.TimeoutExpired is raised.
     """
     return subprocess.run(

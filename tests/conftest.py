@@ -1,11 +1,16 @@
 """Fixtures: one of each real service for the whole session, and the command as a user runs it."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
-from testbed.command import PushJob, run_push_job
+from testbed.command import PushJob, clean_environment, run_push_job
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Testbed, Worker
+
+# Tests ask servers themselves, too, and run the job in their own process.
+for _name in set(os.environ) - set(clean_environment()):
+    del os.environ[_name]
 
 
 @pytest.fixture(scope="session")

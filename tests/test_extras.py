@@ -77,7 +77,7 @@ def quiet(testbed: Testbed) -> Quiet:
         events.send("task-sent", uuid="sender-ahead", name="shop.sender_ahead", timestamp=now - 39.9)
         events.send("task-received", uuid="sender-ahead", name="shop.sender_ahead", timestamp=now - 40)
         events.send("task-started", uuid="sender-ahead", timestamp=now - 39.95)
-        for name, active in (("celery@w-1", 3), (HOSTILE_WORKER, 0)):
+        for name, active in (("celery@w-1", 3), ("celery@events", 0), (HOSTILE_WORKER, 0)):
             load = [1.5, 1.25, 0.5]
             events.worker(name, freq=FOR_EVER, active=active, processed=40 + active, loadavg=load)
     shop = shop_app(broker.url)

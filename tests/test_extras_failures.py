@@ -72,7 +72,7 @@ def test_a_long_metrics_page_that_is_not_read_by_the_deadline_is_left_out(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     page = METRICS + b"".join(b'flower_long{n="%d"} 1\n' % number for number in range(600_000))
-    with pushed(push_job, clean_pushgateway, {"/metrics": answer(page)}, "--deadline", "3") as (samples, warnings):
+    with pushed(push_job, clean_pushgateway, {"/metrics": answer(page)}, "--deadline", "2") as (samples, warnings):
         assert left_out(samples) == {"activity", "flower-metrics"}
         assert "before the deadline" in "".join(warnings)
 
