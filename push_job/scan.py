@@ -14,8 +14,9 @@ move. Without an anchor the list has moved up (tasks were forgotten in front of 
 steps back a page; if that does not join either, the scan begins anew.
 
 *Nothing is missed that moved.* What had an event during the scan lies in front of all that had none. So at the
-end the front is read again, down to a run of tasks that are just as they were: whatever moved there is
-counted in its newer state. If that took more than one page, it is done again, until one page, which is one
+end the front is read again, down to a run of tasks that are just as they were when an earlier reading passed them:
+whatever moved there is counted in its newer state. What this reading itself has just read is no such task, and only
+such a one is an anchor of its pages. If it took more than one page, it is done again, until one page, which is one
 moment, suffices.
 
 *Nothing is counted twice.* Tasks are kept by id; a later reading replaces an earlier one.
@@ -23,9 +24,9 @@ moment, suffices.
 *Limits.* Where workers' clocks disagree (Flower up to 2.0 orders by Celery's logical clock, later ones by the
 workers' time), an event can move a task not quite to the front. The run of unchanged tasks has to be
 as long as the overlap; and if fewer new tasks are found at the front than are known to have entered in front of the
-reader, all is read again in one request. So such a task is missed only if just as many new ones arrive at the front in
-the moment between the last two requests; its state may be the one it had when the scan passed it, a few seconds ago. A
-task that Flower forgets during the scan may be counted or not.
+reader, all is read again in one request. So such a task is missed only if just as many are forgotten in front of the
+reader, or just as many new ones arrive at the front in the moment between the last two requests; its state may be the
+one it had when the scan passed it, a few seconds ago. A task that Flower forgets during the scan may be counted or not.
 
 A list that keeps to none of this (no Flower is known to) is read in one request, which is always exact; so is
 that of a Flower up to 0.9.5, which ignores ``offset``. The scan cannot go on forever: each page gets on, or is one
@@ -241,19 +242,28 @@ class _FrontReading(_Reading):
     as they were was met.
     """
 
-    moved = 0
-    settled = False
+    def __init__(self, pages: _Pages, tasks: Tasks, first_page: int) -> None:
+        super().__init__(pages, tasks, first_page)
+        self._seen: set[str] = set()
+        self.moved = 0
+        self.settled = False
+
+    def _is_anchored(self, page: Batch) -> bool:
+        """As ever, but by what this reading has read: a task of an earlier one may lie behind others that moved."""
+        if self._places(page):
+            return super()._is_anchored(page)
+        return any(task_id in self._seen and self.tasks.has_unchanged(task_id, page) for task_id in page.rows)
 
     def _look_before_merging(self, page: Batch, start: int) -> list[tuple[int, int]]:
         places = super()._look_before_merging(page, start)
-        unchanged = [self.tasks.has_unchanged(task_id, page) for task_id in page.rows]
-        self.moved += unchanged.count(False)
-        if self.page_count and not places:
-            return places  # all of it was read a moment ago, which says nothing about before
         run, longest = 0, _overlap(self._pages.size)
-        for is_unchanged in unchanged[places[-1][0] + 1 if places else 0 :]:
-            run = run + 1 if is_unchanged else 0
+        for task_id in page.rows:
+            unchanged = self.tasks.has_unchanged(task_id, page)
+            self.moved += not unchanged
+            # What this reading has read is as it was a page ago, which says nothing about before.
+            run = run + 1 if unchanged and task_id not in self._seen else 0
             self.settled = self.settled or run >= longest
+        self._seen.update(page.rows)
         return places
 
 

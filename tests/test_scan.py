@@ -136,6 +136,51 @@ def test_the_nastiest_moves_are_counted_exactly(move: Move) -> None:
         assert flower.answers < 60
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_bursts_of_about_a_page_between_any_two_pages_leave_nothing_out(seed: int) -> None:
+    chance = random.Random(seed)
+
+    def move(flower: MovingFlower) -> None:
+        flower.arrive(chance.randint(50, 150) if chance.random() < 0.25 else chance.randrange(5))
+
+    with MovingFlower(1000, move) as flower:
+        tasks = scan(flower.url, 100)
+        assert [task_id for task_id, _ in flower.tasks if task_id not in tasks] == []
+
+
+def answers_on_the_way_down(count: int, page_size: int) -> int:
+    """How many answers a list that stands still takes, without the last one, which is the front's."""
+    with MovingFlower(count) as flower:
+        scan(flower.url, page_size)
+        return flower.answers - 1
+
+
+def test_a_burst_while_the_front_is_read_again_does_not_hide_what_came_before_it() -> None:
+    down = answers_on_the_way_down(1000, 100)
+
+    def move(flower: MovingFlower) -> None:
+        flower.arrive({down: 300, down + 1: 150}.get(flower.answers, 0))
+
+    with MovingFlower(1000, move) as flower:
+        tasks = scan(flower.url, 100)
+        assert states(tasks) == flower.states() == {"SUCCESS": 1000, "STARTED": 450}
+
+
+def test_tasks_forgotten_in_front_while_the_front_is_read_again_leave_no_old_state() -> None:
+    down = answers_on_the_way_down(1000, 100)
+
+    def move(flower: MovingFlower) -> None:
+        if flower.answers == down:
+            for _ in range(400):
+                flower.touch(len(flower.tasks) - 1)
+        if flower.answers == down + 4:
+            del flower.tasks[3:43]
+
+    with MovingFlower(1000, move) as flower:
+        tasks = scan(flower.url, 100)
+        assert states(tasks)["SUCCESS"] == flower.states()["SUCCESS"] == 600
+
+
 def test_a_list_that_was_still_at_the_end_is_counted_as_it_is() -> None:
     def restless(flower: MovingFlower) -> None:
         if flower.answers < 9:

@@ -36,7 +36,7 @@ class MovingFlower:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = -1  # head and body in one segment: a second one would wait for the first one's ACK
+            disable_nagle_algorithm = True  # or what does not fit a segment waits for the ACK of what does
 
             def do_GET(self) -> None:
                 body = json.dumps(fake.answer(self.path)).encode()
