@@ -218,5 +218,12 @@ def test_prometheus_is_told_to_keep_the_pushed_labels() -> None:
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert monitor["spec"] == {
         "selector": {"matchLabels": service["metadata"]["labels"]},
-        "endpoints": [{"port": service["spec"]["ports"][0]["name"], "interval": "15s", "honorLabels": True}],
+        "endpoints": [
+            {
+                "port": service["spec"]["ports"][0]["name"],
+                "interval": "15s",
+                "honorLabels": True,
+                "relabelings": [{"action": "labeldrop", "regex": "pod|container|node"}],
+            }
+        ],
     }

@@ -135,7 +135,7 @@ def _hurried(rules: Path, folder: Path) -> Path:
     assert ages
     assert lasting
     hurried = folder / f"hurried-{rules.name}"
-    hurried.write_text(text.replace("offset 1h", "offset 5s").replace("10m", "3s"))
+    hurried.write_text(text.replace("offset 1h", "offset 5s").replace("10m", "3s").replace("30m", "3s"))
     return hurried
 
 
