@@ -28,6 +28,9 @@ TASKS_LIMIT = 2 * 2**30
 STATUS_LIMIT = 2**20
 TEXT_LIMIT = 16 * 2**20
 
+#: A date as servers write it (IMF-fixdate, RFC 9110 section 5.6.7).
+_WHOLE_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
+
 #: What Tornado's ETag is: the SHA-1 of the body, in hexadecimal.
 _SHA1_ETAG = re.compile(r'"([0-9a-f]{40})"')
 
@@ -179,8 +182,10 @@ def _intact(answer: Answer, limit: int) -> Iterable[bytes]:
 
 
 def _server_time(answer: Answer) -> float:
-    """The server's Unix time from its Date header (RFC 9110), or ours if a proxy took the header away."""
-    try:
-        return parsedate_to_datetime(answer.headers["Date"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
-        return time.time()
+    """The server's Unix time from its Date header, or ours if a proxy took the header away or broke it."""
+    date = answer.headers.get("Date", "")
+    # Python's parser makes a time of half a date too, and takes one without its zone for local time.
+    if _WHOLE_DATE.fullmatch(date):
+        with contextlib.suppress(ValueError, OverflowError):
+            return parsedate_to_datetime(date).timestamp()
+    return time.time()

@@ -1,5 +1,6 @@
 """What may heal by itself is tried again, nothing else is, and each time after a longer wait."""
 
+import json
 import time
 from email.utils import formatdate
 from itertools import pairwise
@@ -161,3 +162,15 @@ def test_an_odd_answer_that_is_whole_is_taken(tasks: Script) -> None:
         assert turn.outcome.scrape.error is None
         assert turn.outcome.scrape.requests == 2
         assert turn.outcome.push_error is None
+
+
+@pytest.mark.parametrize(
+    "date", ["Sun, 22 Nov 2015 15:4", "Sun, 22 Nov 2015 15:47:12", "Sun, 22 Nov 2015 15:47:12 \x07MT"]
+)
+def test_half_a_date_does_not_change_the_age_of_a_task(date: str) -> None:
+    body = json.dumps({"a": {"name": "shop.age", "state": "STARTED", "started": time.time() - 10}}).encode()
+    tasks = (head(content_length=len(body), headers={"Date": date}) + body,)
+    with fake_flower(tasks=tasks) as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        snapshot = one_turn(flower.url, gateway.url).outcome.scrape.snapshot
+    assert snapshot
+    assert 10 <= snapshot.tasks["shop.age", "STARTED"].seconds < 60
