@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from push_job import __version__
+from push_job.configuration import read_settings
 from push_job.job import Job, Outcome
 from push_job.options import (
     OneLineError,
@@ -21,7 +22,6 @@ from push_job.options import (
     gateway_options,
     log_options,
     option,
-    read_settings,
     scrape_options,
     seconds,
     time_options,

@@ -1,35 +1,14 @@
-"""The commands' options, and how they become Settings."""
+"""The commands' options, and how a wrong call is told."""
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from push_job import log
-from push_job.settings import (
-    DEFAULT_BUCKETS,
-    DEFAULT_PAGE_SIZE,
-    EXTRAS,
-    Credentials,
-    Endpoint,
-    Settings,
-    SettingsError,
-    Tls,
-    parse_buckets,
-    parse_extras,
-    parse_flowers,
-    parse_grouping,
-    parse_job,
-    parse_shard,
-    read_secret,
-)
-from push_job.transport import proxy_of
+from push_job.settings import DEFAULT_PAGE_SIZE, EXTRAS
 
 DEFAULT_FLOWER = "http://127.0.0.1:5555"
 DEFAULT_PUSHGATEWAY = "http://127.0.0.1:9091"
@@ -240,96 +219,3 @@ log_options = stacked(
     ),
     option("--verbose", is_flag=True, help="Log each request too."),
 )
-
-
-def read_settings(options: dict[str, Any]) -> Settings:
-    """Check the options once and set up the log. Raises OneLineError."""
-    try:
-        settings = _settings(options)
-        secrets = settings.secrets() + _check_proxies((*settings.flowers, settings.pushgateway))
-    except SettingsError as error:
-        raise OneLineError(str(error)) from None
-    log.set_up(options["log_format"], verbose=options["verbose"], redact=log.Redactor(secrets))
-    for name in sorted(_unknown_variables()):
-        log.event(logging.WARNING, "no option has this variable; is it spelt right?", variable=name)
-    if not settings.flowers:
-        log.event(logging.INFO, "no Flower falls into this shard", shard=options["shard"])
-    return settings
-
-
-def _unknown_variables() -> set[str]:
-    """Variables that look like settings and are none, as a misspelt one in a manifest."""
-    program = click.get_current_context().find_root().command
-    commands = program.commands.values() if isinstance(program, click.Group) else [program]
-    known = {f"PUSH_JOB_{server}_{kind}" for server in ("FLOWER", "PUSHGATEWAY") for kind in ("PASSWORD", "TOKEN")}
-    for parameter in (parameter for command in commands for parameter in command.params):
-        known.update([parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ())
-    return {name for name in os.environ if name.startswith("PUSH_JOB_")} - known
-
-
-def _settings(options: dict[str, Any]) -> Settings:
-    given = {name: value for name, value in options.items() if value is not None}
-    flower_access = _credentials("flower", options), _tls("flower", options)
-    gateway_access = _credentials("pushgateway", options), _tls("pushgateway", options)
-    flowers = parse_flowers(options["flower"] or [DEFAULT_FLOWER], *flower_access)
-    if options["shard"]:
-        index, count = parse_shard(options["shard"])
-        flowers = flowers[index::count]
-    return Settings(
-        flowers=flowers,
-        pushgateway=Endpoint.parse(given.get("pushgateway", DEFAULT_PUSHGATEWAY), "--pushgateway", *gateway_access),
-        job=parse_job(given.get("job", "flower")),
-        grouping=parse_grouping(given.get("grouping", ())),
-        extras=parse_extras(given.get("extras", ())),
-        buckets=parse_buckets(given["buckets"]) if "buckets" in given else DEFAULT_BUCKETS,
-        **{name: given[name] for name in ("timeout", "deadline", "page_size", "max_task_types") if name in given},
-    )
-
-
-def _credentials(server: str, options: dict[str, Any]) -> Credentials:
-    def secret(kind: str) -> str | None:
-        path = options.get(f"{server}_{kind}_file")
-        from_file = read_secret(path, f"--{server}-{kind}-file")
-        return from_file if path else os.environ.get(f"PUSH_JOB_{server}_{kind}".upper())
-
-    username = options.get(f"{server}_username")
-    password, token = secret("password"), secret("token")
-    if username is not None and token:
-        raise SettingsError(f"--{server}-username and a {server} token are both set; use one of them")
-    if password is not None and username is None:
-        raise SettingsError(f"a {server} password is set, but no --{server}-username")
-    try:
-        return Credentials(username, password, token or None)
-    except SettingsError as error:
-        raise SettingsError(f"{server.title()}'s sign-in: {error}") from None
-
-
-def _tls(server: str, options: dict[str, Any]) -> Tls:
-    ca, cert, key = (options.get(f"{server}_{kind}_file") for kind in ("ca", "cert", "key"))
-    if key and not cert:
-        raise SettingsError(f"--{server}-key-file needs --{server}-cert-file")
-    if ca:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
-        except OSError:  # which ssl.SSLError is
-            raise SettingsError(f"--{server}-ca-file: {ca} is no PEM file of certificates") from None
-    if cert:
-        try:
-            # Left alone, each connection would ask at the terminal for a passphrase.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=lambda: "")
-        except OSError:
-            holds = f"{cert} is no certificate with the key in {key}" if key else f"{cert} holds no certificate and key"
-            raise SettingsError(f"--{server}-cert-file: {holds}, in PEM and without a passphrase") from None
-    return Tls(ca, cert, key)
-
-
-def _check_proxies(servers: Iterable[Endpoint]) -> tuple[str, ...]:
-    """The secrets of the proxies in the environment; raises SettingsError when one is no URL."""
-    secrets: set[str] = set()
-    for url in {server.url for server in servers}:
-        proxy = proxy_of(url)
-        # What a SOCKS proxy may look like is for its library to say.
-        if proxy and not proxy.startswith("socks"):
-            variable = f"{url.partition(':')[0].upper()}_PROXY or ALL_PROXY in the environment"
-            secrets.update(Endpoint.parse(proxy, variable, Credentials(), Tls()).credentials.secrets())
-    return tuple(secrets)

@@ -3,6 +3,7 @@
 import ssl
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,11 +100,20 @@ def test_a_login_page_is_found(clean_pushgateway: Pushgateway, push_job: PushJob
     assert "login page" in cross
 
 
-def test_missing_workers_and_missing_events_are_told_apart(
-    testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob
-) -> None:
+@pytest.fixture
+def unheard(testbed: Testbed) -> Iterator[tuple[Redis, Flower]]:
+    """A broker and its Flower, which asks no worker for events."""
     redis = testbed.redis()
     flower = testbed.flower(redis, options=["--enable_events=False"])
+    yield redis, flower
+    flower.stop()
+    redis.stop()
+
+
+def test_missing_workers_and_missing_events_are_told_apart(
+    unheard: tuple[Redis, Flower], clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    redis, flower = unheard
     arguments = ("check", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
     done = push_job(*arguments)
     assert done.returncode == 1
@@ -121,15 +131,12 @@ def test_missing_workers_and_missing_events_are_told_apart(
         pass
     assert "12 tasks, but no task event arrived" in cross[0]
     assert "-E" in cross[0]
-    flower.stop()
-    redis.stop()
 
 
 def test_events_of_senders_alone_are_told_from_those_of_workers(
-    testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob
+    unheard: tuple[Redis, Flower], clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
-    redis = testbed.redis()
-    flower = testbed.flower(redis, options=["--enable_events=False"])
+    redis, flower = unheard
     arguments = ("check", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
     with TaskEvents(redis.url) as events:
         events.worker("celery@silent", freq=600.0, processed=4711)
@@ -145,8 +152,6 @@ def test_events_of_senders_alone_are_told_from_those_of_workers(
         done = push_job(*arguments)
         assert done.returncode == 0, done.stdout
         assert "  - task events arrive, the newest one 3 days ago" in done.stdout
-    flower.stop()
-    redis.stop()
 
 
 @pytest.fixture(scope="module")
