@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import click
 
 from push_job import __version__
-from push_job.configuration import read_settings
+from push_job.commands.progress import TerminalProgress
 from push_job.job import Job, Outcome
-from push_job.options import (
+from push_job.options.command_line import (
     OneLineError,
     OneLineGroup,
     extra_options,
@@ -27,7 +27,7 @@ from push_job.options import (
     time_options,
     unseen,
 )
-from push_job.progress import TerminalProgress
+from push_job.options.configuration import read_settings
 from push_job.settings import Settings
 
 OK = 0
@@ -149,11 +149,11 @@ def show(output: str, **options: Any) -> NoReturn:
         if scrape.snapshot is None:
             click.echo(f"{flower.address}: {scrape.error}", err=True)
         elif output == "table":
-            from push_job.show import print_snapshot
+            from push_job.commands.show import print_snapshot
 
             print_snapshot(flower, scrape.snapshot)
         else:
-            from push_job.metrics import exposition
+            from push_job.metrics.registries import exposition
 
             if len(scrapes) > 1:
                 click.echo(f"# Flower: {flower.address}")
@@ -196,7 +196,7 @@ def check(**options: Any) -> NoReturn:
 
     Exit code: 0 all is well, 1 something is not. Nothing is left behind on the Pushgateway.
     """
-    from push_job.check import Step, check_flower, check_pushgateway
+    from push_job.commands.check import Step, check_flower, check_pushgateway
 
     settings = read_settings(options)
     ticks = "✓✗" if getattr(sys.stdout, "encoding", "").lower().startswith("utf") else "+x"

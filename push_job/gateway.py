@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, delete_from_gateway, push_to_gateway
 
-from push_job.failures import TransportError
-from push_job.transport import REDIRECTS, Client
+from push_job.http.client import REDIRECTS, Client
+from push_job.http.failures import TransportError
 
 
 class GatewayError(Exception):

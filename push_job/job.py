@@ -20,14 +20,14 @@ from typing import Generic, TypeVar
 from prometheus_client.metrics_core import Metric
 
 from push_job import log
-from push_job.failures import TransportError
-from push_job.flower import Flower
+from push_job.flower.api import Flower
+from push_job.flower.scan import scan_tasks
 from push_job.gateway import Gateway, GatewayError
-from push_job.metrics import down_registry, up_registry
-from push_job.scan import scan_tasks
+from push_job.http.client import Client
+from push_job.http.failures import TransportError
+from push_job.metrics.registries import down_registry, up_registry
+from push_job.metrics.snapshot import Folding, Snapshot
 from push_job.settings import Endpoint, Settings
-from push_job.snapshot import Folding, Snapshot
-from push_job.transport import Client
 
 #: Flowers at a time, to bound memory; as many again once all of them have been silent for _PATIENCE.
 THREADS = 64
@@ -170,7 +170,7 @@ class Job:
             )
         extras: list[Metric] = []
         if settings.extras:
-            from push_job.extras import read_extras
+            from push_job.metrics.extras import read_extras
 
             # They end a moment early, so that one that hangs is left out and the rest is pushed.
             extras = read_extras(settings.extras, api, tasks, folding.type_label, settings.buckets, until - _GRACE)
@@ -197,7 +197,7 @@ class Job:
         except GatewayError as error:
             if not (error.disliked and snapshot.extras):
                 raise
-            from push_job.extras import all_left_out
+            from push_job.metrics.extras import all_left_out
 
             log.event(logging.WARNING, "pushed without the extras", flower=flower.address, error=str(error))
             plain = replace(snapshot, extras=[all_left_out(self._settings.extras)])

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from push_job.flower import Flower, FlowerError
-from push_job.metrics import exposition
-from push_job.snapshot import Folding, Interned, Snapshot, Tally, Tasks
-from push_job.task import STATES
-from push_job.transport import Client
+from push_job.flower.api import Flower, FlowerError
+from push_job.flower.task import STATES
+from push_job.flower.tasks import Interned, Tally, Tasks
+from push_job.http.client import Client
+from push_job.metrics.registries import exposition
+from push_job.metrics.snapshot import Folding, Snapshot
 from testbed.process import find_program
 from testbed.services import Pushgateway
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 
 from push_job.cli import main
-from push_job.metrics import OWN_FAMILIES
+from push_job.metrics.registries import OWN_FAMILIES
 from push_job.settings import EXTRAS
 from testbed.command import ROOT
 

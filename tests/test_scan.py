@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from push_job.flower import Flower
-from push_job.scan import scan_tasks
+from push_job.flower.api import Flower
+from push_job.flower.scan import scan_tasks
+from push_job.flower.tasks import Tasks
+from push_job.http.client import Client
 from push_job.settings import Credentials, Endpoint, Tls
-from push_job.snapshot import Tasks
-from push_job.transport import Client
 from tests.fakes.moving_flower import Move, MovingFlower, shuffler
 
 
@@ -232,7 +232,7 @@ def test_a_list_without_an_end_is_not_read_for_ever() -> None:
         flower.tasks += [flower.task(f"endless-{next(flower.clock)}", "SUCCESS") for _ in range(200)]
 
     with MovingFlower(200, grow_at_the_back) as flower:
-        from push_job.flower import FlowerError
+        from push_job.flower.api import FlowerError
 
         started = time.monotonic()
         with pytest.raises(FlowerError):

@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from push_job.flower import Flower as FlowerApi
-from push_job.scan import scan_tasks
+from push_job.flower.api import Flower as FlowerApi
+from push_job.flower.scan import scan_tasks
+from push_job.flower.tasks import Tasks
+from push_job.http.client import Client
 from push_job.settings import Credentials, Endpoint, Tls
-from push_job.snapshot import Tasks
-from push_job.transport import Client
 from testbed.command import PushJob
 from testbed.events import TaskEvents, fill
 from testbed.services import Flower, Pushgateway, Redis, Testbed

@@ -14,9 +14,9 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from push_job.flower.task import STATES
 from push_job.job import Job
-from push_job.metrics import up_registry
-from push_job.task import STATES
+from push_job.metrics.registries import up_registry
 from testbed.command import ROOT, PushJob, clean_environment
 from testbed.process import find_program
 from testbed.services import Pushgateway

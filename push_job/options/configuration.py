@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from push_job import log
-from push_job.options import DEFAULT_FLOWER, DEFAULT_PUSHGATEWAY, OneLineError
+from push_job.http.client import proxy_of
+from push_job.options.command_line import DEFAULT_FLOWER, DEFAULT_PUSHGATEWAY, OneLineError
 from push_job.settings import (
     DEFAULT_BUCKETS,
     Credentials,
@@ -27,7 +28,6 @@ from push_job.settings import (
     parse_shard,
     read_secret,
 )
-from push_job.transport import proxy_of
 
 
 def read_settings(options: dict[str, Any]) -> Settings:

@@ -12,9 +12,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from push_job.flower.task import STATES
+from push_job.flower.tasks import Tally
+from push_job.metrics.snapshot import Snapshot
 from push_job.settings import Endpoint
-from push_job.snapshot import Snapshot, Tally
-from push_job.task import STATES
 
 #: The order in which a task goes through them, which reads better than the alphabet's.
 _COLUMNS = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")

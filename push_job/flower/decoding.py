@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from push_job.task import TaskFields
+from push_job.flower.task import TaskFields
 
 #: What stands between two tasks in the output of ``json.dumps``.
 _BETWEEN = b'}, "'

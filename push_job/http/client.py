@@ -19,8 +19,8 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util.retry import Retry
 
 from push_job import __version__, log
-from push_job.connections import AbortableAdapter
-from push_job.failures import TransportError, explain
+from push_job.http.connections import AbortableAdapter
+from push_job.http.failures import TransportError, explain
 from push_job.settings import Credentials, Endpoint
 
 T = TypeVar("T")

@@ -22,11 +22,11 @@ from prometheus_client.parser import text_fd_to_metric_families
 from prometheus_client.samples import Sample
 
 from push_job import log
-from push_job.failures import TransportError
-from push_job.flower import Flower, FlowerError
-from push_job.metrics import OWN_FAMILIES
-from push_job.snapshot import Tasks
-from push_job.task import label_text
+from push_job.flower.api import Flower, FlowerError
+from push_job.flower.task import label_text
+from push_job.flower.tasks import Tasks
+from push_job.http.failures import TransportError
+from push_job.metrics.registries import OWN_FAMILIES
 
 WINDOW = " A picture of the tasks that Flower remembers, not a counter: use histogram_quantile without rate."
 

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from push_job import __version__
-from push_job.snapshot import Snapshot
-from push_job.task import STATES, label_text
+from push_job.flower.task import STATES, label_text
+from push_job.metrics.snapshot import Snapshot
 
 #: Every family of a plain push and its type.
 OWN_FAMILIES = dict.fromkeys(

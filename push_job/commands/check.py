@@ -16,15 +16,15 @@ import requests
 from prometheus_client import CollectorRegistry, Gauge
 from urllib3.util.ssl_ import create_urllib3_context
 
-from push_job.decoding import DecodingError, decode_json
-from push_job.failures import TransportError
-from push_job.failures import explain as explain_failure
-from push_job.flower import Flower
+from push_job.flower.api import Flower
+from push_job.flower.decoding import DecodingError, decode_json
+from push_job.flower.task import STATES
 from push_job.gateway import Gateway, GatewayError, explain
-from push_job.metrics import OWN_FAMILIES
+from push_job.http.client import Client, proxy_of
+from push_job.http.failures import TransportError
+from push_job.http.failures import explain as explain_failure
+from push_job.metrics.registries import OWN_FAMILIES
 from push_job.settings import Endpoint, Settings
-from push_job.task import STATES
-from push_job.transport import Client, proxy_of
 
 #: Seconds by which two clocks may differ before the ages of tasks look wrong to a person.
 _CLOCK_TOLERANCE = 30

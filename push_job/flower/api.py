@@ -14,11 +14,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from push_job.decoding import DecodingError, decode_json, decode_tasks
-from push_job.failures import TransportError
-from push_job.snapshot import Batch, Interned
-from push_job.task import TaskFields, label_text
-from push_job.transport import REDIRECTS, Answer, Client
+from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
+from push_job.flower.task import TaskFields, label_text
+from push_job.flower.tasks import Batch, Interned
+from push_job.http.client import REDIRECTS, Answer, Client
+from push_job.http.failures import TransportError
 
 #: The most tasks that are read; each takes about 150 bytes.
 TASK_LIMIT = 2_000_000

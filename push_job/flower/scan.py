@@ -40,9 +40,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from push_job.failures import TransportError
-from push_job.flower import TASK_LIMIT, Flower, FlowerError, too_many_tasks
-from push_job.snapshot import Batch, Interned, Tasks
+from push_job.flower.api import TASK_LIMIT, Flower, FlowerError, too_many_tasks
+from push_job.flower.tasks import Batch, Interned, Tasks
+from push_job.http.failures import TransportError
 
 #: A page that a starved Flower cannot deliver is asked for at half the size, down to this.
 SMALLEST_PAGE = 100

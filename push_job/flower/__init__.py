@@ -1,0 +1,1 @@
+"""Asks Flower, and reads every task that it remembers exactly once."""

@@ -1,0 +1,1 @@
+"""Requests to one server, and what can go wrong with them."""

@@ -1,0 +1,1 @@
+"""What was read from Flower becomes families of metrics and a registry."""
