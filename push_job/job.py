@@ -22,6 +22,7 @@ from prometheus_client.metrics_core import Metric
 from push_job import log
 from push_job.flower.api import Flower
 from push_job.flower.scan import scan_tasks
+from push_job.flower.task import wait_of
 from push_job.gateway import Gateway, GatewayError
 from push_job.http.client import Client
 from push_job.http.failures import TransportError
@@ -154,7 +155,7 @@ class Job:
     def _read(self, flower: Endpoint, client: Client, until: float) -> Snapshot:
         """The whole of one Flower; raises FlowerError."""
         settings = self._settings
-        api = Flower(client, reads_waits="waits" in settings.extras)
+        api = Flower(client, (wait_of,) if "waits" in settings.extras else ())
         workers = client.retrying(lambda: api.workers(until), until)
         tasks = scan_tasks(api, settings.page_size, until, lambda count: self._progress(flower, count))
         tallies = tasks.tally()

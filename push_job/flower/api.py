@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
-from push_job.flower.task import TaskFields, label_text
+from push_job.flower.task import Column, TaskFields, label_text
 from push_job.flower.tasks import Batch, Interned
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.failures import TransportError
@@ -40,11 +40,14 @@ class FlowerError(TransportError):
 
 
 class Flower:
-    """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``."""
+    """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``.
 
-    def __init__(self, client: Client, *, reads_waits: bool = False) -> None:
+    `columns` are what is read of each task beside its type, state and seconds.
+    """
+
+    def __init__(self, client: Client, columns: Iterable[Column] = ()) -> None:
         self.client = client
-        self._reads_waits = reads_waits
+        self._columns = tuple(columns)
 
     def workers(self, until: float) -> dict[str, bool]:
         """Each worker's node name and whether its heartbeats are seen, as Flower sees it now.
@@ -77,13 +80,11 @@ class Flower:
     def _tasks(self, interned: Interned, until: float, **params: int) -> Batch:
         with self._answer("/api/tasks", until, **params) as answer:
             now = _server_time(answer)
-            batch = Batch(interned)
+            batch = Batch(interned, self._columns)
             for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)):
                 batch.add(tasks, now)
                 if len(batch) > TASK_LIMIT:
                     raise too_many_tasks()
-                if self._reads_waits:
-                    batch.add_waits(tasks)
             return batch
 
     def worker_list(self, until: float) -> tuple[dict[str, dict[str, Any]], float, str]:

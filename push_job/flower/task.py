@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from itertools import filterfalse
 from typing import Any
@@ -46,6 +46,11 @@ class TaskFields(msgspec.Struct, gc=False):
     eta: Any = None
     timestamp: Any = None
     runtime: Any = None
+
+
+#: What an extra reads of each task beside its type, state and seconds: a number, or NOT_REPORTED. It is none of "now",
+#: for a task that is not read again keeps it.
+Column = Callable[[TaskFields], float]
 
 
 def reported(seconds: Iterable[float]) -> Iterator[float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,11 @@ from push_job.flower.task import (
     STATES,
     UNKNOWN_STATE,
     UNKNOWN_TYPE,
+    Column,
     TaskFields,
     label_text,
     reported,
     seconds_of,
-    wait_of,
 )
 
 #: Where task types, and custom states, are summed when there are too many of them.
@@ -71,13 +71,13 @@ class Batch:
     ordered by, 0.0 where there is none.
     """
 
-    def __init__(self, interned: Interned) -> None:
+    def __init__(self, interned: Interned, columns: Iterable[Column] = ()) -> None:
         self._interned = interned
         self.rows: dict[str, int] = {}
         self.kinds = array("I")
         self.seconds = array("d")
         self.stamps = array("d")
-        self.waits = array("d")
+        self.columns = {column: array("d") for column in columns}
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -99,10 +99,8 @@ class Batch:
             usual = state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= CENTURY
             add_seconds(runtime if usual else seconds_of(task, now))
             add_stamp(stamp if type(stamp) is float else 0.0)
-
-    def add_waits(self, tasks: Mapping[str, TaskFields]) -> None:
-        """Take from tasks that were just added how long each waited; few need to know."""
-        self.waits.extend(map(wait_of, tasks.values()))
+        for column, values in self.columns.items():
+            values.extend(map(column, tasks.values()))
 
 
 class Tasks:
@@ -155,14 +153,14 @@ class Tasks:
                 runtimes[name] += known
         return runtimes
 
-    def waits(self) -> dict[str, list[float]]:
-        """How long the started tasks had waited, in seconds, by task type; needs `Batch.add_waits`."""
-        waits: dict[str, list[float]] = defaultdict(list)
+    def values_of(self, column: Column) -> dict[str, list[float]]:
+        """The values of a column that was read, those that were reported, by task type."""
+        values: dict[str, list[float]] = defaultdict(list)
         for batch in self._batches:
             for row in batch.rows.values():
-                waits[self.interned.kinds[batch.kinds[row]][0]].append(batch.waits[row])
-        known = {name: list(reported(seconds)) for name, seconds in waits.items()}
-        return {name: seconds for name, seconds in known.items() if seconds}
+                values[self.interned.kinds[batch.kinds[row]][0]].append(batch.columns[column][row])
+        known = {name: list(reported(numbers)) for name, numbers in values.items()}
+        return {name: numbers for name, numbers in known.items() if numbers}
 
     def _durations(self) -> dict[tuple[str, str], array[float]]:
         """The seconds of each task by (task type, state), NOT_REPORTED among them."""

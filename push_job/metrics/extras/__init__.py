@@ -23,7 +23,7 @@ from prometheus_client.samples import Sample
 
 from push_job import log
 from push_job.flower.api import Flower, FlowerError
-from push_job.flower.task import label_text
+from push_job.flower.task import label_text, wait_of
 from push_job.flower.tasks import Tasks
 from push_job.http.failures import TransportError
 from push_job.metrics.registries import OWN_FAMILIES
@@ -147,7 +147,7 @@ def waits(tasks: Tasks, label: Callable[[str], str], buckets: tuple[float, ...])
         f"Time from received (or sent, or the ETA, whichever is latest) to started.{WINDOW}",
         labels=["name"],
     )
-    return _histograms(family, tasks.waits(), label, buckets)
+    return _histograms(family, tasks.values_of(wait_of), label, buckets)
 
 
 def activity(flower: Flower, own_metrics: Iterable[Metric], until: float) -> list[Metric]:
