@@ -13,7 +13,7 @@ import push_job
 from bench import ways
 from bench.cost import Cost, medians, run, run_probed
 from bench.scene import FilledFlowers, flower_of_many_types, require_same_counts, small_flower
-from push_job.settings import EXTRAS
+from push_job.metrics.extras import EXTRAS
 from testbed.services import Flower, Pushgateway, Testbed
 
 Key = TypeVar("Key")

@@ -13,7 +13,7 @@ from bench.cost import Cost
 from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
 from bench.targets import Target, targets
 from push_job import __version__
-from push_job.settings import DEFAULT_PAGE_SIZE
+from push_job.settings import Settings
 from testbed.process import find_program
 
 #: Measured once by hand, on 2026-11-22: the selection on its own with 100,000 objects; the collections by gc.callbacks
@@ -119,7 +119,7 @@ def _page_sizes(results: Results, version: str) -> str:
     download = results.by_size[version, largest, DOWNLOAD]
     rows = [
         (
-            f"{size:,} (default)" if size == DEFAULT_PAGE_SIZE else f"{size:,}",
+            f"{size:,} (default)" if size == Settings.page_size else f"{size:,}",
             f"{cost.seconds:.2f}",
             _stall(cost),
             f"{cost.memory:.0f}",

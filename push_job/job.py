@@ -22,10 +22,11 @@ from prometheus_client.metrics_core import Metric
 from push_job import log
 from push_job.flower.api import Flower
 from push_job.flower.scan import scan_tasks
-from push_job.flower.task import wait_of
 from push_job.gateway import Gateway, GatewayError
 from push_job.http.client import Client
 from push_job.http.failures import TransportError
+from push_job.metrics import families
+from push_job.metrics.extras import all_left_out, columns_of, read_extras
 from push_job.metrics.registries import down_registry, up_registry
 from push_job.metrics.snapshot import Folding, Snapshot
 from push_job.settings import Endpoint, Settings
@@ -155,7 +156,7 @@ class Job:
     def _read(self, flower: Endpoint, client: Client, until: float) -> Snapshot:
         """The whole of one Flower; raises FlowerError."""
         settings = self._settings
-        api = Flower(client, (wait_of,) if "waits" in settings.extras else ())
+        api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
         workers = client.retrying(lambda: api.workers(until), until)
         tasks = scan_tasks(api, settings.page_size, until, lambda count: self._progress(flower, count))
         tallies = tasks.tally()
@@ -171,11 +172,10 @@ class Job:
             )
         extras: list[Metric] = []
         if settings.extras:
-            from push_job.metrics.extras import read_extras
-
             # They end a moment early, so that one that hangs is left out and the rest is pushed.
             extras = read_extras(settings.extras, api, tasks, folding.type_label, settings.buckets, until - _GRACE)
-        return Snapshot(workers, folding.fold(tallies), len(tasks), extras)
+        folded = folding.fold(tallies)
+        return Snapshot(workers, folded, len(tasks), families.of_tasks(tasks, folded), extras)
 
     def _push(self, flower: Endpoint, scrape: Scrape, until: float) -> Outcome:
         push_error = None
@@ -198,8 +198,6 @@ class Job:
         except GatewayError as error:
             if not (error.disliked and snapshot.extras):
                 raise
-            from push_job.metrics.extras import all_left_out
-
             log.event(logging.WARNING, "pushed without the extras", flower=flower.address, error=str(error))
             plain = replace(snapshot, extras=[all_left_out(self._settings.extras)])
             self._gateway.push(up_registry(plain, scrape.seconds), key, until)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from push_job.settings import EXTRAS
+from push_job.metrics.extras import EXTRAS
 from testbed.command import PushJob
 from testbed.services import Pushgateway
 from tests.extras_reading import without_group_labels

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from push_job.settings import DEFAULT_BUCKETS
+from push_job.settings import Settings
 from testbed.prometheus import Samples
 from tests.independent import ENTERED_BY, Key, key
 
@@ -65,7 +65,7 @@ def waits(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
 
 
 def histogram(
-    family: str, seconds: Mapping[str, Sequence[float]], buckets: Sequence[float] = DEFAULT_BUCKETS
+    family: str, seconds: Mapping[str, Sequence[float]], buckets: Sequence[float] = Settings.buckets
 ) -> dict[Key, float]:
     """The samples of a histogram by task type, counted bucket by bucket."""
     samples: dict[Key, float] = {}

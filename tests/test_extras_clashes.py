@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import requests
 
-from push_job.settings import EXTRAS
+from push_job.metrics.extras import EXTRAS
 from testbed.command import PushJob
 from testbed.services import Pushgateway
 from tests.extras_answers import EVENTS, METRICS, left_out, pushed

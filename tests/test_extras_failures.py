@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from push_job.settings import EXTRAS
+from push_job.metrics.extras import EXTRAS
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Pushgateway, Testbed

@@ -17,6 +17,7 @@ from push_job.flower.api import Flower, FlowerError
 from push_job.flower.task import STATES
 from push_job.flower.tasks import Interned, Tally, Tasks
 from push_job.http.client import Client
+from push_job.metrics.families import of_tasks
 from push_job.metrics.registries import exposition
 from push_job.metrics.snapshot import Folding, Snapshot
 from testbed.process import find_program
@@ -125,7 +126,8 @@ def written(document: Any) -> bytes:
 def text_of(found: Tasks, workers: dict[str, bool]) -> str:
     """What would be pushed, in Prometheus' text format."""
     tallies = found.tally()
-    return exposition(Snapshot(workers, Folding(tallies, MOST_TYPES).fold(tallies), len(found)), 0.5)
+    folded = Folding(tallies, MOST_TYPES).fold(tallies)
+    return exposition(Snapshot(workers, folded, len(found), of_tasks(found, folded)), 0.5)
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import click
 
 from push_job.cli import main
-from push_job.metrics.registries import OWN_FAMILIES
-from push_job.settings import EXTRAS
+from push_job.metrics.extras import EXTRAS
+from push_job.metrics.families import PLAIN
 from testbed.command import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_the_defaults_in_the_table_are_those_of_the_code() -> None:
 
 
 def test_every_command_metric_and_extra_is_named() -> None:
-    for name in (*main.commands, *OWN_FAMILIES, *EXTRAS):
+    for name in (*main.commands, *(family.name for family in PLAIN), *EXTRAS):
         assert f"`{name}" in README or f"push-job {name}" in README
 
 

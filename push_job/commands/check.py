@@ -23,7 +23,7 @@ from push_job.gateway import Gateway, GatewayError, explain
 from push_job.http.client import Client, proxy_of
 from push_job.http.failures import TransportError
 from push_job.http.failures import explain as explain_failure
-from push_job.metrics.registries import OWN_FAMILIES
+from push_job.metrics.extras import families_with
 from push_job.settings import Endpoint, Settings
 
 #: Seconds by which two clocks may differ before the ages of tasks look wrong to a person.
@@ -215,7 +215,8 @@ def _clash(document: dict[str, Any], settings: Settings) -> Step:
     for group in document.get("data", []):
         if group.get("labels") in own:
             continue
-        for name, kind in OWN_FAMILIES.items():
+        for family in families_with(settings.extras):
+            name, kind = family.name, family.type
             if name in group and group[name].get("type") != kind.upper():
                 labels = ", ".join(f'{key}="{value}"' for key, value in sorted(group["labels"].items()))
                 return Step(

@@ -70,16 +70,16 @@ def _workers(snapshot: Snapshot) -> Table:
 
 
 def _tasks(snapshot: Snapshot, heading: Callable[[str], str]) -> Table:
-    custom = sorted({state for _, state in snapshot.tasks} - set(STATES))
+    custom = sorted({state for _, state in snapshot.tallies} - set(STATES))
     states = [*_COLUMNS, *custom]
-    totals = {name: 0 for name, _ in snapshot.tasks}
+    totals = {name: 0 for name, _ in snapshot.tallies}
     table = _table(["Task type"], [heading(state) for state in states] + ["Mean, s"])
-    for (name, _), tally in snapshot.tasks.items():
+    for (name, _), tally in snapshot.tallies.items():
         totals[name] += tally.count
     for name in sorted(totals, key=lambda name: (-totals[name], name)):
-        tallies = [snapshot.tasks.get((name, state)) for state in states]
+        tallies = [snapshot.tallies.get((name, state)) for state in states]
         counts = [f"{tally.count:,}" if tally else "" for tally in tallies]
-        table.add_row(_plain(name), *counts, _mean(snapshot.tasks.get((name, "SUCCESS"))))
+        table.add_row(_plain(name), *counts, _mean(snapshot.tallies.get((name, "SUCCESS"))))
     return table
 
 

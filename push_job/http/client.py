@@ -252,15 +252,10 @@ class _Auth(requests.auth.AuthBase):
     """Signs requests, and keeps requests from signing with what it finds in a ``.netrc``."""
 
     def __init__(self, credentials: Credentials) -> None:
-        self._header: str | None = None
-        if credentials.basic is not None:
-            self._header = f"Basic {credentials.basic}"
-        elif credentials.token is not None:
-            self._header = f"Bearer {credentials.token}"
+        self._headers = credentials.headers()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._header:
-            request.headers["Authorization"] = self._header
+        request.headers.update(self._headers)
         return request
 
 

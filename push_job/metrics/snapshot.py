@@ -22,13 +22,14 @@ _CUSTOM_STATES = 100
 class Snapshot:
     """A whole reading of one Flower.
 
-    `workers` maps a node name to whether its heartbeats are seen; `tasks` maps (task type, state) to its tally;
-    `extras` are the families of what ``--with`` asked for.
+    `workers` maps a node name to whether its heartbeats are seen; `tallies` maps (task type, state) to its tally;
+    `of_tasks` are the families of the tasks, and `extras` those of what ``--with`` asked for.
     """
 
     workers: dict[str, bool]
-    tasks: dict[tuple[str, str], Tally]
+    tallies: dict[tuple[str, str], Tally]
     task_count: int
+    of_tasks: list[Metric]
     extras: list[Metric] = field(default_factory=list)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from push_job.settings import DEFAULT_PAGE_SIZE, EXTRAS
+from push_job.metrics.extras import EXTRAS
+from push_job.settings import Settings
 
 DEFAULT_FLOWER = "http://127.0.0.1:5555"
 DEFAULT_PUSHGATEWAY = "http://127.0.0.1:9091"
@@ -151,7 +152,7 @@ gateway_options = stacked(
         help="The Pushgateway.",
     ),
     server_options("pushgateway"),
-    option("--job", metavar="NAME", default="flower", show_default=True, help="The groups' job label."),
+    option("--job", metavar="NAME", default=Settings.job, show_default=True, help="The groups' job label."),
     option(
         "--grouping",
         multiple=True,
@@ -164,7 +165,7 @@ scrape_options = stacked(
     option(
         "--page-size",
         type=click.IntRange(4, 1_000_000),
-        default=DEFAULT_PAGE_SIZE,
+        default=Settings.page_size,
         show_default=True,
         metavar="N",
         help="Tasks in one request.",
@@ -172,7 +173,7 @@ scrape_options = stacked(
     option(
         "--max-task-types",
         type=click.IntRange(1, 1_000_000),
-        default=1000,
+        default=Settings.max_task_types,
         show_default=True,
         metavar="N",
         help="Sum the rarest types under 'other' beyond this.",
@@ -183,7 +184,7 @@ time_options = stacked(
     option(
         "--timeout",
         type=seconds,
-        default=15.0,
+        default=Settings.timeout,
         show_default=True,
         metavar="SECONDS",
         help="For one request.",
@@ -191,7 +192,7 @@ time_options = stacked(
     option(
         "--deadline",
         type=seconds,
-        default=50.0,
+        default=Settings.deadline,
         show_default=True,
         metavar="SECONDS",
         help="For the whole scrape and push.",
@@ -206,7 +207,11 @@ extra_options = stacked(
         metavar="NAME",
         help=f"Push more: {', '.join(EXTRAS)}; repeat, or join by commas.",
     ),
-    option("--buckets", metavar="LIST", help="Bounds of the histograms in seconds.  [default: 0.01 to 3600]"),
+    option(
+        "--buckets",
+        metavar="LIST",
+        help=f"Bounds of the histograms in seconds.  [default: {Settings.buckets[0]:g} to {Settings.buckets[-1]:g}]",
+    ),
 )
 
 log_options = stacked(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -13,13 +13,7 @@ import click
 from push_job import log
 from push_job.http.client import proxy_of
 from push_job.options.command_line import DEFAULT_FLOWER, DEFAULT_PUSHGATEWAY, OneLineError
-from push_job.settings import (
-    DEFAULT_BUCKETS,
-    Credentials,
-    Endpoint,
-    Settings,
-    SettingsError,
-    Tls,
+from push_job.options.parsing import (
     parse_buckets,
     parse_extras,
     parse_flowers,
@@ -28,6 +22,7 @@ from push_job.settings import (
     parse_shard,
     read_secret,
 )
+from push_job.settings import Credentials, Endpoint, Settings, SettingsError, Tls
 
 
 def read_settings(options: dict[str, Any]) -> Settings:
@@ -49,7 +44,7 @@ def _unknown_variables() -> set[str]:
     """Variables that look like settings and are none, as a misspelt one in a manifest."""
     program = click.get_current_context().find_root().command
     commands = program.commands.values() if isinstance(program, click.Group) else [program]
-    known = {f"PUSH_JOB_{server}_{kind}" for server in ("FLOWER", "PUSHGATEWAY") for kind in ("PASSWORD", "TOKEN")}
+    known = {_variable(server, name) for server in ("flower", "pushgateway") for name in Credentials.names(secret=True)}
     for parameter in (parameter for command in commands for parameter in command.params):
         known.update([parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ())
     return {name for name in os.environ if name.startswith("PUSH_JOB_")} - known
@@ -66,30 +61,38 @@ def _settings(options: dict[str, Any]) -> Settings:
     return Settings(
         flowers=flowers,
         pushgateway=Endpoint.parse(given.get("pushgateway", DEFAULT_PUSHGATEWAY), "--pushgateway", *gateway_access),
-        job=parse_job(given.get("job", "flower")),
-        grouping=parse_grouping(given.get("grouping", ())),
-        extras=parse_extras(given.get("extras", ())),
-        buckets=parse_buckets(given["buckets"]) if "buckets" in given else DEFAULT_BUCKETS,
-        **{name: given[name] for name in ("timeout", "deadline", "page_size", "max_task_types") if name in given},
+        **{name: parse(given[name]) for name, parse in _PARSERS.items() if name in given},
     )
 
 
-def _credentials(server: str, options: dict[str, Any]) -> Credentials:
-    def secret(kind: str) -> str | None:
-        path = options.get(f"{server}_{kind}_file")
-        from_file = read_secret(path, f"--{server}-{kind}-file")
-        return from_file if path else os.environ.get(f"PUSH_JOB_{server}_{kind}".upper())
+#: How the value of each option that is one of the Settings is read; what click has checked already stays as it is.
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "job": parse_job,
+    "grouping": parse_grouping,
+    "extras": parse_extras,
+    "buckets": parse_buckets,
+    "timeout": float,
+    "deadline": float,
+    "page_size": int,
+    "max_task_types": int,
+}
 
-    username = options.get(f"{server}_username")
-    password, token = secret("password"), secret("token")
-    if username is not None and token:
-        raise SettingsError(f"--{server}-username and a {server} token are both set; use one of them")
-    if password is not None and username is None:
-        raise SettingsError(f"a {server} password is set, but no --{server}-username")
+
+def _credentials(server: str, options: dict[str, Any]) -> Credentials:
+    parts = {name: options.get(f"{server}_{name}") for name in Credentials.names(secret=False)}
+    for name in Credentials.names(secret=True):
+        path = options.get(f"{server}_{name}_file")
+        # An empty variable is one that is not set: compose and manifests make such of what nobody has set.
+        parts[name] = read_secret(path, f"--{server}-{name}-file") or os.environ.get(_variable(server, name)) or None
     try:
-        return Credentials(username, password, token or None)
+        return Credentials(**parts)
     except SettingsError as error:
         raise SettingsError(f"{server.title()}'s sign-in: {error}") from None
+
+
+def _variable(server: str, name: str) -> str:
+    """The environment variable of a secret, which has no option."""
+    return f"PUSH_JOB_{server}_{name}".upper()
 
 
 def _tls(server: str, options: dict[str, Any]) -> Tls:

@@ -173,4 +173,4 @@ def test_half_a_date_does_not_change_the_age_of_a_task(date: str) -> None:
     with fake_flower(tasks=tasks) as flower, ScriptedServer({"*": PUSHED}) as gateway:
         snapshot = one_turn(flower.url, gateway.url).outcome.scrape.snapshot
     assert snapshot
-    assert 10 <= snapshot.tasks["shop.age", "STARTED"].seconds < 60
+    assert 10 <= snapshot.tallies["shop.age", "STARTED"].seconds < 60

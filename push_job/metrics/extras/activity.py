@@ -1,0 +1,57 @@
+"""``--with activity``: what each worker's last heartbeat said, as Flower's list of workers shows it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from prometheus_client.metrics_core import Metric
+
+from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.extras.numbers import finite_number, finite_numbers, float_or_nan
+from push_job.metrics.families import Gauge
+
+ACTIVE = Gauge(
+    "celery_worker_active_tasks", "Tasks that the worker is executing, as its last heartbeat said.", ("worker",)
+)
+PROCESSED = Gauge("celery_worker_processed_tasks", "Tasks that the worker has processed since it started.", ("worker",))
+HEARTBEAT_AGE = Gauge(
+    "celery_worker_last_heartbeat_age_seconds", "Seconds since Flower last heard of the worker.", ("worker",)
+)
+PREFETCHED = Gauge(
+    "celery_worker_prefetched_tasks", "Tasks that the worker has fetched and not yet started.", ("worker",)
+)
+LOAD = Gauge("celery_worker_load_average", "The worker's load average.", ("worker", "period"))
+
+
+def _read(reading: Reading) -> list[Metric]:
+    # Only Flower's own families know what was prefetched.
+    fetched = _prefetched(reading.own_metrics())
+    workers, now, _ = reading.flower.worker_list(reading.until)
+    active, processed, age, prefetched, load = (
+        family.empty() for family in (ACTIVE, PROCESSED, HEARTBEAT_AGE, PREFETCHED, LOAD)
+    )
+    for name, worker in sorted(workers.items()):
+        for family, value in ((active, worker.get("active")), (processed, worker.get("processed"))):
+            if (number := finite_number(value)) is not None:
+                family.add_metric([name], number)
+        if times := finite_numbers(worker.get("heartbeats")):
+            age.add_metric([name], max(0.0, now - max(times)))
+        for period, average in zip(("1m", "5m", "15m"), finite_numbers(worker.get("loadavg")), strict=False):
+            load.add_metric([name, period], average)
+        if name in fetched:
+            prefetched.add_metric([name], fetched[name])
+    return [active, processed, age, prefetched, load]
+
+
+def _prefetched(own_metrics: Iterable[Metric]) -> dict[str, float]:
+    """Tasks prefetched by each worker; Flower counts them by task type."""
+    counts: dict[str, float] = defaultdict(float)
+    for family in own_metrics:
+        if family.name == "flower_worker_prefetched_tasks":
+            for sample in family.samples:
+                counts[sample.labels.get("worker", "")] += float_or_nan(sample.value)
+    return counts
+
+
+EXTRA = Extra("activity", (ACTIVE, PROCESSED, HEARTBEAT_AGE, PREFETCHED, LOAD), _read)

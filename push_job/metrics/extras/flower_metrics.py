@@ -1,0 +1,84 @@
+"""``--with flower-metrics``: the families of Flower's own ``/metrics``, passed on."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
+
+from push_job import log
+from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.extras.numbers import float_or_nan
+
+#: Families of Flower's own process, which say nothing about Celery and clash with the Pushgateway's own.
+_PROCESS_FAMILIES = ("process_", "python_")
+
+#: Labels that the Pushgateway sets to its own; renamed as Prometheus itself does when it scrapes such a server.
+_EXPORTED = {"job": "exported_job", "instance": "exported_instance"}
+
+#: What the Pushgateway's parser knows, and the label of each type that must be a number.
+_BOUNDS = {"counter": None, "gauge": None, "unknown": None, "histogram": "le", "summary": "quantile"}
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+
+#: Names that the Pushgateway sets itself.
+_BY_PUSHGATEWAY = frozenset({"push_time_seconds", "push_failure_time_seconds"})
+
+
+def _read(reading: Reading) -> list[Metric]:
+    """Flower's own families, but for those of its process and those that the Pushgateway would refuse.
+
+    It refuses a push whole, so a family that clashes with another one is left out with a log line.
+    """
+    taken = reading.taken | _BY_PUSHGATEWAY
+    passed: list[Metric] = []
+    left_out: list[str] = []
+    for family in map(_as_pushed, reading.own_metrics()):
+        if family.name.startswith(_PROCESS_FAMILIES) or not family.samples:
+            continue
+        if taken.isdisjoint(_names(family)) and _is_valid(family):
+            passed.append(family)
+            taken = taken | _names(family)
+        else:
+            left_out.append(family.name)
+    if left_out:
+        log.event(
+            logging.WARNING,
+            "left out families of Flower's /metrics that clash with others or are not valid",
+            flower=reading.flower.client.endpoint.address,
+            families=" ".join(left_out)[:200],
+        )
+    return passed
+
+
+def _as_pushed(family: Metric) -> Metric:
+    """The family without timestamps, which the Pushgateway refuses, and with labels that it leaves alone."""
+    pushed = Metric(family.name, family.documentation, family.type)
+    for sample in family.samples:
+        labels = {_EXPORTED.get(name, name): value for name, value in sample.labels.items()}
+        pushed.samples.append(Sample(sample.name, labels, float_or_nan(sample.value)))
+    return pushed
+
+
+def _names(family: Metric) -> set[str]:
+    return {family.name, *(sample.name for sample in family.samples)}
+
+
+def _is_valid(family: Metric) -> bool:
+    """Whether the Pushgateway's parser takes the family, which is stricter than ours."""
+    names = _names(family).union(*(sample.labels for sample in family.samples))
+    series = {(sample.name, frozenset(sample.labels.items())) for sample in family.samples}
+    return (
+        family.type in _BOUNDS
+        and all(_NAME.fullmatch(name) for name in names)
+        and len(series) == len(family.samples)
+        and not any(
+            math.isnan(float_or_nan(sample.labels.get(_BOUNDS[family.type] or "", "0"))) for sample in family.samples
+        )
+    )
+
+
+EXTRA = Extra("flower-metrics", (), _read, foreign_labels=("le", "quantile", "task", "type", "worker"))

@@ -1,0 +1,55 @@
+"""What an extra is, and what it may read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client.metrics_core import Metric
+
+from push_job.flower.api import Flower
+from push_job.flower.task import Column
+from push_job.flower.tasks import Tasks
+from push_job.metrics.families import Family
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What there is to read of one Flower, after its tasks were read.
+
+    Attributes:
+        flower: to ask for more.
+        tasks: all its tasks, with the columns that the extras asked for.
+        label: maps a task type to the one it is counted under.
+        buckets: bounds of histograms in seconds.
+        until: the moment of ``time.monotonic()`` to be done by.
+        taken: names of samples that stand for something in this push.
+        own_metrics: Flower's own families, read once however many extras want them. Raises FlowerError.
+    """
+
+    flower: Flower
+    tasks: Tasks
+    label: Callable[[str], str]
+    buckets: tuple[float, ...]
+    until: float
+    taken: frozenset[str]
+    own_metrics: Callable[[], list[Metric]]
+
+
+@dataclass(frozen=True)
+class Extra:
+    """One name of ``--with``.
+
+    Attributes:
+        name: what it is called.
+        families: those that it may add.
+        read: makes them. Raises TransportError, and the extra is left out.
+        columns: what it reads of each task beside its type, state and seconds.
+        foreign_labels: labels of families that it passes on without knowing them.
+    """
+
+    name: str
+    families: tuple[Family, ...]
+    read: Callable[[Reading], list[Metric]]
+    columns: tuple[Column, ...] = ()
+    foreign_labels: tuple[str, ...] = ()

@@ -1,0 +1,18 @@
+"""``--with runtimes``: the runtimes of finished tasks, as a histogram by task type."""
+
+from __future__ import annotations
+
+from prometheus_client.metrics_core import Metric
+
+from push_job.metrics.extras.histograms import WINDOW, by_task_type
+from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.families import Histogram
+
+RUNTIME = Histogram("celery_task_runtime_seconds", f"Runtime of finished tasks.{WINDOW}", ("name",))
+
+
+def _read(reading: Reading) -> list[Metric]:
+    return [by_task_type(RUNTIME, reading.tasks.runtimes(), reading)]
+
+
+EXTRA = Extra("runtimes", (RUNTIME,), _read)

@@ -1,0 +1,96 @@
+"""The values of options as text become what Settings hold. Each function raises SettingsError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from push_job.metrics.extras import EXTRAS, SAMPLE_LABELS
+from push_job.settings import Credentials, Endpoint, SettingsError, Tls, is_utf8
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+
+def parse_flowers(urls: Sequence[str], credentials: Credentials, tls: Tls) -> tuple[Endpoint, ...]:
+    """Read the list of Flowers; raises SettingsError when one is no URL or is given twice."""
+    flowers = tuple(Endpoint.parse(url, "--flower", credentials, tls) for url in urls)
+    seen: set[str] = set()
+    for flower in flowers:
+        if flower.address in seen:
+            raise SettingsError(f"--flower: {flower.address} is given twice; each Flower is one group")
+        seen.add(flower.address)
+    return flowers
+
+
+def parse_grouping(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Read ``KEY=VALUE`` pairs of the grouping key; raises SettingsError when one cannot be in it."""
+    grouping: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not _LABEL_NAME.fullmatch(key) or key.startswith("__"):
+            raise SettingsError(f"--grouping: {pair!r} is not KEY=VALUE with a Prometheus label name as its KEY")
+        if key in ("job", "instance"):
+            raise SettingsError(f"--grouping: {key} is set by the job itself (--job, --flower)")
+        if key in SAMPLE_LABELS:
+            raise SettingsError(f"--grouping: {key} would overwrite a label of the metrics; choose another name")
+        if key in grouping:
+            raise SettingsError(f"--grouping: {key} is given twice")
+        grouping[key] = _label(value, "--grouping")
+    return tuple(sorted(grouping.items()))
+
+
+def parse_job(name: str) -> str:
+    """Check the ``job`` label, which the Pushgateway refuses when it is empty."""
+    if not name:
+        raise SettingsError("--job: the name must not be empty")
+    return _label(name, "--job")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read ``I/N``, shard I of N, counted from 0 as an Indexed Job of Kubernetes counts."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if index >= count:
+        raise SettingsError(f"--shard: {text!r} is not I/N with I from 0 to N-1, e.g. 0/4")
+    return index, count
+
+
+def parse_extras(names: Iterable[str]) -> tuple[str, ...]:
+    """Read the names given to ``--with``, each possibly several joined by commas."""
+    asked = {part.strip() for name in names for part in name.split(",") if part.strip()}
+    if unknown := sorted(asked - set(EXTRAS)):
+        raise SettingsError(f"--with: no extra is called {unknown[0]!r}; there are {', '.join(EXTRAS)}")
+    return tuple(extra for extra in EXTRAS if extra in asked)
+
+
+def parse_buckets(text: str) -> tuple[float, ...]:
+    """Read bucket bounds in seconds, e.g. ``0.1,1,10``: above 0 and rising."""
+    try:
+        bounds = tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        bounds = ()
+    rising = all(low < high for low, high in zip((0.0, *bounds), bounds, strict=False))
+    if not bounds or not rising or bounds[-1] == float("inf"):
+        raise SettingsError(f"--buckets: {text!r} is not a rising list of seconds such as 0.1,1,10,60")
+    return bounds
+
+
+def read_secret(path: str | None, option: str) -> str | None:
+    """The text of a secret's file without the line end that editors and ``echo`` add."""
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"{option}: cannot read {path}: {reason}") from None
+
+
+def _label(text: str, option: str) -> str:
+    """A value of the grouping key."""
+    if not is_utf8(text):
+        raise SettingsError(f"{option}: {text!r} is not valid UTF-8")
+    if text in (".", ".."):
+        raise SettingsError(f"{option}: {text!r} cannot be part of a Pushgateway's path")
+    return text
