@@ -95,7 +95,7 @@ def _not_empty(_context: click.Context, _option: click.Parameter, value: str | N
 def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **options: Any) -> NoReturn:
     """Do what push does again and again, until SIGTERM or SIGINT.
 
-    A turn that fails is logged, and the next one comes. Turns never overlap.
+    A turn that fails is logged, and the next one comes. A Flower's turns never overlap, and hold up no other's.
     """
     from push_job.repeat import Stop, repeat
 
@@ -108,14 +108,12 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
             raise OneLineError(f"--heartbeat-file: cannot write {heartbeat}: {error.strerror}") from None
     job = Job(settings)
 
-    def turn() -> None:
-        try:
-            job.push()
-        finally:
-            if heartbeat:
-                heartbeat.touch()
+    def beat() -> None:
+        if heartbeat:
+            heartbeat.touch()
 
-    repeat(turn, every, Stop(_stop_at_once))
+    repeat(lambda: job.push_for(every, beat), every, Stop(_stop_at_once))
+    job.wait()
     failed = delete_on_exit and _delete(job, settings)
     sys.exit(GATEWAY_DOWN if failed else OK)
 

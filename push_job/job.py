@@ -7,19 +7,18 @@ Flower's group in a turn can be claimed once, so a scrape that comes too late ca
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
 
 from prometheus_client.metrics_core import Metric
 
 from push_job import log
+from push_job.fan_out import FanOut
 from push_job.flower.api import Flower
 from push_job.flower.scan import scan_tasks
 from push_job.gateway import Gateway, GatewayError
@@ -31,17 +30,14 @@ from push_job.metrics.registries import down_registry, up_registry
 from push_job.metrics.snapshot import Folding, Snapshot
 from push_job.settings import Endpoint, Settings
 
-#: Flowers at a time, to bound memory; as many again once all of them have been silent for _PATIENCE.
-THREADS = 64
-
-#: The part of the time there is after which those that wait are not held up any longer by those that hang.
-_PATIENCE = 0.1
+#: Pushes at a time. A Pushgateway takes one after the other, each against all that it holds: with 500 groups it took as
+#: long for all of them with 1 as with 64 at a time, and each waited 64 times as long for its answer.
+PUSHES_AT_ONCE = 4
 
 #: Seconds after a moment in which what ends at that moment may still say so itself.
 _GRACE = 0.25
 
 Progress = Callable[[Endpoint, int], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,41 @@ class Outcome:
     push_error: str | None
 
 
+class _Turn:
+    """What is of one turn alone: its Flowers, its moments, who may push, and the connections for that.
+
+    Moments are on the clock of ``time.monotonic()``.
+    """
+
+    def __init__(self, settings: Settings, flowers: list[Endpoint], gateway: Gateway) -> None:
+        self.flowers = flowers
+        self.held = set(flowers)
+        self.gateway = gateway
+        self._started = time.monotonic()
+        self.until = self._started + settings.deadline
+        self.scrape_until = self.until - settings.push_reserve
+        self._rights = {flower: threading.Lock() for flower in flowers}
+        self._places = threading.Semaphore(PUSHES_AT_ONCE)
+
+    def claim(self, flower: Endpoint) -> bool:
+        """Take the right to push the Flower's group, which is there once."""
+        return self._rights[flower].acquire(blocking=False)
+
+    @contextlib.contextmanager
+    def place_to_push(self) -> Iterator[None]:
+        """Wait until few enough others push. Raises GatewayError at the turn's end."""
+        if not self._places.acquire(timeout=max(0.0, self.until - time.monotonic())):
+            raise GatewayError("the pushes before it took all the time there was")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def unscraped(self, error: str | None = "it was not scraped by the deadline") -> Scrape:
+        """What came of a scrape that is not over yet."""
+        return Scrape(None, error, 0, time.monotonic() - self._started)
+
+
 class Job:
     """The servers that a run talks to, kept connected from one turn to the next.
 
@@ -73,49 +104,84 @@ class Job:
         self._settings = settings
         self._progress = progress
         self._clients = {flower: Client(flower, settings.timeout) for flower in settings.flowers}
-        self._gateway_client = Client(settings.pushgateway, settings.timeout)
-        self._gateway = Gateway(self._gateway_client, settings.job)
+        self._idle_gateways: list[Client] = []
+        self._turns: list[_Turn] = []
+        self._busy: set[Endpoint] = set()
+        self._changed = threading.Condition()
 
     def push(self) -> list[Outcome]:
         """Scrape every Flower, push its group and log what was done; over by the deadline, come what may."""
-        started = time.monotonic()
-        until = started + self._settings.deadline
-        scrape_until = until - self._settings.push_reserve
-        rights = {flower: threading.Lock() for flower in self._clients}
+        turn = self._begin()
+        try:
+            return self._push(turn)
+        finally:
+            self._end(turn)
+
+    def push_for(self, seconds: float, ended: Callable[[], object]) -> None:
+        """Push as `push` does, and return when it is over, or after `seconds` once a Flower is idle.
+
+        So one that hangs holds up no other's next turn. What is not over by then goes on in a thread, and the next
+        call leaves those Flowers out. `ended` is called at the end of each push.
+        """
+        turn = self._begin()
+
+        def push() -> None:
+            try:
+                self._push(turn)
+            except Exception as bug:  # noqa: BLE001 - whatever it was, the next turn must come
+                log.turn_failed(bug)
+            finally:
+                ended()
+                self._end(turn)
+
+        try:
+            threading.Thread(target=push, daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            push()
+        with self._changed:
+            self._changed.wait_for(lambda: turn not in self._turns, seconds)
+            self._changed.wait_for(lambda: len(self._busy) < len(self._clients) or turn not in self._turns)
+
+    def wait(self) -> None:
+        """Wait until all that `push_for` began is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._turns)
+
+    def _push(self, turn: _Turn) -> list[Outcome]:
+        grace = min(_GRACE, self._settings.push_reserve / 4)
 
         def scrape_and_push(flower: Endpoint) -> Outcome | None:
-            scrape = self._scrape(flower, scrape_until)
-            claimed = rights[flower].acquire(blocking=False)
-            return self._push(flower, scrape, until) if claimed else None
+            scrape = self._scrape(flower, turn.scrape_until)
+            return self._push_group(turn, flower, scrape) if turn.claim(flower) else None
 
         def push_down(flower: Endpoint) -> Outcome:
-            scrape = Scrape(None, "it was not scraped by the deadline", 0, time.monotonic() - started)
-            return self._push(flower, scrape, until)
+            return self._push_group(turn, flower, turn.unscraped())
 
-        grace = min(_GRACE, self._settings.push_reserve / 4)
-        # Outcomes are logged as they are taken, so that one that comes too late to be taken is not logged either.
-        in_time = _SideBySide(self._clients, scrape_and_push, self._log)
-        in_time.wait(scrape_until + grace)
+        def told(outcome: Outcome) -> None:
+            # Not before it is taken: one that comes too late to be taken is not logged either.
+            self._log(outcome)
+            self._release(turn, outcome.flower)
+
+        in_time = FanOut(turn.flowers, scrape_and_push, told, lambda flower: self._clients[flower].heard)
+        in_time.wait(turn.scrape_until + grace)
         for flower in in_time.missing():
             self._clients[flower].abort()
-        in_time.wait(scrape_until + 2 * grace)
-        late = _SideBySide([f for f in in_time.missing() if rights[f].acquire(blocking=False)], push_down, self._log)
-        late.wait(until + _GRACE)
-        in_time.wait(until + _GRACE, but_for=late.items)
-        if set(self._clients) - in_time.results.keys() - late.results.keys():
-            self._gateway_client.abort()
-        for client in (*self._clients.values(), self._gateway_client):
-            client.renew()
-        return [
-            late.results.get(flower) or in_time.results.get(flower) or self._unpushed(flower, started)
-            for flower in self._clients
-        ]
+        in_time.wait(turn.scrape_until + 2 * grace)
+        late = FanOut([flower for flower in in_time.missing() if turn.claim(flower)], push_down, told)
+        late.wait(turn.until + _GRACE)
+        in_time.wait(turn.until + _GRACE, but_for=late.flowers)
+        outcomes = {**in_time.results, **late.results}
+        for flower in set(turn.flowers) - outcomes.keys():
+            turn.gateway.client.abort()
+            outcomes[flower] = Outcome(flower, turn.unscraped(None), "the push was not done by the deadline")
+            told(outcomes[flower])
+        return [outcomes[flower] for flower in turn.flowers]
 
     def scrape(self) -> dict[Endpoint, Scrape]:
         """Scrape every Flower and push nothing."""
         started = time.monotonic()
         until = started + self._settings.deadline
-        scrapes = _SideBySide(self._clients, lambda flower: self._scrape(flower, until))
+        scrapes = FanOut(self._clients, lambda flower: self._scrape(flower, until))
         scrapes.wait(until + _GRACE)
         late = Scrape(None, "it was not scraped by the deadline", 0, self._settings.deadline)
         return {flower: scrapes.results.get(flower, late) for flower in self._clients}
@@ -124,22 +190,56 @@ class Job:
         """Remove every Flower's group; what kept it there, by Flower, or None where it is gone."""
         until = time.monotonic() + self._settings.deadline
 
+        gateway = self._gateway()
+
         def delete(flower: Endpoint) -> str:
             try:
-                self._gateway.delete(self._settings.grouping_key(flower), until)
+                gateway.delete(self._settings.grouping_key(flower), until)
             except GatewayError as error:
                 return str(error)
             return ""
 
-        deletions = _SideBySide(self._clients, delete)
+        deletions = FanOut(self._clients, delete)
         deletions.wait(until + _GRACE)
         late = "it was not deleted by the deadline"
         return {flower: deletions.results.get(flower, late) or None for flower in self._clients}
 
     def close(self) -> None:
         """Close all connections."""
-        for client in (*self._clients.values(), self._gateway_client):
+        for client in (*self._clients.values(), *self._idle_gateways):
             client.close()
+
+    def _begin(self) -> _Turn:
+        """A turn with all Flowers that are idle, and with connections to the Pushgateway that no other turn has."""
+        with self._changed:
+            flowers = [flower for flower in self._clients if flower not in self._busy]
+            turn = _Turn(self._settings, flowers, self._gateway())
+            self._busy.update(flowers)
+            self._turns.append(turn)
+            return turn
+
+    def _release(self, turn: _Turn, flower: Endpoint) -> None:
+        """Let a Flower be part of another turn."""
+        self._clients[flower].renew()
+        with self._changed:
+            turn.held.discard(flower)
+            self._busy.discard(flower)
+            self._changed.notify_all()
+
+    def _end(self, turn: _Turn) -> None:
+        """Whatever came of the turn, the next one starts clean, with the connections of this one."""
+        for flower in list(turn.held):
+            self._release(turn, flower)
+        turn.gateway.client.renew()
+        with self._changed:
+            self._idle_gateways.append(turn.gateway.client)
+            self._turns.remove(turn)
+            self._changed.notify_all()
+
+    def _gateway(self) -> Gateway:
+        idle = self._idle_gateways
+        client = idle.pop() if idle else Client(self._settings.pushgateway, self._settings.timeout)
+        return Gateway(client, self._settings.job)
 
     def _scrape(self, flower: Endpoint, until: float) -> Scrape:
         started = time.monotonic()
@@ -177,36 +277,31 @@ class Job:
         folded = folding.fold(tallies)
         return Snapshot(workers, folded, len(tasks), families.of_tasks(tasks, folded), extras)
 
-    def _push(self, flower: Endpoint, scrape: Scrape, until: float) -> Outcome:
+    def _push_group(self, turn: _Turn, flower: Endpoint, scrape: Scrape) -> Outcome:
         push_error = None
         try:
-            self._push_what_it_takes(flower, scrape, until)
+            with turn.place_to_push():
+                self._push_what_it_takes(turn, flower, scrape)
         except GatewayError as error:
             push_error = str(error)
         except Exception as bug:  # noqa: BLE001 - the turn must be over with a line that says why
             push_error = _told(bug, flower)
         return Outcome(flower, scrape, push_error)
 
-    def _push_what_it_takes(self, flower: Endpoint, scrape: Scrape, until: float) -> None:
+    def _push_what_it_takes(self, turn: _Turn, flower: Endpoint, scrape: Scrape) -> None:
         """Push all, or all but the extras if those are what the Pushgateway refuses. Raises GatewayError."""
         key, snapshot = self._settings.grouping_key(flower), scrape.snapshot
         if snapshot is None:
-            self._gateway.push(down_registry(scrape.seconds), key, until)
+            turn.gateway.push(down_registry(scrape.seconds), key, turn.until)
             return
         try:
-            self._gateway.push(up_registry(snapshot, scrape.seconds), key, until)
+            turn.gateway.push(up_registry(snapshot, scrape.seconds), key, turn.until)
         except GatewayError as error:
             if not (error.disliked and snapshot.extras):
                 raise
             log.event(logging.WARNING, "pushed without the extras", flower=flower.address, error=str(error))
             plain = replace(snapshot, extras=[all_left_out(self._settings.extras)])
-            self._gateway.push(up_registry(plain, scrape.seconds), key, until)
-
-    def _unpushed(self, flower: Endpoint, started: float) -> Outcome:
-        scrape = Scrape(None, None, 0, time.monotonic() - started)
-        outcome = Outcome(flower, scrape, "the push was not done by the deadline")
-        self._log(outcome)
-        return outcome
+            turn.gateway.push(up_registry(plain, scrape.seconds), key, turn.until)
 
     def _log(self, outcome: Outcome) -> None:
         """Log the one line that tells what was done for a Flower."""
@@ -232,58 +327,3 @@ def _told(bug: Exception, flower: Endpoint) -> str:
     """One line on a mistake of ours; the rest goes to the verbose log."""
     log.event(logging.DEBUG, "traceback", flower=flower.address, traceback=traceback.format_exc())
     return f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
-
-
-class _SideBySide(Generic[T]):
-    """Calls `work` for each Flower in threads that cannot keep the process from ending.
-
-    `results` has what came of it; a Flower whose `work` gave None stays missing. `told` gets each result as it is
-    taken, in the thread that waits.
-    """
-
-    def __init__(
-        self,
-        items: Iterable[Endpoint],
-        work: Callable[[Endpoint], T | None],
-        told: Callable[[T], object] = lambda _: None,
-    ) -> None:
-        self.items = list(items)
-        self._told = told
-        self.results: dict[Endpoint, T] = {}
-        self._waiting = deque(self.items)
-        self._work = work
-        self._done: SimpleQueue[tuple[Endpoint, T | None]] = SimpleQueue()
-        self._start_threads()
-
-    def missing(self) -> list[Endpoint]:
-        """The Flowers without a result so far."""
-        return [flower for flower in self.items if flower not in self.results]
-
-    def wait(self, until: float, but_for: Iterable[Endpoint] = ()) -> None:
-        """Wait until all but some Flowers have a result, or until a moment of ``time.monotonic()``."""
-        ignored = set(but_for)
-        patience = _PATIENCE * max(0.0, until - time.monotonic())
-        while not ignored.issuperset(self.missing()):
-            left = max(0.0, until - time.monotonic())
-            try:
-                flower, result = self._done.get(timeout=min(left, patience) if self._waiting else left)
-            except Empty:
-                if time.monotonic() >= until:
-                    return
-                self._start_threads()
-                continue
-            if result is not None:
-                self.results[flower] = result
-                self._told(result)
-
-    def _start_threads(self) -> None:
-        for _ in range(min(THREADS, len(self._waiting))):
-            threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                flower = self._waiting.popleft()
-            except IndexError:
-                return
-            self._done.put((flower, self._work(flower)))

@@ -14,12 +14,15 @@ import schedule
 
 from push_job import log
 
+#: What ends a run: a supervisor, Ctrl-C, a terminal that closes.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 #: Seconds within which a second signal is the first one's echo.
 _ONE_WISH = 1.0
 
 
 class Stop:
-    """Set by the first SIGTERM or SIGINT, so that a turn under way can end; another one ends the process at once."""
+    """Set by the first of SIGNALS, so that a turn under way can end; another one ends the process at once."""
 
     def __init__(self, at_once: Callable[[int, object], object]) -> None:
         # A signal's handler interrupts the main thread anywhere, also within `wait`. threading.Event would then
@@ -27,7 +30,7 @@ class Stop:
         self._woken: SimpleQueue[int] = SimpleQueue()
         self._at_once = at_once
         self._since: float | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
     def is_set(self) -> bool:
@@ -78,8 +81,7 @@ def _guarded(turn: Callable[[], object]) -> None:
     try:
         turn()
     except Exception as bug:  # noqa: BLE001 - whatever it was, the next turn must come
-        log.event(logging.ERROR, "the turn failed", error=f"{type(bug).__name__}: {bug}")
-        log.logger.debug("traceback", exc_info=True)
+        log.turn_failed(bug)
 
 
 def _next_on_grid(due: datetime, period: timedelta) -> datetime:

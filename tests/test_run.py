@@ -27,7 +27,7 @@ from tests.run_loop import DOWN, NOT_PUSHED, PUSHED, Loop, moment
 
 WORKERS = json_answer({"celery@a": True})
 NOBODY = ("--flower", "http://127.0.0.1:9", "--pushgateway", "http://127.0.0.1:9", "--deadline", "0.5")
-THROWS = ("-c", "import push_job.cli as cli; cli.Job.push = lambda job: [][0]; cli.main()")
+THROWS = ("-c", "import push_job.cli as cli; cli.Job._push = lambda job, turn: [][0]; cli.main()")
 
 
 @pytest.fixture(scope="module")

@@ -40,13 +40,15 @@ class Client:
     """One server and the connections to it, kept alive between requests.
 
     `timeout` is in seconds and bounds one request, from connecting to the last byte of its answer. A moment
-    called `until` is on the clock of ``time.monotonic()``. `abort` may be called from another thread.
+    called `until` is on the clock of ``time.monotonic()``; `heard` is that of the last byte that came. `abort` may be
+    called from another thread.
     """
 
     def __init__(self, endpoint: Endpoint, timeout: float) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
         self.requests = 0
+        self.heard = 0.0
         self.redact = log.Redactor(endpoint.credentials.secrets())
         self._aborted = threading.Event()
         self._session = _Session()
@@ -112,6 +114,7 @@ class Client:
             seconds=time.monotonic() - started,
         )
         self.check_aborted()
+        self.heard = time.monotonic()
         answer = Answer(self, response, ends)
         if not 200 <= response.status_code < 300:
             raise answer.refusal()
@@ -193,7 +196,8 @@ class Answer:
                 if total > limit:
                     raise TransportError(f"its answer is longer than {limit / 2**20:,.0f} MiB")
                 yield chunk
-                if time.monotonic() > self._ends:
+                self._client.heard = time.monotonic()
+                if self._client.heard > self._ends:
                     raise TransportError(
                         f"its answer was not complete within {self._client.timeout:.3g} s",
                         transient=True,

@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from push_job.job import THREADS, Job
+from push_job.fan_out import AT_ONCE
+from push_job.job import Job
 from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway
@@ -211,7 +212,7 @@ def test_more_silent_flowers_than_there_are_threads_hold_up_no_other(
     # The kernel takes the connections to all loopback addresses; nobody answers.
     with socket.create_server(("0.0.0.0", 0), backlog=256) as silent, fake_flower() as sound:
         port = silent.getsockname()[1]
-        flowers = [f"http://127.0.1.{number}:{port}" for number in range(1, THREADS + 11)]
+        flowers = [f"http://127.0.1.{number}:{port}" for number in range(1, AT_ONCE + 11)]
         options = [part for url in (*flowers, sound.url) for part in ("--flower", url)]
         done = push_job("push", *options, "--pushgateway", clean_pushgateway.url, "--deadline", "10")
         assert done.returncode == 1
