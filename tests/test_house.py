@@ -1,0 +1,68 @@
+"""The way of the data through push_job: one direction, no circles."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import push_job
+
+ROOT = Path(push_job.__file__).parent
+
+#: What may be imported by what comes after it, and never the other way round.
+ORDER = (
+    "settings log",
+    "http",
+    "flower",
+    "metrics",
+    "protobuf gateway fan_out",
+    "job",
+    "repeat options commands",
+    "cli",
+    "__main__",
+)
+PLACES = {name: place for place, names in enumerate(ORDER) for name in names.split()}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules of ours that a module imports, also those within its functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("push_job."))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "push_job":
+            for alias in node.names:
+                deeper = ROOT.parent / Path(*node.module.split("."), alias.name)
+                is_module = deeper.with_suffix(".py").exists() or deeper.is_dir()
+                if is_module or node.module != "push_job":
+                    yield f"{node.module}.{alias.name}" if is_module else node.module
+
+
+def wing(name: str) -> str:
+    return name.split(".")[1]
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_no_module_imports_from_what_comes_after_it(path: Path) -> None:
+    mine = wing(name_of(path))
+    assert mine in PLACES, f"{mine} has no place in the order: give it one"
+    for other in imports(path):
+        assert PLACES[wing(other)] < PLACES[mine] or wing(other) == mine, f"{name_of(path)} imports {other}"
+
+
+def test_there_are_no_circles() -> None:
+    graph = {name_of(path): set(imports(path)) for path in modules()}
+    assert any(graph.values())
+    while leaves := {name for name, needed in graph.items() if not needed & graph.keys()}:
+        for name in leaves:
+            del graph[name]
+    assert not graph, f"these import one another: {sorted(graph)}"

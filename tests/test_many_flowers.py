@@ -1,0 +1,203 @@
+"""Several Flowers in one run: none holds up another, and what is bounded stays bounded."""
+
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from push_job.fan_out import AT_ONCE, FanOut
+from push_job.job import PUSHES_AT_ONCE, Job
+from push_job.settings import Credentials, Endpoint, Settings, Tls
+from testbed.command import PushJob
+from testbed.process import wait_for
+from testbed.services import Flower, Pushgateway
+from tests.fakes.http import ScriptedServer, Stall, Wait, answer
+from tests.faults.turns import PUSHED, fake_flower, group, is_down, settings
+from tests.independent import eventually
+from tests.run_loop import DOWN, Loop
+from tests.run_loop import PUSHED as PUSHED_LINE
+
+
+def endpoints(count: int) -> list[Endpoint]:
+    return [Endpoint(f"http://flower-{number}:5555") for number in range(count)]
+
+
+def test_a_flower_that_hangs_costs_the_others_no_turn(clean_pushgateway: Pushgateway) -> None:
+    with (
+        fake_flower(workers=(Stall(),)) as silent,
+        fake_flower() as sound,
+        Loop(
+            *("--flower", silent.url, "--flower", sound.url, "--pushgateway", clean_pushgateway.url),
+            *("--every", "0.2", "--deadline", "5", "--timeout", "60"),
+        ) as loop,
+    ):
+        loop.wait_for(1, DOWN)
+        turns = loop.turns()
+        # The deadline has room for 25; they would be one if the others were waited for.
+        assert turns.index(DOWN) >= 5
+        assert set(turns) == {PUSHED_LINE, DOWN}
+        loop.wait_for(2, DOWN)  # it has turns of its own, too, which do not overlap
+        assert is_down(clean_pushgateway, silent.url)
+        assert group(clean_pushgateway, sound.url)["flower_up"] == 1
+        code, _ = loop.stop()
+        assert code == 0
+
+
+def _throw(*_: object) -> None:
+    raise KeyError
+
+
+def test_a_turn_that_throws_leaves_no_flower_out_of_the_next_one(
+    clean_pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_flower() as flower:
+        job = Job(settings(flower.url, clean_pushgateway.url))
+        with monkeypatch.context() as broken:
+            broken.setattr("push_job.job.FanOut", _throw)
+            ended: list[bool] = []
+            job.push_for(5, lambda: ended.append(True))
+            with pytest.raises(KeyError):
+                job.push()
+        assert ended == [True]
+        (outcome,) = job.push()
+        assert (outcome.push_error, outcome.scrape.error) == (None, None)
+        job.close()
+
+
+class Crowd:
+    """Work that lasts until it is told to end; knows how many are at it."""
+
+    def __init__(self) -> None:
+        self.at_work: set[Endpoint] = set()
+        self.most = 0
+        self.end = threading.Event()
+        self._lock = threading.Lock()
+
+    def __call__(self, flower: Endpoint) -> Endpoint:
+        with self._lock:
+            self.at_work.add(flower)
+            self.most = max(self.most, len(self.at_work))
+        self.end.wait(30)
+        with self._lock:
+            self.at_work.discard(flower)
+        return flower
+
+
+def waiting(fan: FanOut[Endpoint], seconds: float) -> threading.Thread:
+    thread = threading.Thread(target=fan.wait, args=(time.monotonic() + seconds,))
+    thread.start()
+    return thread
+
+
+def test_no_more_flowers_than_the_bound_are_read_at_once_while_they_can_be_heard() -> None:
+    crowd = Crowd()
+    fan = FanOut(endpoints(3 * AT_ONCE), crowd, heard=lambda _: time.monotonic())
+    thread = waiting(fan, 2)
+    time.sleep(1)  # five times as long as it takes for one that is silent to be passed over
+    assert crowd.most == AT_ONCE
+    crowd.end.set()
+    thread.join()
+    assert not fan.missing()
+
+
+def test_flowers_that_are_silent_give_their_places_to_others() -> None:
+    crowd = Crowd()
+    fan = FanOut(endpoints(2 * AT_ONCE), crowd)
+    thread = waiting(fan, 5)
+    wait_for("the second lot to be begun", lambda: crowd.most == 2 * AT_ONCE, 4)
+    crowd.end.set()
+    thread.join()
+    assert not fan.missing()
+
+
+class FewThreads(threading.Thread):
+    """A thread as under a limit of processes: only so many may be started."""
+
+    left = 0
+
+    def start(self) -> None:
+        """Start it, or raise what Python raises."""
+        if FewThreads.left <= 0:
+            raise RuntimeError("can't start new thread")
+        FewThreads.left -= 1
+        super().start()
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_each_group_is_told_the_truth_also_where_the_system_gives_no_more_threads(
+    clean_pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    real = threading.Thread
+
+    def few(*args: Any, **kwargs: Any) -> threading.Thread:
+        return (FewThreads if kwargs.get("daemon") else real)(*args, **kwargs)  # those of the fakes are no daemons
+
+    with ExitStack() as stack:
+        flowers = [stack.enter_context(fake_flower()) for _ in range(4)]
+        gone = "http://127.0.0.1:9"
+        urls = [*(flower.url for flower in flowers), gone]
+        every = settings(urls[0], clean_pushgateway.url)
+        job = Job(
+            Settings(
+                tuple(Endpoint.parse(url, "--flower", Credentials(), Tls()) for url in urls),
+                every.pushgateway,
+                deadline=10,
+            )
+        )
+        FewThreads.left = threads
+        monkeypatch.setattr(threading, "Thread", few)
+        outcomes = job.push()
+        monkeypatch.undo()
+        assert [outcome.push_error for outcome in outcomes] == [None] * 5
+        assert all(group(clean_pushgateway, flower.url)["flower_up"] == 1 for flower in flowers)
+        assert is_down(clean_pushgateway, gone)
+        job.close()
+
+
+def test_only_so_many_groups_are_pushed_at_a_time(push_job: PushJob) -> None:
+    with ExitStack() as stack:
+        flowers = [stack.enter_context(fake_flower()) for _ in range(3 * PUSHES_AT_ONCE)]
+        # A connection serves one push at a time, and is kept for the next.
+        gateway = stack.enter_context(ScriptedServer({"*": (Wait(0.2), *answer(b""))}))
+        options = [part for flower in flowers for part in ("--flower", flower.url)]
+        done = push_job("push", *options, "--pushgateway", gateway.url)
+        assert done.returncode == 0
+        assert len(gateway.requests) == len(flowers)
+        assert gateway.connections <= PUSHES_AT_ONCE
+
+
+def test_a_push_that_got_no_turn_before_the_deadline_says_so(push_job: PushJob) -> None:
+    with ExitStack() as stack:
+        flowers = [stack.enter_context(fake_flower()) for _ in range(PUSHES_AT_ONCE + 1)]
+        gateway = stack.enter_context(ScriptedServer({"*": (Stall(),)}))
+        options = [part for flower in flowers for part in ("--flower", flower.url)]
+        done = push_job("push", *options, "--pushgateway", gateway.url, "--deadline", "2", "--timeout", "60")
+        assert done.returncode == 3
+        assert len(done.stderr.splitlines()) == len(flowers)
+
+
+def test_a_terminal_that_closes_ends_a_run_as_it_should(flower: Flower, clean_pushgateway: Pushgateway) -> None:
+    servers = ("--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    with Loop(*servers, "--every", "60", "--delete-on-exit") as loop:
+        loop.wait_for(1)
+        assert clean_pushgateway.groups()
+        code, _ = loop.stop(signal.SIGHUP)
+        assert code == 0
+        assert loop.log()[-1]["signal"] == "SIGHUP"
+    eventually(lambda: not clean_pushgateway.groups())
+
+
+@pytest.mark.parametrize("kind", ["PASSWORD", "TOKEN"])
+@pytest.mark.parametrize("server", ["FLOWER", "PUSHGATEWAY"])
+def test_an_empty_variable_of_a_secret_is_one_that_is_not_set(
+    push_job: PushJob, tmp_path: Path, server: str, kind: str
+) -> None:
+    with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        servers = ("--flower", flower.url, "--pushgateway", gateway.url)
+        done = push_job("push", *servers, env={f"PUSH_JOB_{server}_{kind}": ""})
+        assert done.returncode == 0, done.stderr
+        assert all("authorization" not in str(request).lower() for request in (*flower.requests, *gateway.requests))
