@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers demo playground test lint bench chaos dashboards requirements clean
+.PHONY: help install servers demo playground test test-fast lint bench chaos dashboards requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -29,6 +29,10 @@ playground: install servers ## the same kept running, a push every few seconds, 
 TEST_PROCESSES ?= 3
 test: install servers lint ## everything: ruff, mypy, and the tests on real services
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+
+test-fast: install ## ruff, mypy, and the tests that need no services (half a minute)
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not services"
 
 lint: install
 	@$(BIN)/ruff check .

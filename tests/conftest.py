@@ -13,6 +13,13 @@ for _name in set(os.environ) - set(clean_environment()):
     del os.environ[_name]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a service that the test bed starts; `make test-fast` leaves these out."""
+    for item in items:
+        if "testbed" in getattr(item, "fixturenames", ()):
+            item.add_marker("services")
+
+
 @pytest.fixture(scope="session")
 def testbed() -> Iterator[Testbed]:
     """Starts services; what a test starts itself lives until the session ends, unless the test stops it."""

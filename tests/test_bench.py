@@ -10,6 +10,8 @@ from bench.scene import FilledFlowers, require_same_counts, task_counts
 from bench.targets import targets
 from testbed.services import Pushgateway, Testbed
 
+pytestmark = pytest.mark.services
+
 TINY = Plan(
     versions=(None,),
     sizes=(20, 60),

@@ -17,6 +17,8 @@ from testbed.process import wait_for
 from testbed.queries import STATES
 from testbed.web import Client
 
+pytestmark = pytest.mark.services
+
 MARK = "DEMO_TEST"
 
 

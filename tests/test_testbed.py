@@ -17,6 +17,8 @@ from testbed.web import Client
 OWNER_THAT_IS_KILLED = """
 import os, signal
 from testbed.services import Testbed
+
+pytestmark = pytest.mark.services
 with Testbed() as bed:
     worker = bed.worker(bed.redis())
     print(bed.folder, flush=True)

@@ -1,7 +1,11 @@
 """A few hundred runs of the chaos test; `make chaos` does more, with another seed each time."""
 
+import pytest
+
 from tests.chaos.__main__ import details, shortcomings, summary
 from tests.chaos.runs import many_runs, world
+
+pytestmark = pytest.mark.services
 
 SEED = "pytest"
 RUNS = 240

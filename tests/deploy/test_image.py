@@ -16,6 +16,8 @@ from testbed.services import Flower, Pushgateway
 from tests.deploy.dockerfile import Image, instructions, is_sent_to_the_engine, last
 from tests.deploy.manifests import CRONJOB, ROOT, build, of_kind, pod_of
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
