@@ -14,11 +14,12 @@ from testbed.events import TaskEvents, fill
 from testbed.services import Prometheus, Pushgateway, Redis, ServiceError, Testbed, Worker
 from testbed.web import Client
 
+pytestmark = pytest.mark.services
+
 OWNER_THAT_IS_KILLED = """
 import os, signal
 from testbed.services import Testbed
 
-pytestmark = pytest.mark.services
 with Testbed() as bed:
     worker = bed.worker(bed.redis())
     print(bed.folder, flush=True)
