@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers demo playground test test-fast lint bench chaos dashboards requirements clean
+.PHONY: help install servers demo playground test test-fast lint bench chaos dashboards requirements clean tools generate relock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -19,6 +19,9 @@ install: $(VENV)/.installed ## the virtual environment with everything for devel
 servers: ## Redis, Prometheus and the Pushgateway from the system's packages, if they are missing
 	@testbed/install_servers.sh
 
+tools: install ## helm and kubectl, which render the chart and the manifests for the tests
+	@testbed/install_tools.sh $(VENV)
+
 demo: install servers ## a small shop on real services: push once, then the dashboard queries' answers (a minute)
 	@$(BIN)/python -m testbed.demo
 
@@ -27,10 +30,10 @@ playground: install servers ## the same kept running, a push every few seconds, 
 
 # More than there are cores: most of a test's time is waiting for a server.
 TEST_PROCESSES ?= 3
-test: install servers lint ## everything: ruff, mypy, and the tests on real services
+test: install servers tools lint ## everything: ruff, mypy, and the tests on real services
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
-test-fast: install ## ruff, mypy, and the tests that need no services (half a minute)
+test-fast: install tools ## ruff, mypy, and the tests that need no services (half a minute)
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not services"
 
@@ -49,10 +52,17 @@ chaos: install servers ## break connections at random, RUNS times: no false push
 dashboards: install ## write grafana/dashboards/*.json from their generator
 	@$(BIN)/python -m grafana.generate
 
+generate: install tools ## write what is made from other files: tables in docs, the chart's schema, the PrometheusRule
+	@$(BIN)/python -m release.generated
+
 # The runtime lock covers every Python that the job supports; the development one starts at 3.11,
 # the oldest that grafana-foundation-sdk supports.
 COMPILE = $(BIN)/uv pip compile -q --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --custom-compile-command "make requirements"
+# What is locked stays as it is: for a dependency that was added to the development group.
+relock: install ## add what is new in pyproject.toml to requirements-dev.txt, upgrading nothing
+	@$(subst --upgrade,,$(COMPILE)) --python-version 3.11 -c requirements.txt --group dev -o requirements-dev.txt pyproject.toml
+
 requirements: install ## lock requirements*.txt anew from pyproject.toml
 	@$(COMPILE) --python-version 3.10 -o requirements.txt pyproject.toml
 	@$(COMPILE) --python-version 3.11 -c requirements.txt --group dev -o requirements-dev.txt pyproject.toml
