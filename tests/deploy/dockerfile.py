@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from tests.deploy.manifests import ROOT
+from release.render import ROOT
 
 Instruction = tuple[str, str]  # e.g. ("RUN", "python -m venv /opt/push-job")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from push_job import __version__
+from release.render import ROOT
 from tests.deploy import command_line
-from tests.deploy.manifests import CRONJOB, ROOT, build, container_of, of_kind
+from tests.deploy.manifests import CRONJOB, build, container_of, of_kind
 
 FILES = [
     *sorted(path for path in CRONJOB.rglob("*") if path.is_file()),

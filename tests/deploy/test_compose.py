@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from release.render import ROOT
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway, Redis
 from tests.deploy import command_line
-from tests.deploy.manifests import ROOT
 from tests.deploy.processes import running
 
 COMPOSE = ROOT / "compose.yaml"

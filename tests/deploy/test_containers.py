@@ -10,11 +10,14 @@ from pathlib import Path
 
 import requests
 
+from release.render import Manifest
 from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway, Worker
-from tests.deploy.manifests import CRONJOB, Manifest, build, container_of, environment, expanded, of_kind
+from tests.deploy.manifests import CRONJOB, build, container_of, environment, expanded, of_kind
 from tests.deploy.processes import running
+
+INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
 def status_of(url: str) -> int | None:
@@ -57,7 +60,21 @@ def test_the_cronjobs_container_pushes(
     run = push_job(*container["args"], env=settings)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stderr)["msg"] == "pushed"
-    assert list(clean_pushgateway.samples(job="flower", app=worker.node).values()) == [1]
+    assert list(clean_pushgateway.samples(job="flower", namespace="shop", app=worker.node).values()) == [1]
+
+
+def test_teams_whose_flowers_have_one_name_do_not_overwrite_each_other(
+    push_job: PushJob, flower: Flower, clean_pushgateway: Pushgateway
+) -> None:
+    objects = build(CRONJOB)
+    container = container_of("CronJob", objects)
+    for namespace in ("shop", "warehouse"):
+        settings = environment(container, objects, {"metadata.namespace": namespace})
+        settings |= {"PUSH_JOB_FLOWER": flower.url, "PUSH_JOB_PUSHGATEWAY": clean_pushgateway.url}
+        assert push_job(*container["args"], env=settings).returncode == 0
+    groups = [group["labels"] for group in clean_pushgateway.groups()]
+    assert len({labels["instance"] for labels in groups}) == 1
+    assert {labels["namespace"] for labels in groups} == {"shop", "warehouse"}
 
 
 def test_the_shards_push_every_flower_once(push_job: PushJob, flower: Flower, clean_pushgateway: Pushgateway) -> None:
@@ -68,7 +85,7 @@ def test_the_shards_push_every_flower_once(push_job: PushJob, flower: Flower, cl
     flowers = [flower.url, flower.url.replace("127.0.0.1", "localhost")]
     lines = []
     for index in range(shards):
-        settings = environment(container, objects, {"batch.kubernetes.io/job-completion-index": str(index)})
+        settings = environment(container, objects, {INDEX: str(index)})
         args = expanded(container["args"], settings)
         settings |= {"PUSH_JOB_FLOWER": " ".join(flowers), "PUSH_JOB_PUSHGATEWAY": clean_pushgateway.url}
         run = push_job(*args, env=settings)

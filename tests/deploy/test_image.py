@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from push_job import __version__
+from release.render import ROOT
 from testbed.services import Flower, Pushgateway
 from tests.deploy.dockerfile import Image, instructions, is_sent_to_the_engine, last
-from tests.deploy.manifests import CRONJOB, ROOT, build, of_kind, pod_of
+from tests.deploy.manifests import CRONJOB, build, of_kind, pod_of
 
 pytestmark = pytest.mark.services
 

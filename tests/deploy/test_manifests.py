@@ -1,32 +1,22 @@
 """The manifests: valid, hardened, in step with the command line, and their containers really push."""
 
 import copy
-import json
-import shutil
-import subprocess
+import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]  # has annotations, but no py.typed
-import kubernetes_validate.utils  # type: ignore[import-untyped]  # the same
 import pytest
 import yaml
-from packaging.version import Version
 
-from tests.deploy import restricted
-from tests.deploy.manifests import (
-    CRONJOB,
-    ENTRY_POINTS,
-    Manifest,
-    build,
-    container_of,
-    of_kind,
-    pod_of,
-    read,
-)
+from release.render import Manifest
+from tests.deploy import operator, restricted
+from tests.deploy.kubernetes import KUBERNETES, valid
+from tests.deploy.manifests import COMPONENTS, CRONJOB, ENTRY_POINTS, WAYS, build, container_of, of_kind, pod_of, read
 
-CARRIED = sorted({Version(version) for version in kubernetes_validate.utils.all_versions()})
-KUBERNETES = [str(next(version for version in CARRIED if version >= Version("1.29"))), str(CARRIED[-1])]
-WITHOUT_SCHEMA = {"ServiceMonitor"}  # a custom resource of the Prometheus Operator
+COMBINED = [(), *((name,) for name in COMPONENTS), tuple(COMPONENTS)]
 PERIOD = 60  # seconds between two runs of "* * * * *"
 
 every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS, ids=lambda name: name or "base")
@@ -38,18 +28,31 @@ def pods() -> list[Any]:
     return [pytest.param(pod_of(manifest), id=f"{name or 'base'}-{manifest['kind']}") for name, manifest in found]
 
 
+def kustomization(folder: Path, resources: list[Path], components: Iterable[str] = (), **fields: Any) -> Path:
+    """A folder of the reader's own, with these components of the project and other fields."""
+    relative = [os.path.relpath(path, folder) for path in resources]
+    text = {"resources": relative, **fields}
+    text["components"] = [os.path.relpath(CRONJOB / "components" / name, folder) for name in components]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    return folder
+
+
 def job_spec(entry_point: str) -> Manifest:
     """The specification of the Jobs that the CronJob makes."""
     spec: Manifest = of_kind("CronJob", build(CRONJOB / entry_point))["spec"]["jobTemplate"]["spec"]
     return spec
 
 
-@every_entry_point
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
-def test_every_object_is_valid(entry_point: str, kubernetes: str) -> None:
-    for manifest in build(CRONJOB / entry_point):
-        if manifest["kind"] not in WITHOUT_SCHEMA:
-            kubernetes_validate.validate(manifest, kubernetes, strict=True)
+@pytest.mark.parametrize("components", COMBINED, ids=lambda names: "+".join(names) or "alone")
+@every_entry_point
+def test_every_object_is_valid_with_each_component_and_with_all(
+    entry_point: str, components: tuple[str, ...], kubernetes: str, tmp_path: Path
+) -> None:
+    given = {"service-monitor", "rules", "dashboards"} if entry_point == "kube-prometheus-stack" else set()
+    added = [name for name in components if name not in given]
+    for manifest in build(kustomization(tmp_path, resources=[CRONJOB / entry_point], components=added)):
+        valid(manifest, kubernetes)
 
 
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
@@ -65,23 +68,30 @@ def test_a_misspelt_field_is_not_valid() -> None:
         kubernetes_validate.validate(cronjob, KUBERNETES[-1], strict=True)
 
 
+def test_a_misspelt_field_of_the_operators_kinds_is_not_valid() -> None:
+    rule = of_kind("PrometheusRule", build(CRONJOB / "kube-prometheus-stack"))
+    rule["spec"]["groups"][0]["rules"][0]["expression"] = "1"
+    with pytest.raises(jsonschema.ValidationError, match="expression"):
+        operator.validate(rule)
+    monitor = of_kind("ServiceMonitor", build(CRONJOB / "kube-prometheus-stack"))
+    monitor["spec"]["endpoints"][0]["honourLabels"] = True
+    with pytest.raises(jsonschema.ValidationError, match="honourLabels"):
+        operator.validate(monitor)
+
+
 @every_entry_point
 def test_each_entry_point_has_what_it_is_for(entry_point: str) -> None:
-    """Read here by the tests' own reader; where kubectl is installed, its kustomize has to agree."""
-    objects = build(CRONJOB / entry_point)
-    names = {"": "CronJob", "sharded": "CronJob", "loop": "Deployment", "pushgateway": "Deployment"}
-    assert [found["kind"] for found in objects if pod_of(found)] == [names[entry_point]]
-    if kubectl := shutil.which("kubectl"):
-        built = subprocess.run(
-            [kubectl, "kustomize", CRONJOB / entry_point], check=True, capture_output=True, text=True
-        )
-        in_order = [sorted(map(json.dumps, map(_sorted, each))) for each in (objects, yaml.safe_load_all(built.stdout))]
-        assert in_order[0] == in_order[1]
+    jobs, gateway = {"": "CronJob", "sharded": "CronJob", "loop": "Deployment"}, "Deployment"
+    wanted = {**{name: [kind] for name, kind in jobs.items()}, "pushgateway": [gateway]}
+    wanted["kube-prometheus-stack"] = ["CronJob", gateway]
+    kinds = sorted(found["kind"] for found in build(CRONJOB / entry_point) if pod_of(found))
+    assert kinds == wanted[entry_point]
 
 
-def _sorted(manifest: Manifest) -> Manifest:
-    ordered: Manifest = json.loads(json.dumps(manifest, sort_keys=True))
-    return ordered
+def test_what_needs_the_operator_is_in_no_way_that_works_without_it() -> None:
+    """Without its CRDs `kubectl apply -k` would end with code 1."""
+    for name in (*WAYS, "pushgateway"):
+        assert not any("monitoring.coreos.com" in found["apiVersion"] for found in build(CRONJOB / name))
 
 
 @pytest.mark.parametrize("pod", pods())
@@ -138,7 +148,58 @@ def test_the_cronjob_never_overlaps_never_retries_and_cleans_up() -> None:
     assert job["backoffLimit"] == 0
     assert pod_of(of_kind("CronJob", build(CRONJOB)))["restartPolicy"] == "Never"
     assert cronjob["successfulJobsHistoryLimit"] + cronjob["failedJobsHistoryLimit"] <= 5
-    assert job["ttlSecondsAfterFinished"] <= 3600
+
+
+@pytest.mark.parametrize("entry_point", ["", "sharded"], ids=["base", "sharded"])
+def test_a_failed_job_is_gone_before_kube_prometheus_warns_of_it(entry_point: str) -> None:
+    """KubeJobFailed fires when kube_job_failed of one Job is there for 15 minutes."""
+    assert job_spec(entry_point)["ttlSecondsAfterFinished"] < 15 * 60
+
+
+@pytest.mark.parametrize("entry_point", WAYS, ids=lambda name: name or "base")
+def test_no_setting_of_the_config_map_is_overridden_by_the_pods_own(entry_point: str) -> None:
+    """A line that somebody adds there, and that is then ignored, would be a trap: what `env` sets, the file says."""
+    objects = build(CRONJOB / entry_point)
+    container = container_of("Deployment" if entry_point == "loop" else "CronJob", objects)
+    own = {entry["name"] for entry in container["env"] if entry["name"].startswith("PUSH_JOB_")}
+    assert own.isdisjoint(of_kind("ConfigMap", objects)["data"])
+    assert all(f"# {name} " in (CRONJOB / "base/settings.yaml").read_text(encoding="utf-8") for name in own)
+
+
+def test_a_name_suffix_reaches_the_secret_that_the_pods_mount(tmp_path: Path) -> None:
+    """The Secret is not part of the folder, which nevertheless has to know that this is its name."""
+    suffixed = kustomization(tmp_path, resources=[CRONJOB], nameSuffix="-two")
+    [volume] = pod_of(of_kind("CronJob", build(suffixed)))["volumes"]
+    assert volume["secret"]["secretName"] == "flower-push-job-two"
+
+
+def test_two_in_one_namespace_are_told_apart_by_their_instance(tmp_path: Path) -> None:
+    """As docs/run-cluster.md has it: the selectors follow, so that no policy or Deployment has the other's pods."""
+    label = {"pairs": {"app.kubernetes.io/instance": "two"}, "includeSelectors": True}
+    objects = build(kustomization(tmp_path, resources=[CRONJOB / "loop"], nameSuffix="-two", labels=[label]))
+    deployment = of_kind("Deployment", objects)["spec"]
+    for labels in (deployment["selector"]["matchLabels"], deployment["template"]["metadata"]["labels"]):
+        assert labels["app.kubernetes.io/instance"] == "two"
+    policy = of_kind("NetworkPolicy", objects)["spec"]["podSelector"]["matchLabels"]
+    assert policy["app.kubernetes.io/instance"] == "two"
+
+
+@pytest.mark.parametrize("entry_point", [*WAYS, "kube-prometheus-stack"], ids=lambda name: name or "base")
+def test_everything_of_the_job_carries_name_and_instance(entry_point: str) -> None:
+    for found in build(CRONJOB / entry_point):
+        labels = found["metadata"]["labels"]
+        if labels["app.kubernetes.io/name"] != "prometheus-pushgateway":
+            assert labels["app.kubernetes.io/name"] == labels["app.kubernetes.io/instance"] == "flower-push-job"
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS, ids=lambda name: name or "base")
+def test_on_openshift_no_pod_asks_for_a_user_and_dns_is_where_it_is_there(entry_point: str, tmp_path: Path) -> None:
+    objects = build(kustomization(tmp_path, resources=[CRONJOB / entry_point], components=["openshift"]))
+    for pod in filter(None, map(pod_of, objects)):
+        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    for policy in (found for found in objects if found["kind"] == "NetworkPolicy"):
+        assert [port["port"] for port in policy["spec"]["egress"][0]["ports"]] == [5353, 5353]
+        assert len(policy["spec"]["egress"]) == 3
 
 
 def test_a_failed_shard_ends_no_other_shard() -> None:
@@ -211,13 +272,13 @@ def test_the_pushgateway_is_where_the_settings_and_the_policy_look_for_it() -> N
 
 
 def test_prometheus_is_told_to_keep_the_pushed_labels() -> None:
-    """A ServiceMonitor is a custom resource, for which no schema is at hand: it is compared whole."""
-    objects = build(CRONJOB / "pushgateway")
+    objects = build(CRONJOB / "kube-prometheus-stack")
     service = of_kind("Service", objects)
     monitor = of_kind("ServiceMonitor", objects)
-    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+    selector = {"app.kubernetes.io/name": "prometheus-pushgateway"}  # that of other charts has this one too
+    assert selector.items() <= service["metadata"]["labels"].items()
     assert monitor["spec"] == {
-        "selector": {"matchLabels": service["metadata"]["labels"]},
+        "selector": {"matchLabels": selector},
         "endpoints": [
             {
                 "port": service["spec"]["ports"][0]["name"],

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from release.render import ROOT
 from testbed.command import PushJob
 from testbed.services import Flower, Pushgateway
 from tests.deploy import command_line
-from tests.deploy.manifests import ROOT, build
+from tests.deploy.manifests import build
 
 PAGES = sorted((ROOT / "docs").glob("run-*.md"))
 # Programs of the reader's machine, whose own options are not ours to check.
-OTHERS = {"cp", "curl", "docker", "export", "find", "install", "journalctl", "kubectl", "python3", "systemctl"}
+OTHERS = {"cp", "curl", "docker", "export", "find", "install", "journalctl", "kubectl", "python3", "systemctl", "until"}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
@@ -83,7 +84,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         path, _, fragment = link.partition("#")
         target = (page.parent / path) if path else page
-        assert target.is_file()
+        assert target.exists()
         if fragment:
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert fragment in map(anchor, headings)

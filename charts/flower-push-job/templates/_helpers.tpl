@@ -1,0 +1,131 @@
+{{/* The objects' name: the release's, and the chart's if the release's does not have it in it. */}}
+{{- define "flower-push-job.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "flower-push-job.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* What Helm adds to every object's labels. */}}
+{{- define "flower-push-job.helmLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- define "flower-push-job.labels" -}}
+{{ include "flower-push-job.selectorLabels" . }}
+{{ include "flower-push-job.helmLabels" . }}
+{{- end -}}
+
+{{- define "flower-push-job.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "flower-push-job.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "flower-push-job.image" -}}
+{{- with .Values.image -}}
+{{- .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the schema cannot say, because it is about two values. */}}
+{{- define "flower-push-job.check" -}}
+{{- if and (eq .Values.mode "cronjob") (ge (float64 .Values.deadline) (float64 .Values.cronjob.activeDeadlineSeconds)) -}}
+{{- fail (printf "deadline (%v) has to be below cronjob.activeDeadlineSeconds (%v): else Kubernetes ends the job before it can push flower_up 0" .Values.deadline .Values.cronjob.activeDeadlineSeconds) -}}
+{{- end -}}
+{{- if hasKey .Values.grouping "namespace" -}}
+{{- fail "grouping.namespace: the chart sets this label itself, to the pods' namespace" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The pod, but for its restart policy and what mode and shards add: (dict "root" $ "args" ... "env" ... "more" ...). */}}
+{{- define "flower-push-job.container" -}}
+{{- $ := .root -}}
+name: push-job
+image: {{ include "flower-push-job.image" $ }}
+{{- with $.Values.image.pullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
+args: {{ toJson .args }}
+envFrom:
+  - configMapRef:
+      name: {{ include "flower-push-job.fullname" $ }}
+  {{- with $.Values.extraEnvFrom }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+env:
+  {{- if .sharded }}
+  - name: JOB_COMPLETION_INDEX
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.annotations['batch.kubernetes.io/job-completion-index']
+  {{- end }}
+  - name: POD_NAMESPACE
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.namespace
+  - name: PUSH_JOB_GROUPING
+    value: namespace=$(POD_NAMESPACE){{ range $key, $value := $.Values.grouping }} {{ $key }}={{ $value }}{{ end }}
+  {{- with $.Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+securityContext:
+  {{- toYaml $.Values.securityContext | nindent 2 }}
+resources:
+  {{- toYaml $.Values.resources | nindent 2 }}
+{{- end -}}
+
+{{- define "flower-push-job.volumeMounts" -}}
+- name: credentials
+  mountPath: /run/secrets/flower-push-job
+  readOnly: true
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "flower-push-job.volumes" -}}
+- name: credentials
+  secret:
+    secretName: {{ default (include "flower-push-job.fullname" .) .Values.existingSecret }}
+    optional: true
+    defaultMode: 0440
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "flower-push-job.podMetadata" -}}
+labels:
+  {{- include "flower-push-job.selectorLabels" . | nindent 2 }}
+  {{- with .Values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "flower-push-job.pod" -}}
+serviceAccountName: {{ include "flower-push-job.serviceAccountName" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" }}
+{{- with index $.Values $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}

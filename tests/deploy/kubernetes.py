@@ -1,0 +1,20 @@
+"""Which objects Kubernetes takes, by its published schemas: the oldest version that is supported, and the newest."""
+
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]  # has annotations, but no py.typed
+import kubernetes_validate.utils  # type: ignore[import-untyped]  # the same
+from packaging.version import Version
+
+from tests.deploy import operator
+
+_CARRIED = sorted({Version(version) for version in kubernetes_validate.utils.all_versions()})
+KUBERNETES = [str(next(version for version in _CARRIED if version >= Version("1.29"))), str(_CARRIED[-1])]
+
+
+def valid(manifest: dict[str, Any], kubernetes: str) -> None:
+    """Raises the validators' errors when this version would not take the object, or would ignore a part of it."""
+    if manifest["kind"] in operator.KINDS:
+        operator.validate(manifest)
+    else:
+        kubernetes_validate.validate(manifest, kubernetes, strict=True)
