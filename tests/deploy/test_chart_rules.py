@@ -68,7 +68,7 @@ def test_promtools_tests_pass_on_the_rules_of_the_chart(path: Path, tmp_path: Pa
         (tmp_path / "rules" / source.name).write_text(yaml.safe_dump({"groups": [ours]}))
     assert by_group == {}
     (tmp_path / "tests").mkdir()
-    _run(shutil.copy(path, tmp_path / "tests"))
+    _run(Path(shutil.copy(path, tmp_path / "tests")))
 
 
 def test_every_alert_has_what_kube_prometheus_alerts_have() -> None:

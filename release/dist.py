@@ -1,0 +1,167 @@
+"""`make dist`: wheel, sdist, chart package and SBOM in dist/, and whether they hold what they should.
+
+The workflow calls `python -m release.dist dist --tag v1.2.3 --image ghcr.io/me/it --home-url https://github.com/me/it`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import yaml
+from packaging.metadata import ExceptionGroup, Metadata
+
+from push_job import __version__
+from release.render import CHART, ROOT, helm
+
+NAME = f"flower_push_job-{__version__}"
+WHEEL = f"{NAME}-py3-none-any.whl"
+SDIST = f"{NAME}.tar.gz"
+PACKAGED_CHART = f"flower-push-job-{__version__}.tgz"
+SBOM = f"flower-push-job-{__version__}.cdx.json"
+SUMS = "SHA256SUMS"
+
+
+class DistError(Exception):
+    """What is wrong with the distributions, in one line."""
+
+
+def build(folder: Path, image: str, home_url: str) -> None:
+    """Make everything anew in `folder`.
+
+    `image` and `home_url`, where the chart's image and the runbooks are, may be empty: then they are as in the sources.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    uv = Path(sys.executable).parent / "uv"
+    _run(uv, "build", "-q", "--out-dir", folder, "--build-constraints", "requirements-build.txt", "--require-hashes")
+    (folder / ".gitignore").unlink(missing_ok=True)
+    _package_chart(folder, image, home_url)
+    _run(
+        *(Path(sys.executable).parent / "cyclonedx-py", "requirements", "requirements.txt"),
+        *("--pyproject", "pyproject.toml", "--mc-type", "application", "--output-reproducible", "-o", folder / SBOM),
+    )
+    sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir()))
+    (folder / SUMS).write_text("".join(sums))
+
+
+def _package_chart(folder: Path, image: str, home_url: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        chart = Path(shutil.copytree(CHART, Path(name) / CHART.name))  # links become what they lead to
+        values = chart / "values.yaml"
+        text = values.read_text(encoding="utf-8")
+        if image:
+            text = _replaced(text, "  repository: flower-push-job\n", f"  repository: {image}\n")
+        if home_url:
+            page = f"{home_url}/blob/v{__version__}/docs/alerts.md"
+            text = _replaced(text, '  runbookUrl: ""\n', f"  runbookUrl: {page}\n")
+        values.write_text(text, encoding="utf-8")
+        _run_helm("package", chart, "--destination", folder)
+
+
+def check(folder: Path) -> None:
+    """Raises DistError when something is missing, or there that should not be."""
+    expected = {WHEEL, SDIST, PACKAGED_CHART, SBOM, SUMS}
+    if (found := {path.name for path in folder.iterdir()}) != expected:
+        raise DistError(f"{folder} holds {sorted(found)} and should hold {sorted(expected)}")
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "push_job").rglob("*") if _is_source(path)}
+    with zipfile.ZipFile(folder / WHEEL) as wheel:
+        info = f"{NAME}.dist-info"
+        more = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
+        _same("the wheel", set(wheel.namelist()), sources | {f"{info}/{name}" for name in more})
+        _check_metadata("the wheel", wheel.read(f"{info}/METADATA"))
+        if b"push-job = push_job.__main__:main" not in wheel.read(f"{info}/entry_points.txt"):
+            raise DistError("the wheel does not install the command push-job")
+    with tarfile.open(folder / SDIST) as sdist:
+        more = {"README.md", "LICENSE", "CHANGELOG.md", "PKG-INFO", "pyproject.toml", ".gitignore"}
+        _same("the sdist", {name.partition("/")[2] for name in sdist.getnames()}, sources | more)
+        member = sdist.extractfile(f"{NAME}/PKG-INFO")
+        _check_metadata("the sdist", member.read() if member else b"")
+    _check_chart(folder / PACKAGED_CHART)
+    _check_sbom(folder / SBOM)
+
+
+def _check_metadata(what: str, text: bytes) -> None:
+    try:
+        metadata = Metadata.from_email(text, validate=True)
+    except ExceptionGroup as error:
+        raise DistError(f"{what}'s metadata: {'; '.join(map(str, error.exceptions))}") from None
+    if str(metadata.version) != __version__:
+        raise DistError(f"{what} is of version {metadata.version}, the program of {__version__}")
+
+
+def _check_chart(package: Path) -> None:
+    _run_helm("lint", "--strict", package)
+    rendered = _run_helm("template", "flower-push-job", package, "--set", "rules.enabled=true,dashboards.enabled=true")
+    kinds = [found["kind"] for found in yaml.safe_load_all(rendered) if found]
+    dashboards = len(list((ROOT / "grafana/dashboards").glob("*.json")))
+    if kinds.count("PrometheusRule") != 1 or kinds.count("ConfigMap") != dashboards + 1:
+        raise DistError("the packaged chart lacks rules or dashboards")
+    with tarfile.open(package) as tar:
+        if any(member.issym() for member in tar):
+            raise DistError("the packaged chart has links in it")
+
+
+def _check_sbom(path: Path) -> None:
+    bom = json.loads(path.read_text(encoding="utf-8"))
+    listed = {f"{component['name']}=={component['version']}" for component in bom["components"]}
+    lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    _same("the SBOM", listed, set(re.findall(r"^([\w.-]+==[^ \\]+)", lock, re.MULTILINE)))
+
+
+def _same(what: str, found: set[str], expected: set[str]) -> None:
+    if found != expected:
+        raise DistError(f"{what} lacks {sorted(expected - found)} and should not have {sorted(found - expected)}")
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    if text.count(old) != 1:
+        raise DistError(f"values.yaml has the line {old.strip()!r} {text.count(old)} times")
+    return text.replace(old, new)
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DistError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
+
+
+def _run_helm(*arguments: str | Path) -> str:
+    done = helm(*arguments)
+    if done.returncode != 0:
+        raise DistError(f"helm {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    for name in ("--tag", "--image", "--home-url"):
+        parser.add_argument(name, default="")
+    asked = parser.parse_args()
+    if asked.tag and asked.tag != f"v{__version__}":
+        raise DistError(f"the tag is {asked.tag}, push_job/__init__.py says {__version__}")
+    build(asked.folder, asked.image, asked.home_url)
+    check(asked.folder)
+    for path in sorted(asked.folder.iterdir()):
+        print(f"{path} ({path.stat().st_size} bytes)")
+
+
+if __name__ == "__main__":
+    try:
+        _main()
+    except DistError as error:
+        sys.exit(f"dist: {error}")
