@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers demo playground test test-fast lint bench chaos dashboards requirements clean tools generate relock dist
+.PHONY: help install servers demo playground test test-fast lint bench chaos dashboards requirements clean tools generate relock dist pictures
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ dashboards: install ## write grafana/dashboards/*.json from their generator
 # A release names its TAG, IMAGE and HOME_URL; without them the chart says what the sources say.
 dist: install tools ## wheel, sdist, chart package and SBOM in dist/, checked
 	@$(BIN)/python -m release.dist dist --tag "$(TAG)" --image "$(IMAGE)" --home-url "$(HOME_URL)"
+
+pictures: install servers ## draw docs/pictures: what show and check print for the testbed's shop
+	@$(BIN)/python -m release.pictures
 
 generate: install tools ## write what is made from other files: tables in docs, the chart's schema, the PrometheusRule
 	@$(BIN)/python -m release.generated

@@ -1,42 +1,103 @@
-"""The README's tables say what the code does."""
+"""The first page is short and shows what is there; the pages of options and metrics say what the code does."""
 
 import re
-from collections.abc import Iterator
+import shlex
+from pathlib import Path
+from xml.etree import ElementTree
 
 import click
+import pytest
 
 from push_job.cli import main
-from push_job.metrics.extras import EXTRAS
-from push_job.metrics.families import PLAIN
-from testbed.command import ROOT
+from testbed.command import ROOT, PushJob
+from testbed.services import Flower, Worker
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+METRICS = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+PICTURES = sorted((ROOT / "docs/pictures").glob("*.svg"))
 
 
-def options() -> Iterator[click.Option]:
-    for command in main.commands.values():
-        yield from (parameter for parameter in command.params if isinstance(parameter, click.Option))
+def options() -> list[click.Option]:
+    found = (parameter for command in main.commands.values() for parameter in command.params)
+    return [parameter for parameter in found if isinstance(parameter, click.Option)]
 
 
-def test_the_table_has_every_option_and_no_other() -> None:
-    named = set(re.findall(r"`(--[a-z-]+)", README)) - {"--basic-auth"}
-    assert named == {name for option in options() for name in option.opts if name.startswith("--")}
+def families(exposition: str) -> dict[str, str]:
+    """Name and type of each family."""
+    return dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
 
 
-def test_the_defaults_in_the_table_are_those_of_the_code() -> None:
-    rows = dict(re.findall(r"^\| `(--[a-z-]+)[^|]*\| `?([^|`]*)`? \|", README, re.MULTILINE))
-    for option in options():
-        default = option.default
-        if option.opts[0] in rows and isinstance(default, int | float | str) and not option.is_flag:
-            assert rows[option.opts[0]] == (f"{default:g}" if isinstance(default, float) else str(default))
+def test_it_fits_on_two_screens() -> None:
+    assert len(README.splitlines()) <= 80
+    assert max(map(len, README.splitlines())) <= 200
 
 
-def test_every_command_metric_and_extra_is_named() -> None:
-    for name in (*main.commands, *(family.name for family in PLAIN), *EXTRAS):
-        assert f"`{name}" in README or f"push-job {name}" in README
+def test_its_commands_are_there() -> None:
+    """From the clone to the panels, a push, and the ways to repeat it."""
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    known = {name for option in options() for name in option.opts}
+    lines = [line for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+    commands = [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
+    assert ["docker", "compose", "up"] in commands
+    for program, *words in commands:
+        assert program != "make" or set(words) <= set(targets)
+        if program.endswith("push-job"):
+            assert words[0] in main.commands
+            assert {word for word in words if word.startswith("--")} <= known
+    for folder in re.findall(r"kubectl apply -k (\S+?)`", README):
+        assert (ROOT / folder / "kustomization.yaml").is_file()
+
+
+def test_its_cost_is_that_of_the_page_on_costs() -> None:
+    """Which gives the numbers that the words stand for."""
+    cost = (ROOT / "docs/cost.md").read_text(encoding="utf-8")
+    [cpu] = re.findall(r"\| own CPU \| the simple exporter \| ([\d.]+) \| ([\d.]+)", cost)
+    [memory] = re.findall(r"\| peak memory \| the simple exporter \| ([\d.]+) \| ([\d.]+)", cost)
+    [stall] = re.findall(r"\| Flower's longest stall \| the simple exporter \| ([\d.]+) \| ([\d.]+)", cost)
+    assert "a quarter of the CPU and a tenth of the memory" in README
+    assert max(map(float, cpu)) <= 0.25
+    assert max(map(float, memory)) <= 0.10
+    assert "less than half as long" in README
+    assert max(map(float, stall)) < 0.5
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
+def test_each_picture_is_small_loads_nothing_and_shows_its_command(picture: Path) -> None:
+    text = picture.read_text(encoding="utf-8")
+    words = "".join(ElementTree.fromstring(text).itertext()).replace("\xa0", " ")
+    assert len(text) < 20_000
+    assert set(re.findall(r"https?://[^\"<) ]+", text)) - {"http://127.0.0.1:5555"} == {"http://www.w3.org/2000/svg"}
+    assert f"$ push-job {picture.stem}" in words
+    assert "127.0.0.1:5555" in words
+
+
+def test_there_are_pictures_of_show_and_check() -> None:
+    assert [path.stem for path in PICTURES] == ["check", "show"]
+
+
+def test_the_page_of_metrics_has_every_family_with_its_type_and_labels_and_no_other(
+    push_job: PushJob, flower: Flower, worker: Worker
+) -> None:
+    run = push_job("show", "--format", "prometheus", "--flower", flower.url)
+    assert run.returncode == 0, run.stderr
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in METRICS.splitlines() if row.startswith("| `")]
+    told = {name: kind for names, kind, *_ in rows for name in re.findall(r"`(\w+)`", names)}
+    of_the_pushgateway = {"push_time_seconds": "gauge", "push_failure_time_seconds": "gauge"}
+    assert told == families(run.stdout) | of_the_pushgateway
+    for names, _, labels, _ in rows:
+        [name, *_] = re.findall(r"`(\w+)`", names)
+        for sample in re.findall(rf"^{name}{{(.*)}} ", run.stdout, re.MULTILINE):
+            own = set(re.findall(r'(\w+)="', sample)) - {"job", "instance"}
+            assert own == set(re.findall(r"`(\w+)`", labels))
 
 
 def test_every_option_has_a_variable_of_its_name() -> None:
     for option in options():
         variable = "PUSH_JOB_" + option.opts[0].removeprefix("--").replace("-", "_").upper()
         assert variable in (option.envvar if isinstance(option.envvar, list) else [option.envvar])
+
+
+def test_the_page_of_options_names_every_command_and_exit_code() -> None:
+    page = (ROOT / "docs/options.md").read_text(encoding="utf-8")
+    assert all(f"`push-job {name}" in page for name in main.commands)
+    assert re.findall(r"^\| (\d) \|", page, re.MULTILINE) == ["0", "1", "2", "3"]

@@ -1,0 +1,76 @@
+"""`make pictures`: docs/pictures/*.svg, what `push-job show` and `push-job check` print for the testbed's shop."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from release.render import ROOT
+from testbed.command import run_push_job
+from testbed.services import ServiceError, Testbed
+from testbed.workload import open_shop
+
+FOLDER = ROOT / "docs/pictures"
+WIDTH = 110
+
+# rich's own form of the file loads a font from somebody else's server.
+_FORM = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; \
+font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asian: full-width; }}
+.{unique_id}-title {{ font-size: 18px; font-family: sans-serif; }}
+{styles}
+</style>
+<defs><clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>{lines}</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}<g class="{unique_id}-matrix">{matrix}</g></g>
+</svg>
+"""
+
+
+def picture(command: str, printed: str, into: Path) -> None:
+    """Draw the command and what it printed, escape sequences and all, as a terminal shows it."""
+    with Path("/dev/null").open("w") as nowhere:
+        console = Console(width=WIDTH, record=True, file=nowhere, force_terminal=True, color_system="truecolor")
+        console.print(f"[bold green]$[/] {command}", highlight=False)
+        console.print(Text.from_ansi(printed.rstrip()))
+        into.write_text(console.export_svg(title="", code_format=_FORM, unique_id=into.stem), encoding="utf-8")
+
+
+def _printed(environment: Mapping[str, str], *arguments: str) -> str:
+    run = run_push_job(*arguments, env={**environment, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH)})
+    if not run.stdout:
+        raise ServiceError(f"push-job {arguments[0]} printed nothing: {run.stderr}")
+    return run.stdout
+
+
+def main() -> None:
+    """Run the shop, and both commands on it."""
+    FOLDER.mkdir(exist_ok=True)
+    with Testbed() as bed:
+        shop = open_shop(bed)
+        shop.customers.do_everything(shop.flower)
+        shop.push()
+        # The ports are free ones here; a reader knows the usual.
+        usual = {shop.flower.url: "http://127.0.0.1:5555", shop.pushgateway.url: "http://127.0.0.1:9091"}
+        ports = {there.rpartition(":")[2]: here.rpartition(":")[2] for there, here in usual.items()}
+        for command in (["show"], ["check", "--pushgateway", shop.pushgateway.url]):
+            printed = _printed(shop.environment, *command, "--flower", shop.flower.url)
+            for there, here in ports.items():
+                printed = re.sub(rf"\b{there}\b", here, printed)
+            picture(f"push-job {command[0]}", printed, FOLDER / f"{command[0]}.svg")
+            print(FOLDER / f"{command[0]}.svg")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ServiceError as error:
+        sys.exit(f"pictures: {error}")
