@@ -47,7 +47,8 @@ def template(values: Manifest | None = None, *arguments: str, release: str = "fl
     run = subprocess.run(command, input=yaml.safe_dump(values or {}), capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise ValueError(run.stderr)
-    return [found for found in yaml.safe_load_all(run.stdout) if found]
+    # The loader in C: the dashboards are long.
+    return [found for found in yaml.load_all(run.stdout, Loader=yaml.CSafeLoader) if found]
 
 
 def without_helms_labels(manifest: Manifest) -> Manifest:

@@ -1,5 +1,7 @@
 """Which objects Kubernetes takes, by its published schemas: the oldest version that is supported, and the newest."""
 
+import json
+from functools import cache
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]  # has annotations, but no py.typed
@@ -14,6 +16,13 @@ KUBERNETES = [str(next(version for version in _CARRIED if version >= Version("1.
 
 def valid(manifest: dict[str, Any], kubernetes: str) -> None:
     """Raises the validators' errors when this version would not take the object, or would ignore a part of it."""
+    _valid(json.dumps(manifest, sort_keys=True), kubernetes)
+
+
+# The same object is part of many combinations, and a look at it takes a quarter of a second.
+@cache
+def _valid(text: str, kubernetes: str) -> None:
+    manifest = json.loads(text)
     if manifest["kind"] in operator.KINDS:
         operator.validate(manifest)
     else:

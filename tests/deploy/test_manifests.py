@@ -1,6 +1,7 @@
 """The manifests: valid, hardened, in step with the command line, and their containers really push."""
 
 import copy
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -269,6 +270,12 @@ def test_the_pushgateway_is_where_the_settings_and_the_policy_look_for_it() -> N
     assert service["spec"]["selector"].items() <= labels.items()
     [peer] = of_kind("NetworkPolicy", job)["spec"]["egress"][-1]["to"]
     assert peer["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_no_object_is_too_large_for_kubectl_apply() -> None:
+    """Which keeps each object once more in an annotation of its own, of at most 256 KiB."""
+    for found in build(CRONJOB / "kube-prometheus-stack"):
+        assert len(json.dumps(found)) < 256 * 1024 - 1000, found["metadata"]["name"]
 
 
 def test_prometheus_is_told_to_keep_the_pushed_labels() -> None:
