@@ -34,7 +34,7 @@ def test_it_fits_on_two_screens() -> None:
 
 def test_its_commands_are_there() -> None:
     """From the clone to the panels, a push, and the ways to repeat it."""
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     known = {name for option in options() for name in option.opts}
     lines = [line for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
     commands = [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
