@@ -225,7 +225,7 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 def _stop_at_once(number: int, _frame: object) -> NoReturn:
     """End as an unhandled signal would. As a container's first process we would not get one unasked.
 
-    A push under way is cut off, and a Pushgateway refuses a body that is cut off.
+    A push under way is cut off, and in the format of ``protobuf`` a Pushgateway refuses what is cut off.
     """
     if sys.stderr is not None and sys.stderr.isatty():
         os.write(2, b"\x1b[?25h\n")  # the progress line hides the cursor

@@ -1,18 +1,27 @@
 """A CollectorRegistry becomes a group on the Pushgateway.
 
 The protocol: https://github.com/prometheus/pushgateway#api. A PUT replaces a group whole, so it is safe to
-repeat; a body that breaks off on its way is refused whole.
+repeat; a body that breaks off on its way is refused whole, as long as it is in the format of ``protobuf``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, delete_from_gateway, push_to_gateway
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+from push_job import protobuf
 from push_job.http.client import REDIRECTS, Client
 from push_job.http.failures import TransportError
+
+#: What is known of a group when nothing answered its push.
+UNKNOWN = "the group may be the old one or the new one, never a part"
+
+#: Answers of a proxy that got none from the server it asked.
+_NO_ANSWER_BEHIND = frozenset({502, 504})
 
 
 class GatewayError(Exception):
@@ -38,48 +47,70 @@ class Gateway:
 
     def push(self, registry: CollectorRegistry, grouping_key: dict[str, str], until: float) -> None:
         """Replace the group by what `registry` collects. Raises GatewayError."""
-        self._use(
-            lambda handler: push_to_gateway(
-                self.client.endpoint.url, self.job, registry, grouping_key, handler=handler
-            ),
-            until,
-        )
+        body = _Protobuf(registry)
+        push_to_gateway(self.client.endpoint.url, self.job, body, grouping_key, handler=self._handler(until, body))
 
     def delete(self, grouping_key: dict[str, str], until: float) -> None:
         """Remove the group; the Pushgateway does not mind if there is none. Raises GatewayError."""
-        self._use(
-            lambda handler: delete_from_gateway(self.client.endpoint.url, self.job, grouping_key, handler=handler),
-            until,
-        )
+        delete_from_gateway(self.client.endpoint.url, self.job, grouping_key, handler=self._handler(until))
 
-    def _use(self, call: Callable[[Callable[..., Callable[[], None]]], None], until: float) -> None:
-        """Run one of prometheus_client's functions with a handler that sends through our client."""
-        try:
-            call(self._handler(until))
-        except TransportError as error:
-            raise explain(error) from error
+    def _handler(self, until: float, body: _Protobuf | None = None) -> Callable[..., Callable[[], None]]:
+        """What prometheus_client sends with, through our client; `body` goes before the text that it has written."""
 
-    def _handler(self, until: float) -> Callable[..., Callable[[], None]]:
         def handler(
             url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
         ) -> Callable[[], None]:
             del timeout  # the client has the job's own
+            sent_headers = {**dict(headers), **({"Content-Type": protobuf.CONTENT_TYPE} if body else {})}
+            unanswered = False
 
             def attempt() -> None:
-                answer = self.client.send(method, url, until, headers=dict(headers), data=data)
+                nonlocal unanswered
+                try:
+                    answer = self.client.send(
+                        method, url, until, headers=sent_headers, data=body.written if body else data
+                    )
+                except TransportError as error:
+                    unanswered = unanswered or error.overloaded or error.status in _NO_ANSWER_BEHIND
+                    raise
                 # The status has said that the group is replaced. A Pushgateway says no more; reading that nothing keeps
                 # the connection, and a rest that something else promises is not waited for.
                 with contextlib.closing(answer), contextlib.suppress(TransportError):
                     if answer.headers.get("Content-Length") == "0":
                         answer.body(0)
 
-            return lambda: self.client.retrying(attempt, until)
+            def send() -> None:
+                try:
+                    self.client.retrying(attempt, until)
+                except TransportError as error:
+                    raise explain(error, unanswered=unanswered and body is not None) from error
+
+            return send
 
         return handler
 
 
-def explain(error: TransportError) -> GatewayError:
-    """Say what the Pushgateway's refusal means and what mends it."""
+class _Protobuf(Collector):
+    """Stands for a registry before push_to_gateway, which knows text alone.
+
+    What it would collect and write as text is written as protobuf at that moment, and its text stays empty: so
+    nothing is collected or written twice.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self.written = b""
+
+    def collect(self) -> Iterable[Metric]:
+        self.written = protobuf.encode(self._registry.collect())
+        return ()
+
+
+def explain(error: TransportError, *, unanswered: bool = False) -> GatewayError:
+    """Say what the Pushgateway's refusal means and what mends it.
+
+    `unanswered`: what was pushed may have arrived all the same.
+    """
     reason = str(error)
     if error.status == 401:
         reason += ": sign in with --pushgateway-username and a password or with a token"
@@ -91,4 +122,6 @@ def explain(error: TransportError) -> GatewayError:
         reason += ", a redirect: give the URL that it leads to"
     if error.status is not None and error.body and not error.body.startswith("<"):
         reason += f": {error.body[:300]}"
+    if unanswered:
+        reason += f"; {UNKNOWN}"
     return GatewayError(reason, disliked=error.status == 400)

@@ -21,7 +21,7 @@ from push_job import log
 from push_job.fan_out import FanOut
 from push_job.flower.api import Flower
 from push_job.flower.scan import scan_tasks
-from push_job.gateway import Gateway, GatewayError
+from push_job.gateway import UNKNOWN, Gateway, GatewayError
 from push_job.http.client import Client
 from push_job.http.failures import TransportError
 from push_job.metrics import families
@@ -173,7 +173,9 @@ class Job:
         outcomes = {**in_time.results, **late.results}
         for flower in set(turn.flowers) - outcomes.keys():
             turn.gateway.client.abort()
-            outcomes[flower] = Outcome(flower, turn.unscraped(None), "the push was not done by the deadline")
+            outcomes[flower] = Outcome(
+                flower, turn.unscraped(None), f"the push was not done by the deadline; {UNKNOWN}"
+            )
             told(outcomes[flower])
         return [outcomes[flower] for flower in turn.flowers]
 
@@ -308,7 +310,7 @@ class Job:
         scrape, snapshot = outcome.scrape, outcome.scrape.snapshot
         message = "pushed" if snapshot else "Flower is down: pushed flower_up 0"
         if outcome.push_error:
-            message = "not pushed"
+            message = "push failed"
         log.event(
             logging.INFO if snapshot and not outcome.push_error else logging.ERROR,
             message,

@@ -19,7 +19,7 @@ from tests.independent import eventually
 #: What the log line of a turn says, a Flower each: it went well, its Flower was away, the Pushgateway was.
 PUSHED = "pushed"
 DOWN = "Flower is down: pushed flower_up 0"
-NOT_PUSHED = "not pushed"
+PUSH_FAILED = "push failed"
 
 
 class Loop:

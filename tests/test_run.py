@@ -23,7 +23,7 @@ from testbed.events import fill
 from testbed.services import Flower, Pushgateway, Redis, Testbed
 from tests.fakes.http import ScriptedServer, Wait, answer, json_answer
 from tests.independent import eventually, without_group
-from tests.run_loop import DOWN, NOT_PUSHED, PUSHED, Loop, moment
+from tests.run_loop import DOWN, PUSH_FAILED, PUSHED, Loop, moment
 
 WORKERS = json_answer({"celery@a": True})
 NOBODY = ("--flower", "http://127.0.0.1:9", "--pushgateway", "http://127.0.0.1:9", "--deadline", "0.5")
@@ -120,7 +120,7 @@ def test_only_the_turns_of_an_outage_fail_and_nothing_is_left_over(small_flower:
         small_flower.start()
         loop.wait_for_more(5)
         gateway.stop()
-        loop.wait_for_more(2, NOT_PUSHED)
+        loop.wait_for_more(2, PUSH_FAILED)
         gateway.start()
         loop.wait_for_more(5)
         with paused(small_flower):
@@ -130,7 +130,7 @@ def test_only_the_turns_of_an_outage_fail_and_nothing_is_left_over(small_flower:
         assert loop.stop()[0] == 0
         outcomes = loop_outcomes(loop.log())
         # A turn that was under way when the signal came may still have pushed after it.
-        assert outcomes[:8] == [PUSHED, DOWN, PUSHED, NOT_PUSHED, PUSHED, DOWN, PUSHED, "stopping"]
+        assert outcomes[:8] == [PUSHED, DOWN, PUSHED, PUSH_FAILED, PUSHED, DOWN, PUSHED, "stopping"]
     assert [value for (name, _), value in gateway.samples().items() if name == "flower_up"] == [1]
     gateway.stop()
 
@@ -267,7 +267,7 @@ def test_delete_on_exit_removes_its_groups_and_only_them(flower: Flower, clean_p
 
 def test_groups_that_cannot_be_deleted_on_exit_mean_exit_three() -> None:
     with Loop("--every", "60", "--delete-on-exit", *NOBODY) as loop:
-        loop.wait_for(1, NOT_PUSHED)
+        loop.wait_for(1, PUSH_FAILED)
         assert loop.stop()[0] == 3
 
 
@@ -279,7 +279,7 @@ def test_the_heartbeat_file_is_touched_after_each_turn_also_after_a_failed_one(
     servers = to_both(flower, clean_pushgateway) if goes_well else NOBODY
     with Loop("--every", "0.05", "--heartbeat-file", str(heartbeat), *servers) as loop:
         for _ in range(3):
-            loop.wait_for_more(1, PUSHED if goes_well else NOT_PUSHED)
+            loop.wait_for_more(1, PUSHED if goes_well else PUSH_FAILED)
             os.utime(heartbeat, (0, 0))
             eventually(lambda: heartbeat.stat().st_mtime > 0)
 
@@ -316,7 +316,7 @@ def assert_one_line(done: "subprocess.CompletedProcess[str]", *words: str) -> No
 
 def test_the_shortest_interval_means_turn_after_turn() -> None:
     with Loop("--every", "1e-7", *NOBODY) as loop:
-        loop.wait_for(2, NOT_PUSHED)
+        loop.wait_for(2, PUSH_FAILED)
         assert loop.stop()[0] == 0
 
 

@@ -63,7 +63,7 @@ def test_a_pushgateway_that_never_comes_to_an_end_is_given_up_by_the_deadline(
     told_200 = isinstance(answer[0], bytes)
     assert (turn.outcome.push_error is None) is told_200
     (line,) = [record for record in caplog.records if record.name == "push_job"]
-    assert line.getMessage() == ("pushed" if told_200 else "not pushed")
+    assert line.getMessage() == ("pushed" if told_200 else "push failed")
 
 
 def test_both_may_say_nothing_at_once() -> None:

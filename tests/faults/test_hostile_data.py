@@ -22,6 +22,7 @@ from testbed.process import find_program
 from testbed.services import Pushgateway
 from tests.fakes.http import Endless, Script, ScriptedServer, answer, head, json_answer
 from tests.faults.turns import PUSHED, WORKERS, fake_flower, one_turn, settings
+from tests.metric_messages import unlabelled
 
 #: The container's memory, in cronjob/base.
 CONTAINER_MIB = 128
@@ -278,7 +279,7 @@ def test_nothing_huge_outgrows_the_container(path: str, script: Callable[[], Scr
             cwd=ROOT,
             env=clean_environment(),
         )
-        assert b"flower_up 0.0" in server.requests[-1].body
+        assert unlabelled(server.requests[-1].body)["flower_up"] == 0
     exit_code, kib = done.stdout.split()
     assert int(exit_code) == 1
     assert int(kib) < CONTAINER_MIB * 1024

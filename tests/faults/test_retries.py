@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes.http import Close, Reset, Script, ScriptedServer, answer, head, status_answer
 from tests.faults.turns import PUSHED, TASKS, WORKERS, fake_flower, one_turn
+from tests.metric_messages import unlabelled
 
 BODY = b'{"task-1": {"name": "shop.buy", "state": "SUCCESS"}}'
 WHOLE = head(content_length=len(BODY)) + BODY
@@ -52,7 +53,7 @@ def test_what_may_heal_at_flower_is_asked_again(path: str, fault: Script) -> Non
         assert turn.outcome.scrape.snapshot
         assert turn.outcome.scrape.snapshot.task_count == 1
         assert flower.paths().count(path) == 2
-        assert b"flower_up 1.0" in gateway.requests[-1].body
+        assert unlabelled(gateway.requests[-1].body)["flower_up"] == 1
 
 
 @pytest.mark.parametrize("fault", HEALS.values(), ids=HEALS)
@@ -71,7 +72,7 @@ def test_a_refusal_of_flower_is_not_asked_again(status: int) -> None:
         turn = one_turn(flower.url, gateway.url)
         assert str(status) in (turn.outcome.scrape.error or "")
         assert flower.paths().count("/api/tasks") == 1
-        assert b"flower_up 0.0" in gateway.requests[-1].body
+        assert unlabelled(gateway.requests[-1].body)["flower_up"] == 0
 
 
 @pytest.mark.parametrize("status", NEVER_HEALS)

@@ -15,6 +15,7 @@ from push_job.settings import Credentials, Endpoint, Settings, Tls
 from testbed.command import PushJob
 from tests.fakes.http import ScriptedServer, status_answer
 from tests.faults.turns import PUSHED, fake_flower
+from tests.metric_messages import unlabelled
 
 USER = "user"
 PASSWORDS = {
@@ -151,7 +152,7 @@ def test_a_mistake_of_ours_is_logged_without_the_password(
         job = Job(settings)
         (outcome,) = job.push()
         job.close()
-        assert b"flower_up 0.0" in gateway.requests[-1].body
+        assert unlabelled(gateway.requests[-1].body)["flower_up"] == 0
     log.logger.setLevel(logging.NOTSET)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert outcome.scrape.error

@@ -1,0 +1,90 @@
+"""How a registry goes out, and what is said of a push that nothing answered."""
+
+import time
+from collections.abc import Iterable
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+
+from push_job.gateway import Gateway, GatewayError
+from push_job.http.client import Client
+from push_job.settings import Credentials, Endpoint, Tls
+from tests.fakes.http import Close, Reset, Script, ScriptedServer, Stall, answer, status_answer
+from tests.faults.turns import PUSHED
+from tests.metric_messages import unlabelled
+
+UNKNOWN = "; the group may be the old one or the new one, never a part"
+
+
+class Counted:
+    """A collector that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def collect(self) -> Iterable[Metric]:
+        self.asked += 1
+        return [GaugeMetricFamily("asked", "How often.", value=self.asked)]
+
+
+def push(url: str, collector: Counted, seconds: float = 5.0) -> None:
+    """Push what the collector says. Raises GatewayError."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    client = Client(Endpoint.parse(url, "--pushgateway", Credentials(), Tls()), timeout=seconds)
+    try:
+        Gateway(client, "gateway").push(registry, {"instance": "a"}, time.monotonic() + seconds)
+    finally:
+        client.close()
+
+
+def test_a_registry_is_collected_once_and_sent_in_protobuf_however_often_it_is_tried() -> None:
+    collector = Counted()
+    with ScriptedServer({"*": [status_answer(503), (Reset(),), PUSHED]}) as server:
+        push(server.url, collector)
+    assert collector.asked == 1
+    assert len(server.requests) == 3
+    for request in server.requests:
+        assert request.headers["content-type"] == (
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+        )
+        assert unlabelled(request.body) == {"asked": 1.0}
+
+
+UNANSWERED: dict[str, tuple[Script, ...]] = {
+    "it says nothing": ((Stall(),),),
+    "it closes the connection": ((Close(),),),
+    "it breaks the connection": ((Reset(),),),
+    "a proxy that waited in vain": (status_answer(504),),
+    "a proxy whose server broke off": (status_answer(502),),
+    "it says nothing once, then refuses": ((Close(),), status_answer(403)),
+}
+REFUSED: dict[str, tuple[Script, ...]] = {
+    "it dislikes the push": (answer(b"no", "400 Bad Request"),),
+    "it wants a password": (status_answer(401),),
+    "it is too busy": (status_answer(503),),
+    "a redirect": (status_answer(302, headers={"Location": "/login"}),),
+}
+
+
+@pytest.mark.parametrize("answers", UNANSWERED.values(), ids=UNANSWERED)
+def test_of_a_push_without_an_answer_is_said_that_it_may_have_come(answers: tuple[Script, ...]) -> None:
+    with ScriptedServer({"*": list(answers)}) as server, pytest.raises(GatewayError) as failure:
+        push(server.url, Counted(), seconds=0.7)
+    assert str(failure.value).endswith(UNKNOWN)
+
+
+@pytest.mark.parametrize("answers", REFUSED.values(), ids=REFUSED)
+def test_of_a_push_that_is_refused_that_is_not_said(answers: tuple[Script, ...]) -> None:
+    with ScriptedServer({"*": list(answers)}) as server, pytest.raises(GatewayError) as failure:
+        push(server.url, Counted(), seconds=0.7)
+    assert UNKNOWN not in str(failure.value)
+
+
+def test_nor_of_one_that_could_not_be_sent() -> None:
+    with ScriptedServer({}) as server:
+        pass
+    with pytest.raises(GatewayError, match="refused the connection") as failure:
+        push(server.url, Counted(), seconds=0.7)
+    assert UNKNOWN not in str(failure.value)
