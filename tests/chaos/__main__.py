@@ -7,8 +7,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
 
+from testbed.command import ROOT
 from tests.chaos.runs import BEFORE, DOWN, GRACE, TRUTH, Run, many_runs, world
+
+#: Where the records of failures are kept.
+RECORDS = ROOT / ".chaos"
 
 EXIT_CODES = {0: "all pushed", 1: "Flower down", 3: "Pushgateway down"}
 
@@ -39,16 +45,31 @@ def main() -> int:
 
 
 def details(run: Run, seed: str) -> str:
-    """All that is known of a run."""
+    """What is to be known of a run; of a failure, the rest is put into a file."""
+    failure = run.failure()
     return "\n".join(
         [
-            f"run {run.number}: {run.failure() or 'as it must be'}",
+            f"run {run.number}: {_shortened(failure) if failure else 'as it must be'}",
             f"  again with: python -m tests.chaos --seed {seed} --run {run.number}",
-            f"  exit code {run.exit_code} after {run.seconds:.2f} s; the group is {run.group}",
+            *([f"  all of it is in {_kept(run, seed)}"] if failure else []),
+            f"  exit code {run.exit_code} after {run.seconds:.2f} s; the group is {_shortened(run.group)}",
             *(f"  {what}" for what in run.happened or ["nothing went wrong"]),
             *(f"  | {line}" for line in (run.command, *run.log)),
         ]
     )
+
+
+def _shortened(text: str) -> str:
+    lines = text.splitlines()
+    return "\n".join([*lines[:20], f"    and {len(lines) - 20} lines more"] if len(lines) > 21 else lines)
+
+
+def _kept(run: Run, seed: str) -> Path:
+    """The file in which the run's record now is."""
+    RECORDS.mkdir(exist_ok=True)
+    file = RECORDS / f"{quote(seed, safe='')}-{run.number}.txt"
+    file.write_text(run.record, encoding="utf-8")
+    return file
 
 
 def shortcomings(runs: Sequence[Run]) -> list[str]:
@@ -61,6 +82,8 @@ def shortcomings(runs: Sequence[Run]) -> list[str]:
         found.append(f"no run came to {missing}")
     if (healed := sum(run.exit_code == 0 and len(run.happened) >= 3 for run in runs)) < len(runs) / 20:
         found.append(f"only {healed} runs got over three faults or more")
+    if not any("at an end" in what for run in runs for what in run.happened):
+        found.append("no push was cut at an end of a message")
     if (needless := sum(run.needlessly_unpushed for run in runs)) > len(runs) / 50:
         found.append(f"{needless} runs pushed nothing, though nothing was wrong with the way to the Pushgateway")
     return found
@@ -73,9 +96,10 @@ def summary(runs: Sequence[Run]) -> str:
     latest = max(runs, key=lambda run: run.late)
     faults = sum(len(run.happened) for run in runs)
     clean = [run for run in runs if not run.happened]
+    at_ends = sum("at an end" in what for run in runs for what in run.happened)
     return "\n".join(
         [
-            f"{len(runs)} runs, {faults} faults",
+            f"{len(runs)} runs, {faults} faults, {at_ends} of them a push cut at an end of a message",
             f"{len(clean)} runs without any fault, {sum(run.exit_code == 0 for run in clean)} of them pushed the truth",
             *(
                 f"{count:6}  exit code {code} ({EXIT_CODES.get(code, 'none of ours')}), the group is {group}"

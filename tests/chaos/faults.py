@@ -14,13 +14,18 @@ TLS (https://) protects against all of them but the last.
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from tests.chaos.proxy import NO_FAULT, Fault, Mangle, Message, Plan, unchanged
 from tests.fakes.http import Close, Drip, Endless, Reset, Script, Stall, Wait, answer, head, status_answer
+from tests.metric_messages import ends
 
 #: How likely a fault is in each exchange of a run: a scrape has many, a push has one or a few.
 FLOWER_LIKELIHOODS = (0.0, 0.03, 0.03, 0.1, 0.1, 0.3, 0.6, 1.0)
 GATEWAY_LIKELIHOODS = (0.0, 0.3, 0.6, 0.9)
+
+#: In runs in which things go wrong at all, how likely a push that nothing else happens to ends at an end of a message.
+ENDS_LIKELIHOOD = 0.5
 
 #: A page of HTML, as a login page or a load balancer answers.
 PAGE = b"<!DOCTYPE html><html><body>Please sign in.</body></html>"
@@ -35,7 +40,15 @@ def flower_plan(seed: str) -> Plan:
 
 def gateway_plan(seed: str) -> Plan:
     """What goes wrong between the job and the Pushgateway; no answer says 200 that the Pushgateway did not give."""
-    return _plan(seed, GATEWAY_LIKELIHOODS, [*EVERYWHERE, *DAMAGE])
+    plan = _plan(seed, GATEWAY_LIKELIHOODS, [*EVERYWHERE, *DAMAGE])
+
+    def exchange(number: int) -> Fault:
+        # With chances of its own: a seed's runs are as they were before this was here, but for this.
+        own = random.Random(f"{seed}/{number}/ends")
+        fault = plan.exchange(number)
+        return _cut_at_an_end(own) if fault is NO_FAULT and own.random() < ENDS_LIKELIHOOD else fault
+
+    return replace(plan, exchange=exchange) if plan.likelihood else plan
 
 
 def _plan(seed: str, likelihoods: tuple[float, ...], draws: list[Draw]) -> Plan:
@@ -60,6 +73,7 @@ def _plan(seed: str, likelihoods: tuple[float, ...], draws: list[Draw]) -> Plan:
         greeting,
         refuses_for=seconds if closed and not full else 0.0,
         full_for=seconds if closed and full else 0.0,
+        likelihood=likelihood,
     )
 
 
@@ -90,6 +104,26 @@ def _broken_off(chance: random.Random) -> Fault:
     if chance.random() < 0.4:
         return Fault(f"request {name}", request=mangle)
     return Fault(f"answer {name}", answer=mangle)
+
+
+def _cut_at_an_end(chance: random.Random) -> Fault:
+    """A push breaks off before its body, or where a line or a message of it ends: there a part looks like a whole."""
+    ways: dict[str, Script] = {"closed": (Close(),), "reset": (Reset(),), "stalled": (Stall(),)}
+    name = chance.choice(list(ways))
+    place = chance.random()
+
+    def mangle(message: Message) -> Script:
+        places = [0, *_ends(message)[:-1]]
+        return (message.head + message.body[: places[int(place * len(places))]], *ways[name])
+
+    return Fault(f"request {name} at an end", request=mangle)
+
+
+def _ends(message: Message) -> list[int]:
+    """Where a line or a message of a pushed body ends."""
+    if b"application/vnd.google.protobuf" in message.head:
+        return ends(message.body)
+    return [at + 1 for at, byte in enumerate(message.body) if byte == ord("\n")]
 
 
 def _without_end(chance: random.Random) -> Fault:

@@ -8,6 +8,7 @@ the port opens at all, can be planned too.
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -65,12 +66,14 @@ class Plan:
         greeting: what is done with a connection, told its number, before anything is read from it.
         refuses_for: seconds in which the port is closed.
         full_for: seconds in which the port takes no connection, as that of a server that is too busy to accept.
+        likelihood: how likely it is that something goes wrong with an exchange.
     """
 
     exchange: Callable[[int], Fault] = lambda _: NO_FAULT
     greeting: Callable[[int], Script] = lambda _: ()
     refuses_for: float = 0.0
     full_for: float = 0.0
+    likelihood: float = 0.0
 
 
 @dataclass
@@ -80,15 +83,18 @@ class Proxy:
     Attributes:
         upstream_port: the real server's, on 127.0.0.1.
         happened: what went wrong, in words, in its order.
+        record: all that came and what was made of it, with the seconds since the start of each.
         first_contact: set when the first client has connected.
     """
 
     upstream_port: int
     plan: Plan
     happened: list[str] = field(default_factory=list)
+    record: list[tuple[float, str, object]] = field(default_factory=list)
     first_contact: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self._started = time.monotonic()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._open: set[socket.socket] = set()
@@ -174,7 +180,9 @@ class Proxy:
             answers = stack.enter_context(server.makefile("rb"))
             while (request := _read_message(requests)) and not self._ended.is_set():
                 fault = self._next_fault(request)
+                self._note("request", request)
                 if fault.instead is not None:
+                    self._note("answered instead", fault.instead)
                     goes_on = play(fault.instead, client, self._ended)
                 else:
                     goes_on = self._exchange(fault, request, client, server, answers)
@@ -195,12 +203,21 @@ class Proxy:
         self, fault: Fault, request: Message, client: socket.socket, server: socket.socket, answers: BinaryIO
     ) -> bool:
         script = fault.request(request)
+        self._note("sent to the server", script)
         if not play(script, server, self._ended, waits_for=client):
             if server.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
                 reset_when_closed(client)
             return False
         answer = _read_message(answers)
-        return answer is not None and play(fault.answer(answer), client, self._ended)
+        self._note("answer", answer)
+        if answer is None:
+            return False
+        script = fault.answer(answer)
+        self._note("sent to the client", script)
+        return play(script, client, self._ended)
+
+    def _note(self, what: str, it: object) -> None:
+        self.record.append((time.monotonic() - self._started, f"{threading.current_thread().name}: {what}", it))
 
     def _forget(self, connection: socket.socket) -> None:
         with self._lock:

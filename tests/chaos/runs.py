@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -77,6 +77,7 @@ class Run:
         happened: all that went wrong on the way.
         command: the command line.
         log: the lines that push-job wrote.
+        record: of a failure, all of this and every byte that passed.
     """
 
     number: int
@@ -87,6 +88,7 @@ class Run:
     happened: list[str]
     command: str
     log: list[str]
+    record: str = field(default="", repr=False)
 
     @property
     def needlessly_unpushed(self) -> bool:
@@ -158,7 +160,7 @@ def one_run(world: World, seed: str, number: int) -> Run:
         latest = time.time()
     values = _group(world, grouping)
     _ask(group_url, "DELETE")
-    return Run(
+    run = Run(
         number=number,
         exit_code=exit_code,
         group=_verdict(world.truth, values, before, extras, earliest, latest),
@@ -170,6 +172,24 @@ def one_run(world: World, seed: str, number: int) -> Run:
         ],
         command=" ".join(command),
         log=log.splitlines(),
+    )
+    return replace(run, record=_record(run, values, to_flower, to_gateway)) if run.failure() else run
+
+
+def _record(run: Run, values: Values, to_flower: Proxy, to_gateway: Proxy) -> str:
+    """All that is known of a run."""
+    return "\n".join(
+        [
+            repr(run),
+            "\nThe group:",
+            *(f"{name} {dict(sorted(labels))} {value}" for (name, labels), value in sorted(values.items(), key=str)),
+            *(
+                f"\n{name}, {seconds:.3f} s, {what}:\n{it!r}"
+                for name, proxy in (("Flower", to_flower), ("Pushgateway", to_gateway))
+                for seconds, what, it in proxy.record
+            ),
+            "",
+        ]
     )
 
 
@@ -227,7 +247,7 @@ def _verdict(
         return TRUTH
     if not down_lies(values):
         return DOWN
-    return "\n    ".join(["", *lies[:20]])
+    return "\n    ".join(["", *lies])
 
 
 def _group(world: World, grouping: dict[str, str]) -> Values:
