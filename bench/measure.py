@@ -13,6 +13,7 @@ import push_job
 from bench import ways
 from bench.cost import Cost, medians, run, run_probed
 from bench.scene import FilledFlowers, flower_of_many_types, require_same_counts, small_flower
+from bench.writing import cost_of_writing
 from push_job.metrics.extras import EXTRAS
 from testbed.services import Flower, Pushgateway, Testbed
 
@@ -66,6 +67,7 @@ class Results:
     instances: dict[int, Cost] = field(default_factory=dict)  # Flowers in one run
     types: Cost | None = None
     types_scrape_seconds: float = 0.0
+    writing: dict[str, Cost] = field(default_factory=dict)  # PROTOBUF or TEXT
 
 
 def measure(plan: Plan) -> Results:
@@ -76,7 +78,7 @@ def measure(plan: Plan) -> Results:
     """
     # An installation has its bytecode; a working tree may not, and would compile itself at each start.
     compileall.compile_dir(Path(push_job.__file__).parent, quiet=1)
-    results = Results(plan)
+    results = Results(plan, writing=cost_of_writing(plan.types, plan.rounds))
     with Testbed() as bed:
         pushgateway = bed.pushgateway()
         small = small_flower(bed, plan.small_tasks)

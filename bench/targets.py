@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.measure import DOWNLOAD, IMPORTS, PUSH_JOB, SIMPLE, WITH_EXTRAS, Results
+from bench.writing import PROTOBUF, TEXT
 
 #: How much longer than the bare download a push may take. The newest Flower sorts all of its tasks for each page.
 WALL_LIMIT = 2.0
@@ -60,6 +61,9 @@ def targets(results: Results) -> Iterator[Target]:
         many.seconds / alone,
         1 / 3,
     )
+    protobuf, text, types = results.writing[PROTOBUF], results.writing[TEXT], f"{results.plan.types:,} task types"
+    yield Target("CPU, writing it", "as text", types, protobuf.cpu / text.cpu, 1.0)
+    yield Target("memory, writing it", "as text", types, protobuf.memory / text.memory, 1.0)
     push, imports = results.cold[PUSH_JOB], results.cold[IMPORTS]
     yield Target("wall time, cold start", "importing its libraries", small, push.seconds / imports.seconds, 1.5)
     yield Target("peak memory, cold start", "MiB", small, push.memory, 50)

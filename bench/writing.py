@@ -1,0 +1,45 @@
+"""What writing a push costs as it is sent, and in the text format; in this process, without a server."""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from statistics import median
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
+
+from bench.cost import Cost
+from push_job.flower.task import STATES
+from push_job.metrics.registries import FamiliesCollector
+from push_job.protobuf import encode
+
+PROTOBUF = "protobuf"
+TEXT = "text"
+
+
+def cost_of_writing(types: int, rounds: int) -> dict[str, Cost]:
+    """Of so many task types in each of Celery's states, the medians; `memory` is what Python took for it."""
+    family = GaugeMetricFamily("celery_task_types_by_state", "Tasks by type and state.", labels=["task_type", "state"])
+    for number in range(types):
+        for state in STATES:
+            family.add_metric([f"shop.module_{number % 50}.step_{number}", state], number)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FamiliesCollector([family]))
+    return {
+        PROTOBUF: _cost(lambda: encode(registry.collect()), rounds),
+        TEXT: _cost(lambda: generate_latest(registry), rounds),
+    }
+
+
+def _cost(write: Callable[[], bytes], rounds: int) -> Cost:
+    walls, cpus = [], []
+    for _ in range(rounds):
+        wall, cpu = time.perf_counter(), time.process_time()
+        write()
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    tracemalloc.start()
+    write()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return Cost(median(walls), median(cpus), most / 2**20)
