@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, delete_from_gateway, push_to_ga
 
 from push_job.http.client import REDIRECTS, Client
 from push_job.http.failures import TransportError
+from push_job.settings import Credentials
 
 
 class GatewayError(Exception):
@@ -57,7 +58,7 @@ class Gateway:
         try:
             call(self._handler(until))
         except TransportError as error:
-            raise explain(error) from error
+            raise as_gateway_error(error, self.client.endpoint.credentials) from error
 
     def _handler(self, until: float) -> Callable[..., Callable[[], None]]:
         def handler(
@@ -78,11 +79,11 @@ class Gateway:
         return handler
 
 
-def explain(error: TransportError) -> GatewayError:
+def as_gateway_error(error: TransportError, credentials: Credentials) -> GatewayError:
     """Say what the Pushgateway's refusal means and what mends it."""
     reason = str(error)
     if error.status == 401:
-        reason += ": sign in with --pushgateway-username and a password or with a token"
+        reason += credentials.refused or ": sign in with --pushgateway-username and a password or with a token"
     elif error.status == 403:
         reason += ": these credentials may not push"
     elif error.status == 404:

@@ -59,6 +59,13 @@ class Credentials:
             return {"Authorization": f"Basic {self._basic}"}
         return {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
 
+    @property
+    def refused(self) -> str:
+        """What a server that answers 401 says of them; nothing if there are none."""
+        if self.username is not None:
+            return ": its user name or password is not the one that is set here"
+        return "" if self.token is None else ": the token that is set here is not one of its"
+
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown: the secret fields, and what they become in a header."""
         kept = [getattr(self, name) for name in self.names(secret=True)]

@@ -63,6 +63,29 @@ def test_a_server_that_is_no_flower_in_order_is_told_in_one_line(
     assert_down(clean_pushgateway, server.url)
 
 
+def test_a_web_page_that_comes_with_a_refusal_is_not_logged(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    page = status_answer(500, b"<html><title>500: Internal Server Error</title></html>")
+    servers = {"/api/workers": WORKERS, "/api/tasks": json_answer({}), "/metrics": page}
+    with ScriptedServer(servers) as server:
+        done = push_job(
+            *("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, "--with", "activity", *FAST)
+        )
+    assert done.returncode == 0
+    assert "500 Told So" in done.stderr
+    assert "<" not in done.stderr
+
+
+def test_https_to_a_real_flower_without_tls_says_the_cure(
+    flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    https = flower.url.replace("http:", "https:")
+    done = push_job(
+        "push", "--flower", https, "--pushgateway", clean_pushgateway.url, "--timeout", "0.5", "--deadline", "3"
+    )
+    assert done.returncode == 1
+    assert_told(done.stderr, "it began no TLS within 0.5 s: if it speaks plain HTTP, write http:// in its URL")
+
+
 def test_an_unreachable_flower_is_told_in_one_line(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     done = push_job("push", "--flower", "http://127.0.0.1:9", "--pushgateway", clean_pushgateway.url, *FAST)
     assert done.returncode == 1

@@ -67,7 +67,20 @@ def test_a_wrong_password_is_refused_and_not_shown(
         done = push_job(command, "--flower", url, *extra, "--verbose")
         assert done.returncode == 1
         assert "401" in done.stdout + done.stderr
+        assert "its user name or password is not the one" in done.stdout + done.stderr
+        assert "sign in with" not in done.stdout + done.stderr
         assert_no_secret(done.stdout, done.stderr)
+
+
+def test_a_wrong_token_is_told_as_such_for_both_servers(push_job: PushJob) -> None:
+    with ScriptedServer({"*": status_answer(401)}) as server:
+        done = push_job(
+            *("push", "--flower", server.url, "--pushgateway", server.url),
+            env={"PUSH_JOB_FLOWER_TOKEN": "t0k-1", "PUSH_JOB_PUSHGATEWAY_TOKEN": "t0k-2"},
+        )
+    assert done.returncode == 3
+    assert done.stderr.count("the token that is set here is not one of its") == 2
+    assert "sign in with" not in done.stderr
 
 
 def test_a_server_that_repeats_the_secret_does_not_get_it_into_the_log(push_job: PushJob) -> None:

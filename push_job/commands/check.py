@@ -19,10 +19,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 from push_job.flower.api import Flower
 from push_job.flower.decoding import DecodingError, decode_json
 from push_job.flower.task import STATES
-from push_job.gateway import Gateway, GatewayError, explain
+from push_job.gateway import Gateway, GatewayError, as_gateway_error
 from push_job.http.client import Client, proxy_of
-from push_job.http.failures import TransportError
-from push_job.http.failures import explain as explain_failure
+from push_job.http.failures import NoTlsError, TransportError, as_transport_error
 from push_job.metrics.extras import families_with
 from push_job.settings import Endpoint, Settings
 
@@ -123,12 +122,9 @@ def _handshake(server: Endpoint, host: str, port: int, timeout: float) -> Step:
             context.wrap_socket(connection, server_hostname=host),
         ):
             return Step(True, "it speaks TLS, and its certificate is trusted")
-    except TimeoutError:
-        raise _UnreachableError(
-            f"it began no TLS within {timeout:.3g} s: if it speaks plain HTTP, write http:// in its URL"
-        ) from None
     except OSError as error:
-        raise _UnreachableError(str(explain_failure(error, timeout))) from None
+        failure = NoTlsError() if isinstance(error, TimeoutError) else error
+        raise _UnreachableError(str(as_transport_error(failure, timeout))) from None
 
 
 def _worker_list(api: Flower, until: float) -> tuple[dict[str, dict[str, Any]], float, str]:
@@ -190,7 +186,7 @@ def _json(client: Client, path: str, until: float) -> dict[str, Any]:
     try:
         document = decode_json(client.get(path, until).body(2**30))
     except TransportError as error:
-        raise explain(error) from error
+        raise as_gateway_error(error, client.endpoint.credentials) from error
     except DecodingError as error:
         raise _UnreachableError(f"it answered {path}, but {error}: is this a Pushgateway?") from None
     if not isinstance(document, dict) or document.get("status") != "success":

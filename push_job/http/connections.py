@@ -17,6 +17,8 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from push_job.http.failures import NoTlsError
+
 
 class _Made:
     """The connections that were made, for as long as they live. Other threads make some while one breaks them."""
@@ -91,7 +93,13 @@ class _AbortableHTTPConnection(_Abortable, HTTPConnection):
 
 
 class _AbortableHTTPSConnection(_Abortable, HTTPSConnection):
-    pass
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except TimeoutError as error:  # not while connecting, which has an error of its own
+            if self.proxy is None:
+                raise NoTlsError from error
+            raise
 
 
 class _AbortableHTTPPool(HTTPConnectionPool):

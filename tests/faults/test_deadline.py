@@ -51,6 +51,21 @@ def test_a_flower_that_never_comes_to_an_end_is_down_by_the_deadline(
         assert is_down(clean_pushgateway, flower.url)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        ((Stall(),), "it sent nothing more before the deadline"),
+        ((head(content_length=9), Drip(b"{" * 9, every=0.2)), "its answer was not complete by the deadline"),
+    ],
+)
+def test_what_the_deadline_cut_off_is_told_as_such_and_not_by_the_seconds_that_were_left(
+    tasks: Script, words: str
+) -> None:
+    with fake_flower(tasks=tasks) as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        turn = one_turn(flower.url, gateway.url, deadline=DEADLINE, timeout=60.0)
+    assert turn.outcome.scrape.error == words
+
+
 @never_done("answer")
 def test_a_pushgateway_that_never_comes_to_an_end_is_given_up_by_the_deadline(
     caplog: pytest.LogCaptureFixture, answer: Script
