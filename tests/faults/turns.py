@@ -30,7 +30,7 @@ Counts = dict[tuple[str, str], float]
 #: itself, the kernel's answer would include what pytest has.)
 _MEASURE = """
 import resource, subprocess, sys
-code = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
 print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
