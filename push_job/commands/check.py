@@ -159,7 +159,7 @@ def _events(
     processed = sum(row["processed"] for row in rows.values() if isinstance(row.get("processed"), int))
     # A PENDING task was sent; that says nothing of workers, which are others than senders.
     from_workers = any(state != "PENDING" for _, state in tasks.tally()) or any(
-        api.newest_task(until, state=state) for state in STATES if len(tasks) and state != "PENDING"
+        api.has_task_in(state, until) for state in STATES if len(tasks) and state != "PENDING"
     )
     if len(tasks) and (from_workers or not processed):
         age = now - newest

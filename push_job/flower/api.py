@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
-from push_job.flower.task import Column, TaskFields, label_text
+from push_job.flower.task import Column, label_text
 from push_job.flower.tasks import Batch, Interned
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.failures import TransportError
@@ -73,10 +73,10 @@ class Flower:
         """Every task that Flower remembers, as of one moment."""
         return self._tasks(interned, until)
 
-    def newest_task(self, until: float, **having: str) -> TaskFields | None:
-        """The task that the newest event is about, of those `having` a ``state`` or whatever else Flower filters by."""
-        with self._answer("/api/tasks", until, limit=1, **having) as answer:
-            return next((task for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)) for task in tasks.values()), None)
+    def has_task_in(self, state: str, until: float) -> bool:
+        """Whether any task is in this state."""
+        with self._answer("/api/tasks", until, limit=1, state=state) as answer:
+            return any(decode_tasks(_intact(answer, TASKS_LIMIT)))
 
     def _tasks(self, interned: Interned, until: float, **params: int) -> Batch:
         with self._answer("/api/tasks", until, **params) as answer:
