@@ -124,7 +124,7 @@ class Client:
     def retrying(self, attempt: Callable[[], T], until: float) -> T:
         """Call `attempt` until it succeeds, waiting longer each time, while its errors are transient.
 
-        Raises the last TransportError when retrying cannot help or there is no time left for it.
+        Raises the last TransportError when retrying cannot help, and the first one when there is no time left for it.
         """
         # The first retry is at once, then after 0.5, 1, 2, ... seconds, each with up to 0.25 more.
         retries = Retry(total=4, backoff_factor=0.25, backoff_max=5, backoff_jitter=0.25)
@@ -133,12 +133,12 @@ class Client:
             try:
                 return attempt()
             except TransportError as error:
-                if not error.transient:
-                    raise
                 first = first or error
-                if time.monotonic() >= until:
+                if self._aborted.is_set() or time.monotonic() >= until:
                     # The last try had less time than it needed, so the first one knows better what is wrong.
                     raise first from None
+                if not error.transient:
+                    raise
                 try:
                     retries = retries.increment("GET", self.endpoint.url)
                 except MaxRetryError:
