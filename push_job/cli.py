@@ -194,7 +194,8 @@ def check(**options: Any) -> NoReturn:
 
     Exit code: 0 all is well, 1 something is not. Nothing is left behind on the Pushgateway.
     """
-    from push_job.commands.check import Step, check_flower, check_pushgateway
+    from push_job.commands.check import Check
+    from push_job.commands.reach import Step
 
     settings = read_settings(options)
     ticks = "✓✗" if getattr(sys.stdout, "encoding", "").lower().startswith("utf") else "+x"
@@ -209,9 +210,10 @@ def check(**options: Any) -> NoReturn:
             click.echo(f"  {click.style(mark, fg=color)} {step.text}")
             failed = failed or step.passed is False
 
+    servers = Check(settings)
     for flower in settings.flowers:
-        report(f"Flower {flower.address}", check_flower(flower, settings))
-    report(f"Pushgateway {settings.pushgateway.address}", check_pushgateway(settings))
+        report(f"Flower {flower.address}", servers.flower(flower))
+    report(f"Pushgateway {settings.pushgateway.address}", servers.pushgateway())
     sys.exit(FLOWER_DOWN if failed else OK)
 
 

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from push_job import protobuf
 from push_job.http.client import REDIRECTS, Client
 from push_job.http.failures import TransportError
+from push_job.settings import Credentials
 
 #: What is known of a group when nothing answered its push.
 UNKNOWN = "the group may be the old one or the new one, never a part"
@@ -83,7 +84,8 @@ class Gateway:
                 try:
                     self.client.retrying(attempt, until)
                 except TransportError as error:
-                    raise explain(error, unanswered=unanswered and body is not None) from error
+                    credentials = self.client.endpoint.credentials
+                    raise as_gateway_error(error, credentials, unanswered=unanswered and body is not None) from error
 
             return send
 
@@ -106,14 +108,14 @@ class _Protobuf(Collector):
         return ()
 
 
-def explain(error: TransportError, *, unanswered: bool = False) -> GatewayError:
+def as_gateway_error(error: TransportError, credentials: Credentials, *, unanswered: bool = False) -> GatewayError:
     """Say what the Pushgateway's refusal means and what mends it.
 
     `unanswered`: what was pushed may have arrived all the same.
     """
     reason = str(error)
     if error.status == 401:
-        reason += ": sign in with --pushgateway-username and a password or with a token"
+        reason += credentials.refused or ": sign in with --pushgateway-username and a password or with a token"
     elif error.status == 403:
         reason += ": these credentials may not push"
     elif error.status == 404:

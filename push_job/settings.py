@@ -7,6 +7,8 @@ from base64 import b64encode
 from dataclasses import dataclass, field, fields
 from urllib.parse import unquote, urlsplit
 
+from urllib3.util import parse_url
+
 #: Bucket bounds in seconds, for tasks from 10 ms to an hour.
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
@@ -45,8 +47,6 @@ class Credentials:
             raise SettingsError("the user name and the password must be UTF-8 text")
         if self.username is not None and self.token is not None:
             raise SettingsError("a user name and a token are both set; use one of them")
-        if self.password is not None and self.username is None:
-            raise SettingsError("a password is set, but no user name")
 
     @classmethod
     def names(cls, *, secret: bool) -> list[str]:
@@ -58,6 +58,13 @@ class Credentials:
         if self.username is not None:
             return {"Authorization": f"Basic {self._basic}"}
         return {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+
+    @property
+    def refused(self) -> str:
+        """What a server that answers 401 says of them; nothing if there are none."""
+        if self.username is not None:
+            return ": its user name or password is not the one that is set here"
+        return "" if self.token is None else ": the token that is set here is not one of its"
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown: the secret fields, and what they become in a header."""
@@ -100,7 +107,7 @@ class Endpoint:
         """Read a URL such as ``https://user:password@host:5555/prefix``; the scheme defaults to http.
 
         Userinfo in the URL (percent-decoded) goes before `credentials`, which hold for all of an option's
-        URLs. Raises SettingsError, whose message never repeats the userinfo.
+        URLs; a user name alone takes their password. Raises SettingsError, whose message never repeats the userinfo.
         """
         # What stands before an @ may be a password, also where the text is no URL. So may what is no port, in a list
         # that was split at a space in a password.
@@ -122,8 +129,15 @@ class Endpoint:
         if ":" in host:
             host = f"[{host}]"
         if parts.username is not None:
-            credentials = Credentials(unquote(parts.username), unquote(parts.password or ""))
-        return cls(f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}", credentials, tls)
+            password = credentials.password if parts.password is None else unquote(parts.password)
+            credentials = Credentials(unquote(parts.username), password)
+        if credentials.password is not None and credentials.username is None:
+            raise SettingsError(f"{option}: a password is set, but no user name: set {option}-username too")
+        url = f"{parts.scheme}://{host}:{port}{parts.path}"
+        # Requests go to the path without its dots, so the group is named by that too.
+        if "/." in parts.path:
+            url = parse_url(url).url
+        return cls(url.rstrip("/"), credentials, tls)
 
 
 @dataclass(frozen=True)

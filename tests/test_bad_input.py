@@ -63,6 +63,29 @@ def test_a_server_that_is_no_flower_in_order_is_told_in_one_line(
     assert_down(clean_pushgateway, server.url)
 
 
+def test_a_web_page_that_comes_with_a_refusal_is_not_logged(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    page = status_answer(500, b"<html><title>500: Internal Server Error</title></html>")
+    servers = {"/api/workers": WORKERS, "/api/tasks": json_answer({}), "/metrics": page}
+    with ScriptedServer(servers) as server:
+        done = push_job(
+            *("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, "--with", "activity", *FAST)
+        )
+    assert done.returncode == 0
+    assert "500 Told So" in done.stderr
+    assert "<" not in done.stderr
+
+
+def test_https_to_a_real_flower_without_tls_says_the_cure(
+    flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    https = flower.url.replace("http:", "https:")
+    done = push_job(
+        "push", "--flower", https, "--pushgateway", clean_pushgateway.url, "--timeout", "0.5", "--deadline", "3"
+    )
+    assert done.returncode == 1
+    assert_told(done.stderr, "it began no TLS within 0.5 s: if it speaks plain HTTP, write http:// in its URL")
+
+
 def test_an_unreachable_flower_is_told_in_one_line(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     done = push_job("push", "--flower", "http://127.0.0.1:9", "--pushgateway", clean_pushgateway.url, *FAST)
     assert done.returncode == 1
@@ -175,7 +198,14 @@ def test_a_pushgateway_that_refuses_is_told_with_its_reason(
         (["--flower-ca-file", __file__], ["--flower-ca-file", "PEM"]),
         (["--pushgateway-cert-file", __file__], ["--pushgateway-cert-file", "PEM"]),
         (["--flower", "http://h:1", "--flower", "http://h:1/"], ["twice"]),
+        (["--flower", "http://h:1", "--flower", "http://h:1/./"], ["twice"]),
+        (["--flower", "http://h:1/a", "--flower", "http://h:1/b/../a"], ["twice"]),
         (["--flower", "http://h:1/?x=1"], ["?"]),
+        (["--flower", "http://a:1,http://b:2"], ["by spaces, not by commas"]),
+        (["--flower", "http://a,http://b"], ["by spaces, not by commas"]),
+        (["--flower", "a:1,b:2"], ["by spaces, not by commas"]),
+        (["--flower", "http://u:pr0xy@a:1,http://u:pr0xy@b:1"], ["by spaces, not by commas"]),
+        (["--flower", "u:pr0xy@a:1,u:pr0xy@b:1"], ["by spaces, not by commas"]),
         (["--pushgateway", ":::"], ["--pushgateway"]),
         (["--grouping", "novalue"], ["--grouping", "KEY=VALUE"]),
         (["--grouping", "0a=1"], ["--grouping"]),
@@ -205,6 +235,7 @@ def test_a_wrong_option_means_exit_two_and_no_request(push_job: PushJob, options
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
+    assert "pr0xy" not in line
     for word in words:
         assert word in line
 
@@ -224,6 +255,8 @@ def test_a_call_without_a_command_means_exit_two_and_says_where_help_is(
     [
         {"PUSH_JOB_TIMEOUT": "soon"},
         {"PUSH_JOB_FLOWER": "ftp://x"},
+        {"FLOWER_HOSTS_LIST": "http://a:1,http://b:2"},
+        {"PUSH_JOB_FLOWER_PASSWORD": "pr0xy"},
         {"PUSH_JOB_FLOWER_TOKEN": "a b"},
         {"PUSH_JOB_FLOWER_USERNAME": "u", "PUSH_JOB_FLOWER_PASSWORD": "p\udcf6"},
         {"PUSH_JOB_FLOWER": "http://flower.internal", "http_proxy": "http://user:pr0xy/pass@proxy:3128"},
@@ -237,6 +270,13 @@ def test_a_wrong_setting_in_the_environment_means_exit_two(push_job: PushJob, wr
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
     assert "pr0xy" not in line
+
+
+def test_a_socks_proxy_says_which_package_it_takes(push_job: PushJob) -> None:
+    done = push_job("push", "--flower", "http://flower.internal", env={"all_proxy": "socks5://u:pr0xy@proxy:1080"})
+    assert done.returncode == 2
+    assert_told(done.stderr, "ALL_PROXY", "is a SOCKS proxy: pip install PySocks")
+    assert "pr0xy" not in done.stderr
 
 
 def test_a_proxy_that_is_away_is_told_as_such(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 import trustme
 
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Flower, Pushgateway, Redis, Testbed
 from testbed.web import Client
-from tests.fakes.http import ScriptedServer, json_answer, status_answer
+from tests.fakes.http import ScriptedServer, answer, json_answer, status_answer
 
 FAST = ("--timeout", "2", "--deadline", "10")
 
@@ -152,6 +151,28 @@ def test_events_of_senders_alone_are_told_from_those_of_workers(
         done = push_job(*arguments)
         assert done.returncode == 0, done.stdout
         assert "  - task events arrive, the newest one 3 days ago" in done.stdout
+        events.send("task-received", uuid="ahead-1", name="shop.ahead", timestamp=time.time() + 2.2 * 3600)
+        flower.wait_for_task("ahead-1", "RECEIVED")
+        (cross,) = crosses(push_job(*arguments).stdout)
+        assert "the newest task event is 2 hours ahead of Flower's clock" in cross
+        assert "NTP" in cross
+
+
+@pytest.mark.parametrize("version", ["2.0.1", None])
+def test_the_newest_event_is_the_one_with_the_newest_time_in_whatever_order_flower_lists_them(
+    version: str | None, testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    redis = testbed.redis()
+    flower = testbed.flower(redis, version=version)
+    with TaskEvents(redis.url) as events:
+        events.worker("celery@late", freq=600.0)
+        for name, minutes in (("new", 10), ("old", 22)):  # the later event of a sender has the higher logical clock
+            events.send("task-received", uuid=name, name="shop.late", timestamp=time.time() - minutes * 60)
+            flower.wait_for_task(name, "RECEIVED")
+    done = push_job("check", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    assert "task events arrive, the newest one 10 minutes ago" in done.stdout
+    flower.stop()
+    redis.stop()
 
 
 @pytest.fixture(scope="module")
@@ -239,8 +260,6 @@ def test_the_options_of_push_are_taken_by_the_other_commands(
 
 
 def test_a_clock_that_is_off_is_found(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
-    from tests.fakes.http import answer
-
     headers = {"Date": "Mon, 01 Jan 2024 00:00:00 GMT"}
     document = b'{"celery@a": true}'
     rows = b'{"data": [{"hostname": "celery@a", "processed": 0}]}'
@@ -260,14 +279,23 @@ def test_a_pushgateway_that_refuses_is_found(sound_flower: Flower, push_job: Pus
     assert "--pushgateway-username" in cross
 
 
-def test_a_clash_of_types_is_found_before_the_first_push(
-    sound_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
-) -> None:
-    text = "# TYPE celery_workers counter\ncelery_workers 3\n"
-    requests.put(f"{clean_pushgateway.url}/metrics/job/another", data=text, timeout=10).raise_for_status()
-    done = push_job("check", "--flower", sound_flower.url, "--pushgateway", clean_pushgateway.url)
-    assert done.returncode == 1
+def test_an_extra_that_cannot_be_read_is_found(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    answers = {"/api/workers": json_answer({"celery@a": True}), "/api/tasks": json_answer({})}
+    with ScriptedServer({**answers, "/api/queues/length": status_answer(500)}) as server:
+        servers = ("--flower", server.url, "--pushgateway", clean_pushgateway.url)
+        done = push_job("check", *servers, "--with", "queues,runtimes")
     (cross,) = crosses(done.stdout)
-    assert "celery_workers is there as a counter" in cross
-    assert 'job="another"' in cross
-    assert len(clean_pushgateway.groups()) == 1
+    assert "the extra queues cannot be read" in cross
+    assert "500" in done.stderr
+    assert "the extra runtimes can be read" in done.stdout
+
+
+def test_a_page_of_tasks_that_push_could_not_read_is_found(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    answers = {"/api/workers": json_answer({"celery@a": True})}
+    one, page = json_answer({"a": {"name": "t"}}), answer(b'{"a": {"name": "t"}, "b": {"na')
+    with ScriptedServer({**answers, "/api/tasks": [page, one]}) as server:
+        done = push_job("check", "--flower", server.url, "--pushgateway", clean_pushgateway.url)
+        asked = next(request.query for request in server.requests if request.path == "/api/tasks")
+    (cross,) = crosses(done.stdout)
+    assert "cut short" in cross
+    assert "limit=12600" in asked

@@ -1,7 +1,9 @@
 """`show` prints what a push would send and touches nothing; `delete` removes what a push has written."""
 
 import subprocess
+from collections.abc import Iterator
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.command import PushJob
@@ -49,24 +51,58 @@ def test_show_prints_a_table_of_workers_and_tasks(flower: Flower, redis: Redis, 
     assert row.split()[-2:] == ["1", "1.500"]
 
 
-def test_show_gives_names_and_numbers_the_room_of_a_narrow_terminal(testbed: Testbed, push_job: PushJob) -> None:
-    # The tasks of other tests, with names and states of any length, would take their own part of the room.
+@pytest.fixture(scope="module")
+def varied(testbed: Testbed) -> Iterator[Flower]:
+    """A Flower of its own: the tasks of other tests, with names and states of any length, would take their room."""
     redis = testbed.redis()
     flower = testbed.flower(redis)
     with TaskEvents(redis.url) as events:
         events.send("task-received", uuid="shown-3", name="shop.shown.narrow")
         events.send("task-succeeded", uuid="shown-3", runtime=12_345.678)
-    flower.wait_for_task("shown-3", "SUCCESS")
-    wide, narrow = (
-        push_job("show", "--flower", flower.url, env={"COLUMNS": columns}).stdout for columns in ("200", "40")
-    )
+        flower.wait_for_task("shown-3", "SUCCESS")
+        yield flower
     flower.stop()
     redis.stop()
-    for table, headings in ((wide, ("Pending", "Received")), (narrow, ("Pend.", "Rece."))):
-        lines = table.splitlines()
-        assert any(line.startswith("Task type") and all(word in line for word in headings) for line in lines)
-        assert any(line.startswith("shop.shown.narrow") and line.endswith(" 12,345.678") for line in lines)
-    assert max(map(len, narrow.splitlines())) <= 80
+
+
+def shown(push_job: PushJob, flower: Flower, columns: int) -> list[str]:
+    """The lines of a terminal of so many columns."""
+    done = push_job("show", "--flower", flower.url, env={"COLUMNS": str(columns)})
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= columns
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(("columns", "headings"), [(200, ("Pending", "Received")), (80, ("Pend.", "Rece."))])
+def test_show_gives_names_and_numbers_the_room_of_the_terminal(
+    columns: int, headings: tuple[str, str], varied: Flower, push_job: PushJob
+) -> None:
+    lines = shown(push_job, varied, columns)
+    assert any(line.startswith("Task type") and all(word in line for word in headings) for line in lines)
+    assert any(line.startswith("shop.shown.narrow") and line.endswith(" 12,345.678") for line in lines)
+
+
+def test_show_writes_a_number_a_line_where_a_table_has_no_room(varied: Flower, push_job: PushJob) -> None:
+    text = [line.split() for line in shown(push_job, varied, 40)]
+    first = text.index(["Task", "type", "shop.shown.narrow"])
+    assert text[first + 1 : first + 4] == [["Success", "1"], ["Mean,", "s", "12,345.678"], []]
+
+
+def test_show_keeps_the_names_whole_beside_many_custom_states_and_obeys_none_of_them(
+    varied: Flower, push_job: PushJob
+) -> None:
+    states = ["\x1b[2Jboo", "packed\0", "shipped", "delivered", "returned"]
+    with TaskEvents(varied.broker.url) as events:
+        for number, state in enumerate(states):
+            events.send("task-received", uuid=f"custom-{number}", name=f"shop.custom.number_{number}")
+            events.send(f"task-{state}", uuid=f"custom-{number}")
+            varied.wait_for_task(f"custom-{number}", state.upper())
+    for columns in (30, 80, 120, 300):
+        lines = shown(push_job, varied, columns)
+        assert not [sign for line in lines for sign in line if not sign.isprintable()]
+        for number in range(len(states)):
+            assert any(f"shop.custom.number_{number}" in line for line in lines), "\n".join(lines)
+        assert any("�[2" in line for line in lines)
 
 
 def test_show_says_on_stderr_which_flower_is_down(push_job: PushJob) -> None:

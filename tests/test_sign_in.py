@@ -58,6 +58,23 @@ def test_the_password_may_come_by_environment_or_file(
     assert push_job(*options, "--flower-password-file", str(file)).returncode == 0
 
 
+def test_a_password_file_is_for_the_user_in_the_url_and_may_begin_with_a_byte_order_mark(
+    guarded_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob, tmp_path: Path
+) -> None:
+    url = guarded_flower.url.replace("://", f"://{quote(USER, safe='')}@")
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\r\n", encoding="utf-8-sig")
+    options = ("--flower", url, "--pushgateway", clean_pushgateway.url, "--flower-password-file", str(file))
+    done = push_job("push", *options)
+    assert done.returncode == 0, done.stderr
+    assert "PASSWORD" not in done.stderr
+    done = push_job("push", *options, env={"PUSH_JOB_FLOWER_PASSWORD": "another"})
+    assert done.returncode == 0, done.stderr
+    warning, _ = done.stderr.splitlines()
+    assert "not read, for there is a file too" in warning
+    assert "variable=PUSH_JOB_FLOWER_PASSWORD option=--flower-password-file" in warning
+
+
 def test_a_wrong_password_is_refused_and_not_shown(
     guarded_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
@@ -67,7 +84,20 @@ def test_a_wrong_password_is_refused_and_not_shown(
         done = push_job(command, "--flower", url, *extra, "--verbose")
         assert done.returncode == 1
         assert "401" in done.stdout + done.stderr
+        assert "its user name or password is not the one" in done.stdout + done.stderr
+        assert "sign in with" not in done.stdout + done.stderr
         assert_no_secret(done.stdout, done.stderr)
+
+
+def test_a_wrong_token_is_told_as_such_for_both_servers(push_job: PushJob) -> None:
+    with ScriptedServer({"*": status_answer(401)}) as server:
+        done = push_job(
+            *("push", "--flower", server.url, "--pushgateway", server.url),
+            env={"PUSH_JOB_FLOWER_TOKEN": "t0k-1", "PUSH_JOB_PUSHGATEWAY_TOKEN": "t0k-2"},
+        )
+    assert done.returncode == 3
+    assert done.stderr.count("the token that is set here is not one of its") == 2
+    assert "sign in with" not in done.stderr
 
 
 def test_a_server_that_repeats_the_secret_does_not_get_it_into_the_log(push_job: PushJob) -> None:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-import requests
-from prometheus_client import CollectorRegistry, Gauge
-from urllib3.util.ssl_ import create_urllib3_context
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.metrics_core import Metric
 
+from push_job.commands.reach import Step, UnreachableError, reach
 from push_job.flower.api import Flower
 from push_job.flower.decoding import DecodingError, decode_json
 from push_job.flower.task import STATES
-from push_job.gateway import Gateway, GatewayError, explain
-from push_job.http.client import Client, proxy_of
+from push_job.flower.tasks import Interned, Tasks
+from push_job.gateway import Gateway, GatewayError, as_gateway_error
+from push_job.http.client import Answer, Client
 from push_job.http.failures import TransportError
-from push_job.http.failures import explain as explain_failure
-from push_job.metrics.extras import families_with
+from push_job.metrics import families
+from push_job.metrics.extras import columns_of, families_with, read_extras
+from push_job.metrics.registries import FamiliesCollector
 from push_job.settings import Endpoint, Settings
 
 #: Seconds by which two clocks may differ before the ages of tasks look wrong to a person.
@@ -35,100 +33,94 @@ _LONG_AGO = 3600
 #: The label of the throw-away group; its instance is random, so two checks do not meet.
 CHECK_JOB = "push_job_check"
 
+_STATUS_LIMIT = 2**20
 
-@dataclass(frozen=True)
-class Step:
-    """One thing that was tried: whether it went well (None: nothing can be said yet) and what was found."""
-
-    passed: bool | None
-    text: str
+#: The most bytes of what a Pushgateway holds, which is read a line at a time, and of a line.
+_METRICS_LIMIT = 2**31
+_LINE_LIMIT = 2**20
+_NO_METRICS = "its /metrics is not what a Pushgateway answers; is this one?"
 
 
-def check_flower(flower: Endpoint, settings: Settings) -> Iterator[Step]:
-    """Try a Flower; the first step that fails is the last one where the others could not succeed."""
-    until = time.monotonic() + settings.deadline
-    with contextlib.closing(Client(flower, settings.timeout)) as client:
-        api = Flower(client)
+class Check:
+    """Tries servers, the Flowers first: what their extras read is then looked for at the Pushgateway."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._extras: list[Metric] = []
+
+    def flower(self, flower: Endpoint) -> Iterator[Step]:
+        """Try a Flower; the first step that fails is the last one where the others could not succeed."""
+        settings = self._settings
+        until = time.monotonic() + settings.deadline
+        with contextlib.closing(Client(flower, settings.timeout)) as client:
+            api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
+            try:
+                yield from reach(flower, settings.timeout)
+                workers = api.workers(until)
+                yield Step(True, "it is Flower, and its API may be read")
+                rows, now, version = _worker_list(api, until)
+                yield Step(True, version)
+                yield _clock(now)
+                live = sum(workers.values())
+                yield _workers(live, len(workers))
+                tasks = Tasks(Interned())
+                page = api.page(tasks.interned, 0, settings.page_size, until)
+                tasks.merge(page)
+                yield Step(True, f"its newest tasks can be read, {len(tasks):,} in one request")
+                yield _events(api, tasks, max(page.stamps, default=0.0), rows, now, live, until)
+                yield from self._try_extras(api, tasks, until)
+            except (TransportError, UnreachableError) as error:
+                yield Step(False, str(error))
+
+    def pushgateway(self) -> Iterator[Step]:
+        """Try the Pushgateway, leaving nothing behind there."""
+        settings = self._settings
+        until = time.monotonic() + settings.deadline
+        with contextlib.closing(Client(settings.pushgateway, settings.timeout)) as client:
+            try:
+                yield from reach(settings.pushgateway, settings.timeout)
+                yield Step(True, f"it is a Pushgateway, {_version(client, until)}")
+                yield _push_and_delete(client, until)
+                yield self._clash(client, until)
+            except TransportError as error:
+                yield Step(False, str(as_gateway_error(error, client.endpoint.credentials)))
+            except (GatewayError, UnreachableError) as error:
+                yield Step(False, str(error))
+
+    def _try_extras(self, api: Flower, tasks: Tasks, until: float) -> Iterator[Step]:
+        """Read what ``--with`` asks for, as far as it can be told from these tasks."""
+        names = self._settings.extras
+        for name in names:
+            *found, success = read_extras([name], api, tasks, str, self._settings.buckets, until)
+            self._extras += found
+            if success.samples[0].value:
+                yield Step(True, f"the extra {name} can be read")
+            else:
+                yield Step(False, f"the extra {name} cannot be read: push leaves it out, for the reason logged above")
+
+    def _clash(self, client: Client, until: float) -> Step:
+        """Families that others push with another type, which makes the Pushgateway refuse ours."""
+        settings = self._settings
+        ours = {family.name: family.type for family in families_with(settings.extras)}
+        ours.update(_types(generate_latest(_registry(self._extras)).splitlines()))
+        own_groups = [settings.group_labels(flower).items() for flower in settings.flowers]
         try:
-            yield from _reach(flower, settings.timeout)
-            workers = api.workers(until)
-            yield Step(True, "it is Flower, and its API may be read")
-            rows, now, version = _worker_list(api, until)
-            yield Step(True, version)
-            yield _clock(now)
-            live = sum(workers.values())
-            yield _workers(live, len(workers))
-            yield _events(api, rows, now, live, until)
-        except (TransportError, _UnreachableError) as error:
-            yield Step(False, str(error))
-
-
-def check_pushgateway(settings: Settings) -> Iterator[Step]:
-    """Try the Pushgateway, leaving nothing behind there."""
-    until = time.monotonic() + settings.deadline
-    with contextlib.closing(Client(settings.pushgateway, settings.timeout)) as client:
-        try:
-            yield from _reach(settings.pushgateway, settings.timeout)
-            status = _json(client, "/api/v1/status", until)
-            version = status.get("data", {}).get("build_information", {}).get("version", "of unknown version")
-            yield Step(True, f"it is a Pushgateway, {version}")
-            yield _push_and_delete(client, until)
-            yield _clash(_json(client, "/api/v1/metrics", until), settings)
-        except (TransportError, GatewayError, _UnreachableError) as error:
-            yield Step(False, str(error))
-
-
-class _UnreachableError(Exception):
-    """The server cannot be spoken to at all, or it is not what it should be."""
-
-
-def _reach(server: Endpoint, timeout: float) -> Iterator[Step]:
-    """Resolve its name, open its port and speak TLS there; or do so with the proxy that requests to it go through."""
-    proxy = proxy_of(server.url)
-    parts = urlsplit(server.url)
-    if proxy:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        yield Step(None, f"requests to it go through a proxy, {parts.hostname}: HTTP_PROXY and NO_PROXY say so")
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        addresses = sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
-    except (OSError, UnicodeError):
-        raise _UnreachableError(f"the name {host} does not resolve: is it spelt right, and known from here?") from None
-    if addresses != [host]:
-        yield Step(True, f"the name {host} resolves to {', '.join(addresses)}")
-    try:
-        socket.create_connection((host, port), timeout).close()
-    except OSError as error:
-        reason = "it does not answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
-        raise _UnreachableError(
-            f"port {port} does not open ({reason}): is the server running, on this port, with no firewall between?"
-        ) from None
-    yield Step(True, f"port {port} is open")
-    if parts.scheme == "https" and not proxy:
-        yield _handshake(server, host, port, timeout)
-
-
-def _handshake(server: Endpoint, host: str, port: int, timeout: float) -> Step:
-    """Begin to speak TLS as a request does."""
-    context = create_urllib3_context()
-    # REQUESTS_CA_BUNDLE goes before what comes with requests.
-    asked = requests.Session().merge_environment_settings(server.url, {}, None, server.tls.ca_file or True, None)
-    trusted = asked["verify"] if isinstance(asked["verify"], str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
-    context.load_verify_locations(**({"capath": trusted} if Path(trusted).is_dir() else {"cafile": trusted}))
-    if server.tls.cert_file:
-        context.load_cert_chain(server.tls.cert_file, server.tls.key_file)
-    try:
-        with (
-            socket.create_connection((host, port), timeout) as connection,
-            context.wrap_socket(connection, server_hostname=host),
-        ):
-            return Step(True, "it speaks TLS, and its certificate is trusted")
-    except TimeoutError:
-        raise _UnreachableError(
-            f"it began no TLS within {timeout:.3g} s: if it speaks plain HTTP, write http:// in its URL"
-        ) from None
-    except OSError as error:
-        raise _UnreachableError(str(explain_failure(error, timeout))) from None
+            answer = client.get("/metrics", until)
+        except TransportError as error:
+            if error.status != 404:
+                raise
+            return Step(None, "whether other jobs' families clash with ours cannot be told: it has no /metrics")
+        with contextlib.closing(answer):
+            for name, kind, labels in _other_families(_lines(answer), ours):
+                if any(group <= labels.items() for group in own_groups):
+                    continue
+                group = ", ".join(f'{key}="{labels[key]}"' for key in ("job", "instance") if labels.get(key))
+                return Step(
+                    False,
+                    f"{name} is there as a {kind}, of {group}, and clashes with what is pushed from here:"
+                    " delete that group, or stop what pushes it",
+                )
+        return Step(True, "no family there clashes with ours")
 
 
 def _worker_list(api: Flower, until: float) -> tuple[dict[str, dict[str, Any]], float, str]:
@@ -157,19 +149,29 @@ def _workers(live: int, known: int) -> Step:
     return Step(False, "it sees no worker: is one running, with the same broker as Flower, and heartbeats on?")
 
 
-def _events(api: Flower, rows: dict[str, dict[str, Any]], now: float, live: int, until: float) -> Step:
-    """Whether task events arrive. Workers tell how many tasks they have processed, with or without events."""
-    newest = api.newest_task(until)
+def _events(
+    api: Flower, tasks: Tasks, newest: float, rows: dict[str, dict[str, Any]], now: float, live: int, until: float
+) -> Step:
+    """Whether task events arrive; `newest` is the Unix time of the last one.
+
+    Workers tell how many tasks they have processed, with or without events.
+    """
     processed = sum(row["processed"] for row in rows.values() if isinstance(row.get("processed"), int))
     # A PENDING task was sent; that says nothing of workers, which are others than senders.
-    from_workers = newest is not None and (
-        newest.state != "PENDING" or any(api.newest_task(until, state=state) for state in STATES if state != "PENDING")
+    from_workers = any(state != "PENDING" for _, state in tasks.tally()) or any(
+        api.has_task_in(state, until) for state in STATES if len(tasks) and state != "PENDING"
     )
-    if newest is not None and (from_workers or not processed):
-        age = max(0.0, now - newest.timestamp) if isinstance(newest.timestamp, float) else 0.0
-        return Step(True if age < _LONG_AGO else None, f"task events arrive, the newest one {_ago(age)}")
+    if len(tasks) and (from_workers or not processed):
+        age = now - newest
+        if age < -_CLOCK_TOLERANCE:
+            return Step(
+                False,
+                f"the newest task event is {_time(-age)} ahead of Flower's clock:"
+                " set the clocks of all workers and senders by NTP",
+            )
+        return Step(True if age < _LONG_AGO else None, f"task events arrive, the newest one {_time(max(0.0, age))} ago")
     if processed:
-        what = "no task event arrived" if newest is None else "all task events are those of senders"
+        what = "all task events are those of senders" if len(tasks) else "no task event arrived"
         return Step(
             False,
             f"workers have processed {processed:,} tasks, but {what}:"
@@ -178,24 +180,25 @@ def _events(api: Flower, rows: dict[str, dict[str, Any]], now: float, live: int,
     return Step(None if live else False, "no task event has arrived yet, nor has a task run that could tell why")
 
 
-def _ago(seconds: float) -> str:
+def _time(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
-def _json(client: Client, path: str, until: float) -> dict[str, Any]:
-    """An answer of the Pushgateway's API (https://github.com/prometheus/pushgateway#query-api)."""
+def _version(client: Client, until: float) -> str:
+    """What a Pushgateway says of its version (https://github.com/prometheus/pushgateway#query-api)."""
+    path = "/api/v1/status"
     try:
-        document = decode_json(client.get(path, until).body(2**30))
-    except TransportError as error:
-        raise explain(error) from error
+        found = decode_json(client.get(path, until).body(_STATUS_LIMIT))
     except DecodingError as error:
-        raise _UnreachableError(f"it answered {path}, but {error}: is this a Pushgateway?") from None
-    if not isinstance(document, dict) or document.get("status") != "success":
-        raise _UnreachableError(f"its {path} is not what a Pushgateway answers; is this one?")
-    return document
+        raise UnreachableError(f"it answered {path}, but {error}: is this a Pushgateway?") from None
+    if not isinstance(found, dict) or found.get("status") != "success":
+        raise UnreachableError(f"its {path} is not what a Pushgateway answers; is this one?")
+    for key in ("data", "build_information", "version"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else "of unknown version"
 
 
 def _push_and_delete(client: Client, until: float) -> Step:
@@ -209,19 +212,55 @@ def _push_and_delete(client: Client, until: float) -> Step:
     return Step(True, "it takes a push and a delete")
 
 
-def _clash(document: dict[str, Any], settings: Settings) -> Step:
-    """Families that others push with another type, which makes the Pushgateway refuse ours."""
-    own = [{"job": settings.job, **settings.grouping_key(flower)} for flower in settings.flowers]
-    for group in document.get("data", []):
-        if group.get("labels") in own:
-            continue
-        for family in families_with(settings.extras):
-            name, kind = family.name, family.type
-            if name in group and group[name].get("type") != kind.upper():
-                labels = ", ".join(f'{key}="{value}"' for key, value in sorted(group["labels"].items()))
-                return Step(
-                    False,
-                    f"{name} is there as a {group[name].get('type', '').lower()} in the group {labels}, while it is"
-                    f" a {kind} here: delete that group, or stop what pushes it",
-                )
-    return Step(True, "no family there clashes with ours")
+def _registry(metrics: Iterable[Metric]) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FamiliesCollector(metrics))
+    return registry
+
+
+def _lines(answer: Answer) -> Iterator[bytes]:
+    """The lines of a text that may be too long to hold."""
+    rest = b""
+    for chunk in answer.chunks(_METRICS_LIMIT):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if len(rest) > _LINE_LIMIT:
+            raise UnreachableError(_NO_METRICS)
+    yield rest
+
+
+def _types(lines: Iterable[bytes]) -> dict[str, str]:
+    """Each family's type, from its line of type."""
+    parts = (line.decode("utf-8", "replace").split(" ") for line in lines if line.startswith(b"# TYPE "))
+    return {words[2]: words[3] for words in parts if len(words) == 4}
+
+
+def _other_families(lines: Iterable[bytes], ours: dict[str, str]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Of the families that cannot be beside `ours`, each sample: the family's name and type, and its labels."""
+    from prometheus_client.parser import text_string_to_metric_families  # it takes a while to import
+
+    clash = None
+    for line in lines:
+        if line.startswith(b"# TYPE "):
+            clash = next((named for named in _types([line]).items() if not _go_together(named, ours)), None)
+        elif clash and line and not line.startswith(b"#"):
+            try:
+                (family,) = text_string_to_metric_families(line.decode("utf-8", "replace"))
+            except ValueError:
+                raise UnreachableError(_NO_METRICS) from None
+            yield *clash, family.samples[0].labels
+
+
+def _go_together(named: tuple[str, str], ours: dict[str, str]) -> bool:
+    """Whether a Pushgateway takes a family beside ours: no name, also of samples, stands for two things."""
+    name, kind = named
+    if name in ours:
+        return ours[name] == kind
+    return ours.keys().isdisjoint(_sample_names(name, kind)) and not any(
+        name in _sample_names(*our) for our in ours.items()
+    )
+
+
+def _sample_names(name: str, kind: str) -> set[str]:
+    parts = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}.get(kind, ())
+    return {name, *(f"{name}{part}" for part in parts)}

@@ -15,10 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
-from push_job.flower.task import Column, TaskFields, label_text
+from push_job.flower.task import Column, label_text
 from push_job.flower.tasks import Batch, Interned
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.failures import TransportError
+from push_job.settings import Credentials
 
 #: The most tasks that are read; each takes about 150 bytes.
 TASK_LIMIT = 2_000_000
@@ -72,10 +73,10 @@ class Flower:
         """Every task that Flower remembers, as of one moment."""
         return self._tasks(interned, until)
 
-    def newest_task(self, until: float, **having: str) -> TaskFields | None:
-        """The task that the newest event is about, of those `having` a ``state`` or whatever else Flower filters by."""
-        with self._answer("/api/tasks", until, limit=1, **having) as answer:
-            return next((task for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)) for task in tasks.values()), None)
+    def has_task_in(self, state: str, until: float) -> bool:
+        """Whether any task is in this state."""
+        with self._answer("/api/tasks", until, limit=1, state=state) as answer:
+            return any(decode_tasks(_intact(answer, TASKS_LIMIT)))
 
     def _tasks(self, interned: Interned, until: float, **params: int) -> Batch:
         with self._answer("/api/tasks", until, **params) as answer:
@@ -126,7 +127,7 @@ class Flower:
         except DecodingError as error:
             raise FlowerError(f"it answered {path}, but {error}", transient=error.damaged) from error
         except TransportError as error:
-            raise explain(error, path) from error
+            raise as_flower_error(error, path, self.client.endpoint.credentials) from error
 
 
 def too_many_tasks() -> FlowerError:
@@ -134,11 +135,11 @@ def too_many_tasks() -> FlowerError:
     return FlowerError(f"it lists more than {TASK_LIMIT:,} tasks; start it with a smaller --max-tasks")
 
 
-def explain(error: TransportError, path: str) -> FlowerError:
-    """Say what Flower's refusal means and what mends it."""
+def as_flower_error(error: TransportError, path: str, credentials: Credentials) -> FlowerError:
+    """Say what Flower's refusal of `path` means and what mends it."""
     reason = str(error)
     if error.status == 401:
-        reason += (
+        reason += credentials.refused or (
             ": sign in with --flower-username and a password or with a token,"
             " or start Flower with FLOWER_UNAUTHENTICATED_API=true"
         )
@@ -156,7 +157,7 @@ def explain(error: TransportError, path: str) -> FlowerError:
             if target.scheme == "https" and target.netloc
             else ": a login page? Flower's API needs --basic-auth or FLOWER_UNAUTHENTICATED_API=true there"
         )
-    elif error.status is not None and error.body:
+    elif error.status is not None and error.body and not error.body.startswith("<"):
         reason += f": {error.body[:200]}"
     return FlowerError(
         reason,

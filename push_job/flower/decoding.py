@@ -1,11 +1,13 @@
 """From the bytes of ``/api/tasks`` to tasks, a piece of the body at a time.
 
 Flower answers with one JSON object, ``{"<id>": {<task>}, "<id>": {<task>}, ...}``, of about a kilobyte a task. To hold
-no more than a piece of it, the stream is cut after a task wherever ``}, "`` is found, and each piece is decoded
-as an object of its own. The cut may fall inside a task: those bytes can also be the end of a string, or lie in
-a nested object. Then the piece does not decode, because a JSON parser reads from left to right: a piece that
-begins at a task and parses with a ``}`` put behind it can only have ended at the end of a task. So a cut that
-decodes is a right one, and one that does not is tried again with more of the stream.
+no more than a piece of it, the stream is cut after a task wherever ``}, "<id>": {`` is found, however it is spaced: a
+proxy may have written the JSON anew. The cut may fall inside a task: those bytes can also lie in a text or in a nested
+object. Then the piece does not decode, because a JSON parser reads from left to right: a piece that begins at a task
+and parses with a ``}`` put behind it can only have ended at the end of a task. So a cut that decodes is a right one,
+and one that does not is tried again with more of the stream.
+
+If no cut is found in much of the stream, a task has a huge text in it, and that is cut (see ``long_texts``).
 
 Flower writes what Python's ``json`` writes. That is not always strict JSON (NaN, lone surrogates), so what the
 fast decoder refuses is given to ``json`` before it is called broken.
@@ -15,19 +17,27 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from push_job.flower.long_texts import cut_long_texts
 from push_job.flower.task import TaskFields
 
-#: What stands between two tasks in the output of ``json.dumps``.
-_BETWEEN = b'}, "'
+#: The end of a task and the beginning of the next one, whose first quote the group ends before.
+_BETWEEN = re.compile(rb'\}(\s*,\s*)"[^"\\]*"\s*:\s*\{')
 
-#: The most bytes to hold while looking for the end of a task. Celery cuts arguments and results to a kilobyte each, and
-#: what is decoded can take twenty times the room of its bytes.
+#: The id of a piece's first task, or the beginning of it.
+_FIRST_ID = re.compile(rb'\s*\{\s*"([^"]{0,100})')
+
+#: The most bytes to hold while looking for the end of a task. What is decoded can take twenty times the room of its
+#: bytes.
 PIECE_LIMIT = 4 * 2**20
+
+#: Bytes without the end of a task after which long texts are looked for.
+_LARGE = 2**20
 
 #: Bytes to decode at a time, if the body has so many: fewer calls, and still little memory.
 _PIECE = 256 * 1024
@@ -51,34 +61,57 @@ def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields]]:
 
     Raises DecodingError when the body is no JSON object, is cut short, or has entries none of which is an object.
     """
+    chunks = iter(chunks)
     held = bytearray()
     enough = _PIECE  # bytes to hold before the next try, doubled after one in vain
     odd = has_tasks = False
     for chunk in chunks:
-        searched = max(0, len(held) - len(_BETWEEN))
         held += chunk
-        cut = held.rfind(_BETWEEN, searched)
-        if cut >= 0 and len(held) >= enough:
+        if len(held) < enough:
+            continue
+        cut = _last_cut(held)
+        if cut is not None:
+            end, begin = cut
             # Cut in place: to copy each piece would cost as much as to decode it.
-            rest = held[cut + 1 :]
-            held[cut + 1 :] = b"}"
+            rest, between = held[begin:], held[end:begin]
+            held[end:] = b"}"
             try:
                 tasks, objects = decode_piece(held)
             except DecodingError:
-                held[cut + 1 :] = rest
-                enough = 2 * len(held)
+                held[end:] = between + rest
             else:
                 yield tasks
                 odd, has_tasks = odd or objects < len(tasks), has_tasks or objects > 0
-                held = rest
-                held[: len(_BETWEEN) - 2] = b"{"
+                held = bytearray(b"{") + rest
                 enough = _PIECE
-        if len(held) > PIECE_LIMIT:
-            raise DecodingError(f"it holds one task of more than {PIECE_LIMIT // 2**20} MiB")
+                continue
+        if len(held) >= _LARGE:
+            held = cut_long_texts(held, chunks)
+        if len(held) >= PIECE_LIMIT:
+            raise _too_large(held)
+        enough = max(_PIECE, min(2 * len(held), PIECE_LIMIT))
     tasks, objects = decode_piece(held)
     yield tasks
     if (odd or objects < len(tasks)) and not (has_tasks or objects):
         raise DecodingError("what it holds are no tasks; is this Flower's address?")
+
+
+def _last_cut(text: bytearray) -> tuple[int, int] | None:
+    """Where a task ends, perhaps, and where the next one begins: the last such place, or None."""
+    at = len(text)
+    while (at := text.rfind(b"}", 0, at)) >= 0:
+        if between := _BETWEEN.match(text, at):
+            return between.span(1)
+    return None
+
+
+def _too_large(text: bytearray) -> DecodingError:
+    first = _FIRST_ID.match(text)
+    task_id = first[1].decode("utf-8", "replace") if first else ""
+    return DecodingError(
+        f"its task {task_id!r} is larger than {PIECE_LIMIT // 2**20} MiB, and not by one long text:"
+        " restart Flower, which then forgets it, and have its events say less"
+    )
 
 
 def decode_piece(text: bytes | bytearray) -> tuple[dict[str, TaskFields], int]:

@@ -20,7 +20,7 @@ from urllib3.util.retry import Retry
 
 from push_job import __version__, log
 from push_job.http.connections import AbortableAdapter
-from push_job.http.failures import TransportError, explain
+from push_job.http.failures import TransportError, as_transport_error, told_limit
 from push_job.settings import Credentials, Endpoint
 
 T = TypeVar("T")
@@ -89,6 +89,7 @@ class Client:
             raise TransportError("no time was left before the deadline")
         self.requests += 1
         limit = ends - started
+        timeout = self.timeout if ends < until else None
         try:
             response = self._session.request(
                 method,
@@ -102,7 +103,7 @@ class Client:
                 verify=self._verify,
             )
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            reason = self._explain(error, limit)
+            reason = self._failure(error, timeout)
             log.event(logging.DEBUG, "request failed", method=method, url=url, error=str(reason))
             raise reason from error
         log.event(
@@ -115,7 +116,7 @@ class Client:
         )
         self.check_aborted()
         self.heard = time.monotonic()
-        answer = Answer(self, response, ends)
+        answer = Answer(self, response, ends, timeout)
         if not 200 <= response.status_code < 300:
             raise answer.refusal()
         return answer
@@ -123,7 +124,7 @@ class Client:
     def retrying(self, attempt: Callable[[], T], until: float) -> T:
         """Call `attempt` until it succeeds, waiting longer each time, while its errors are transient.
 
-        Raises the last TransportError when retrying cannot help or there is no time left for it.
+        Raises the last TransportError when retrying cannot help, and the first one when there is no time left for it.
         """
         # The first retry is at once, then after 0.5, 1, 2, ... seconds, each with up to 0.25 more.
         retries = Retry(total=4, backoff_factor=0.25, backoff_max=5, backoff_jitter=0.25)
@@ -132,12 +133,12 @@ class Client:
             try:
                 return attempt()
             except TransportError as error:
-                if not error.transient:
-                    raise
                 first = first or error
-                if time.monotonic() >= until:
+                if self._aborted.is_set() or time.monotonic() >= until:
                     # The last try had less time than it needed, so the first one knows better what is wrong.
                     raise first from None
+                if not error.transient:
+                    raise
                 try:
                     retries = retries.increment("GET", self.endpoint.url)
                 except MaxRetryError:
@@ -164,19 +165,23 @@ class Client:
         """Close the connections."""
         self._session.close()
 
-    def _explain(self, error: Exception, limit: float) -> TransportError:
+    def _failure(self, error: Exception, timeout: float | None) -> TransportError:
         if self._aborted.is_set():
             return TransportError("it was not done by the deadline")
-        return explain(error, limit)
+        return as_transport_error(error, timeout)
 
 
 class Answer:
-    """A server's answer, whose body is read as a stream and must be read to its end or closed."""
+    """A server's answer, whose body is read as a stream and must be read to its end or closed.
 
-    def __init__(self, client: Client, response: requests.Response, ends: float) -> None:
+    It has to be whole by the moment `ends`: `timeout` seconds after the request, or the deadline if that is None.
+    """
+
+    def __init__(self, client: Client, response: requests.Response, ends: float, timeout: float | None) -> None:
         self._client = client
         self._response = response
         self._ends = ends
+        self._timeout = timeout
         self.headers: Mapping[str, str] = response.headers
 
     def chunks(self, limit: int) -> Iterator[bytes]:
@@ -199,13 +204,13 @@ class Answer:
                 self._client.heard = time.monotonic()
                 if self._client.heard > self._ends:
                     raise TransportError(
-                        f"its answer was not complete within {self._client.timeout:.3g} s",
+                        f"its answer was not complete {told_limit(self._timeout)}",
                         transient=True,
                         overloaded=True,
                     )
             self._client.check_aborted()
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise self._client._explain(error, self._client.timeout) from error
+            raise self._client._failure(error, self._timeout) from error
         finally:
             # After the last byte this gives the connection back; before it, it ends it.
             self.close()

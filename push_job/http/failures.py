@@ -39,15 +39,29 @@ class TransportError(Exception):
         self.retry_after = retry_after
 
 
-def explain(error: Exception, limit: float) -> TransportError:
-    """Put what the libraries raised into words that a person can act on; `limit` is the timeout in seconds."""
+class NoTlsError(TimeoutError):
+    """The connection was made, and then the server said nothing that TLS begins with."""
+
+
+def as_transport_error(error: Exception, timeout: float | None) -> TransportError:
+    """Put what the libraries raised into words that a person can act on.
+
+    `timeout` is in seconds; None if it was the deadline that left less time.
+    """
+    within = told_limit(timeout)
+    waited = "more before the deadline" if timeout is None else f"for {timeout:.3g} s"
     causes = list(_causes(error))
     for kinds, words, transient, overloaded in _EXPLANATIONS:
         cause = next((cause for cause in causes if isinstance(cause, kinds)), None)
         if cause is not None:
-            reason = words.format(reason=_reason(cause), root=_reason(causes[-1]), limit=limit)
+            reason = words.format(reason=_reason(cause), root=_reason(causes[-1]), within=within, waited=waited)
             return TransportError(reason, transient=transient, overloaded=overloaded)
     return TransportError(f"the request could not be sent ({_reason(error)})")
+
+
+def told_limit(timeout: float | None) -> str:
+    """The words for the limit that a request did not keep to."""
+    return "by the deadline" if timeout is None else f"within {timeout:.3g} s"
 
 
 #: OpenSSL's verify codes of a certificate that nobody known has signed (X509_STORE_CTX_get_error(3)).
@@ -70,10 +84,11 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ..
     ((NameResolutionError, socket.gaierror), "its name does not resolve", True, False),
     ((ssl.SSLCertVerificationError,), "its TLS certificate is not trusted: {reason}", False, False),
     ((ssl.SSLError,), "TLS failed: {reason}", True, False),
-    ((requests.ConnectTimeout,), "it did not accept a connection within {limit:.3g} s", True, False),
+    ((NoTlsError,), "it began no TLS {within}: if it speaks plain HTTP, write http:// in its URL", True, True),
+    ((requests.ConnectTimeout,), "it did not accept a connection {within}", True, False),
     (
         (ReadTimeoutError, requests.ReadTimeout, TimeoutError),
-        "it sent nothing for {limit:.3g} s",
+        "it sent nothing {waited}",
         True,
         True,
     ),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -35,6 +36,8 @@ def read_settings(options: dict[str, Any]) -> Settings:
     log.set_up(options["log_format"], verbose=options["verbose"], redact=log.Redactor(secrets))
     for name in sorted(_unknown_variables()):
         log.event(logging.WARNING, "no option has this variable; is it spelt right?", variable=name)
+    for variable, file_option in _overruled_variables(options):
+        log.event(logging.WARNING, "not read, for there is a file too", variable=variable, option=file_option)
     if not settings.flowers:
         log.event(logging.INFO, "no Flower falls into this shard", shard=options["shard"])
     return settings
@@ -90,6 +93,14 @@ def _credentials(server: str, options: dict[str, Any]) -> Credentials:
         raise SettingsError(f"{server.title()}'s sign-in: {error}") from None
 
 
+def _overruled_variables(options: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Variables of secrets that are set beside an option with a file, which goes first; and that option."""
+    for server in ("flower", "pushgateway"):
+        for name in Credentials.names(secret=True):
+            if options.get(f"{server}_{name}_file") and os.environ.get(_variable(server, name)):
+                yield _variable(server, name), f"--{server}-{name}-file"
+
+
 def _variable(server: str, name: str) -> str:
     """The environment variable of a secret, which has no option."""
     return f"PUSH_JOB_{server}_{name}".upper()
@@ -119,8 +130,11 @@ def _check_proxies(servers: Iterable[Endpoint]) -> tuple[str, ...]:
     secrets: set[str] = set()
     for url in {server.url for server in servers}:
         proxy = proxy_of(url)
-        # What a SOCKS proxy may look like is for its library to say.
-        if proxy and not proxy.startswith("socks"):
-            variable = f"{url.partition(':')[0].upper()}_PROXY or ALL_PROXY in the environment"
+        variable = f"{url.partition(':')[0].upper()}_PROXY or ALL_PROXY in the environment"
+        if proxy and proxy.startswith("socks"):
+            # What a SOCKS proxy may look like is for its library to say.
+            if find_spec("socks") is None:
+                raise SettingsError(f"{variable} is a SOCKS proxy: pip install PySocks")
+        elif proxy:
             secrets.update(Endpoint.parse(proxy, variable, Credentials(), Tls()).credentials.secrets())
     return tuple(secrets)

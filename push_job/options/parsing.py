@@ -14,6 +14,10 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 def parse_flowers(urls: Sequence[str], credentials: Credentials, tls: Tls) -> tuple[Endpoint, ...]:
     """Read the list of Flowers; raises SettingsError when one is no URL or is given twice."""
+    if any(map(_has_several, urls)):
+        raise SettingsError(
+            "--flower: separate several URLs by spaces, not by commas, and write a comma in a password as %2C"
+        )
     flowers = tuple(Endpoint.parse(url, "--flower", credentials, tls) for url in urls)
     seen: set[str] = set()
     for flower in flowers:
@@ -21,6 +25,12 @@ def parse_flowers(urls: Sequence[str], credentials: Credentials, tls: Tls) -> tu
             raise SettingsError(f"--flower: {flower.address} is given twice; each Flower is one group")
         seen.add(flower.address)
     return flowers
+
+
+def _has_several(text: str) -> bool:
+    """Whether the text is several URLs, joined by commas."""
+    host = text.rpartition("@")[2].rpartition("://")[2].partition("/")[0]
+    return "," in host or re.search(r",\w+://|@.*,.*@", text) is not None
 
 
 def parse_grouping(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -77,11 +87,11 @@ def parse_buckets(text: str) -> tuple[float, ...]:
 
 
 def read_secret(path: str | None, option: str) -> str | None:
-    """The text of a secret's file without the line end that editors and ``echo`` add."""
+    """The text of a secret's file without the line end and the byte order mark that editors and ``echo`` add."""
     if path is None:
         return None
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        return Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"{option}: cannot read {path}: {reason}") from None

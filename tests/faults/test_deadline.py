@@ -16,7 +16,7 @@ from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway
 from tests.chaos.proxy import Plan, Proxy
-from tests.fakes.http import Drip, Endless, Script, ScriptedServer, Stall, head
+from tests.fakes.http import Drip, Endless, Script, ScriptedServer, Stall, head, status_answer
 from tests.faults.turns import GRACE, PUSHED, fake_flower, group, is_down, one_turn, settings
 
 DEADLINE = 1.2
@@ -49,6 +49,29 @@ def test_a_flower_that_never_comes_to_an_end_is_down_by_the_deadline(
         assert turn.outcome.push_error is None
         assert turn.seconds < DEADLINE + GRACE
         assert is_down(clean_pushgateway, flower.url)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        ((Stall(),), "it sent nothing more before the deadline"),
+        ((head(content_length=9), Drip(b"{" * 9, every=0.2)), "its answer was not complete by the deadline"),
+    ],
+)
+def test_what_the_deadline_cut_off_is_told_as_such_and_not_by_the_seconds_that_were_left(
+    tasks: Script, words: str
+) -> None:
+    with fake_flower(tasks=tasks) as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        turn = one_turn(flower.url, gateway.url, deadline=DEADLINE, timeout=60.0)
+    assert turn.outcome.scrape.error == words
+
+
+def test_what_was_wrong_before_the_deadline_came_is_told_rather_than_that_it_came() -> None:
+    tasks = [status_answer(503), NEVER_DONE["drips its headers"]]
+    with fake_flower(tasks=tasks) as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        turn = one_turn(flower.url, gateway.url, deadline=DEADLINE, timeout=60.0)
+        assert flower.paths().count("/api/tasks") == 2
+    assert "503" in (turn.outcome.scrape.error or "")
 
 
 @never_done("answer")

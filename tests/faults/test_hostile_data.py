@@ -4,54 +4,30 @@ import gzip
 import json
 import math
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
-from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from push_job.flower.task import STATES
-from push_job.job import Job
-from push_job.metrics.registries import up_registry
-from testbed.command import ROOT, PushJob, clean_environment
+from testbed.command import PushJob
 from testbed.process import find_program
 from testbed.services import Pushgateway
 from tests.fakes.http import Endless, Script, ScriptedServer, answer, head, json_answer
-from tests.faults.turns import PUSHED, WORKERS, fake_flower, one_turn, settings
+from tests.faults.turns import (
+    CONTAINER_MIB,
+    PUSHED,
+    WORKERS,
+    Counts,
+    counts,
+    fake_flower,
+    most_memory,
+    one_turn,
+    samples,
+    scraped,
+)
 from tests.metric_messages import unlabelled
-
-#: The container's memory, in cronjob/base.
-CONTAINER_MIB = 128
-
-Counts = dict[tuple[str, str], float]
-
-
-def scraped(tasks: Script | bytes, workers: Script = WORKERS, **changes: Any) -> str:
-    """What a push would send, or the reason why Flower is down after `down: `."""
-    with fake_flower(workers, answer(tasks) if isinstance(tasks, bytes) else tasks) as flower:
-        job = Job(settings(flower.url, flower.url, **changes))
-        (scrape,) = job.scrape().values()
-        job.close()
-    if scrape.snapshot is None:
-        return f"down: {scrape.error}"
-    return generate_latest(up_registry(scrape.snapshot, scrape.seconds)).decode()
-
-
-def samples(text: str, family: str) -> Iterator[tuple[dict[str, str], float]]:
-    """A family's samples, where they are not 0."""
-    for metric in text_string_to_metric_families(text):
-        for sample in metric.samples:
-            if sample.name == family and sample.value:
-                yield sample.labels, sample.value
-
-
-def counts(text: str) -> Counts:
-    """The counts by task type and state, where they are not 0."""
-    return {(labels["task_type"], labels["state"]): n for labels, n in samples(text, "celery_task_types_by_state")}
 
 
 def seconds(text: str) -> float:
@@ -157,7 +133,10 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "null": (b"null", "null"),
     "no tasks at all in it": (b'{"error": "not today", "code": 7}', "is this Flower's address?"),
     "a web page": (b"<html>", "web page"),
-    "one task of 10 MB": (b'{"a": {"name": "t", "args": "%b"}}' % (b"x" * (10 * 2**20)), "one task of more than"),
+    "one task of 10 MB that is no long text": (
+        b'{"a": {"name": "t"}, "task-7": {"name": "t", "args": [%b1]}}' % (b"1," * (5 * 2**20)),
+        "its task 'task-7' is larger than 4 MiB, and not by one long text: restart Flower",
+    ),
 }
 
 
@@ -246,7 +225,6 @@ PACKED = {"Content-Encoding": "gzip", "Location": "/login"}
 HUGE: dict[str, Callable[[], Script]] = {
     "a body without end": lambda: (head(), b'{"a": "', Endless(b"x" * 2**16)),
     "a task without end": lambda: (head(), b'{"a": {"name": "t", "eta": [', Endless(b"[], " * 2**14)),
-    "a name of 100 MB": lambda: answer(b'{"a": {"name": "%b"}}' % (b"x" * (100 * 2**20))),
     "an id of 100 MB": lambda: answer(b'{"%b": {"name": "t"}}' % (b"x" * (100 * 2**20))),
     "15 MB of brackets": lambda: answer(b'{"a": [%b1]}' % (b"[]," * (5 * 2**20))),
     "an error's body without end": lambda: (head("500 Oh No"), Endless(b"x" * 2**16)),
@@ -257,32 +235,16 @@ HUGE: dict[str, Callable[[], Script]] = {
     "a header without end": lambda: (b"HTTP/1.1 200 OK\r\nX: ", Endless(b"x" * 2**16)),
 }
 
-#: Runs a command and tells its exit code and the most memory that it had, in KiB. (Of a process that pytest starts
-#: itself, the kernel's answer would include what pytest has.)
-MEASURE = """
-import resource, subprocess, sys
-code = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
-print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-
 
 @pytest.mark.parametrize("path", ["/api/workers", "/api/tasks"])
 @pytest.mark.parametrize("script", HUGE.values(), ids=HUGE)
 def test_nothing_huge_outgrows_the_container(path: str, script: Callable[[], Script]) -> None:
     with ScriptedServer({"/api/workers": WORKERS, path: script(), "*": PUSHED}) as server:
         options = ("--flower", server.url, "--pushgateway", server.url, "--deadline", "3", "--timeout", "2")
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURE, sys.executable, "-m", "push_job", "push", *options],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=ROOT,
-            env=clean_environment(),
-        )
+        exit_code, mib = most_memory("push", *options)
         assert unlabelled(server.requests[-1].body)["flower_up"] == 0
-    exit_code, kib = done.stdout.split()
-    assert int(exit_code) == 1
-    assert int(kib) < CONTAINER_MIB * 1024
+    assert exit_code == 1
+    assert mib < CONTAINER_MIB
 
 
 def test_what_would_be_pushed_is_valid_to_promtool() -> None:
