@@ -243,7 +243,7 @@ def _workers() -> list[AnyPanel]:
         sorted_by="Now",
         falling=False,
     )
-    in_colour = {"custom.cellOptions": {"type": "color-text"}}
+    in_colour = {"custom.displayMode": "color-text"}
     return [two_values(timeline, "Up", "Down"), column(two_values(listed, "Up", "Down"), "Now", **in_colour)]
 
 

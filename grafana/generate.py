@@ -19,8 +19,14 @@ DASHBOARDS: Mapping[str, Callable[[], Dashboard]] = {
 
 
 def written(dashboard: Dashboard) -> str:
-    """The dashboard as the text of its file, with an `id` of null: Grafana gives it one."""
+    """The dashboard as the text of its file, with an `id` of null: Grafana gives it one.
+
+    The SDK writes one and the same `id` for every variable. Grafana keys variables by it, so that of all of them one
+    would survive; without it, it keys them by their names.
+    """
     content = {"id": None, **json.loads(JSONEncoder().encode(dashboard))}
+    for variable in content["templating"]["list"]:
+        del variable["id"]
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

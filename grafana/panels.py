@@ -81,7 +81,7 @@ def lines(about: About, *asked: Query) -> timeseries.Panel:
     panel.show_points(choices.VisibilityMode("auto"))
     panel.span_nulls(False)
     panel.axis_soft_min(0)
-    panel.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId("palette-classic-by-name")))
+    panel.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId("palette-classic")))
     panel.legend(_legend_below())
     tooltip = common.VizTooltipOptions().mode(choices.TooltipDisplayMode("multi"))
     panel.tooltip(tooltip.sort(choices.SortOrder("desc")))
