@@ -4,6 +4,7 @@
 |---------------------|--------------------------------------------------------------------------|
 | queries.py          | PromQL: the families' selectors and the guard that hides data that is old |
 | panels.py           | how each kind of panel looks and asks                                     |
+| sound.py            | panels that tell whether the watching itself is sound                     |
 | frame.py            | what surrounds the panels: variables, annotations, links, the grid        |
 | celery_by_flower.py | the main dashboard                                                        |
 | in_depth.py         | the dashboard for what `--with` adds                                      |
