@@ -7,6 +7,7 @@
 | sound.py            | panels that tell whether the watching itself is sound                     |
 | frame.py            | what surrounds the panels: variables, annotations, links, the grid        |
 | celery_by_flower.py | the main dashboard                                                        |
+| by_type.py          | its panels by task type, and where a click on one leads                   |
 | in_depth.py         | the dashboard for what `--with` adds                                      |
 | histograms.py       | its panels of runtimes and waits                                          |
 | generate.py         | writes the files                                                          |

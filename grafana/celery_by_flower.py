@@ -4,6 +4,7 @@ is it failing, where does the time go.
 
 from grafana_foundation_sdk.models import dashboard as model
 
+from grafana.by_type import TEN, by_type, links, ranking
 from grafana.frame import Row, common_variables, flower_address, framed, one_of, time_variables
 from grafana.panels import (
     HALF,
@@ -37,24 +38,6 @@ from grafana.queries import (
     workers,
 )
 from grafana.sound import EACH_FLOWER, IS_IT_SOUND, UP_OR_DOWN, alerts_that_fire, each_flower, flowers, live_workers
-
-WHAT_A_STATE_MEANS = {
-    "RECEIVED": "Tasks that a worker has fetched and not begun. Climbing: workers are too slow, too few or "
-    "stuck. Tasks of a worker that died stay here until Flower forgets them.",
-    "PENDING": "Tasks that were sent and that no worker has fetched. Flower knows of them only if the "
-    "senders have task_send_sent_event on; otherwise there are none.",
-    "FAILURE": "Tasks that raised an exception, as far back as Flower remembers. A rising line fails now; a "
-    "level one is history.",
-    "RETRY": "Tasks that failed and wait for their next try.",
-    "REVOKED": "Tasks that were cancelled, or that expired before they began; and any state beyond the seven, such as "
-    "REJECTED or one that your own events make.",
-    "STARTED": "Tasks that run now. Tasks of a worker that died stay here until Flower forgets them.",
-    "SUCCESS": "Tasks that finished, as far back as Flower remembers. It stops climbing when nothing gets "
-    "done, and falls when a full Flower forgets its oldest tasks.",
-}
-"""What each state's graph tells."""
-
-TEN = " The ten types that had most in the shown range; the others: choose a task type at the top."
 
 SLOW = (("green", None), ("orange", 60.0), ("red", 300.0))
 """Seconds that tasks wait on average: red where the alert CeleryTasksWaitTooLong begins."""
@@ -95,15 +78,6 @@ def celery_by_flower() -> model.Dashboard:
     )
 
 
-def links(name: str, state: str) -> list[Link]:
-    """From a task type to its row in depth and to Flower's own list of such tasks; `name` is Grafana's way to it."""
-    chosen = "${__url_time_range}&${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"
-    return [
-        Link("In depth", f"/d/celery-by-flower-in-depth?{chosen}&var-task_type={name}"),
-        Link("Its tasks in Flower", f"${{flower_url}}/tasks?state={state}&name={name}"),
-    ]
-
-
 def _at_a_glance() -> list[AnyPanel]:
     in_flight = About(
         "Tasks in flight",
@@ -138,21 +112,6 @@ def _at_a_glance() -> list[AnyPanel]:
         spark(wait, Query(or_nobody_knows(f"max({WAITS}) or {none_waits}"))),
         spark(ratio, Query(or_nobody_knows(share))),
     ]
-
-
-def _by_type(state: str, *more: Query, title: str = "") -> AnyPanel:
-    family = selector("celery_task_types_by_state", 'task_type=~"$task_type"', in_state(state))
-    query = f"sum({tasks(in_state(state))}) by (task_type) and {most(10, family, 'task_type')}"
-    about = About(title or state, WHAT_A_STATE_MEANS[state] + TEN, "short", HALF, 9, empty="none in this range")
-    return lines(about, Query(query, "{{task_type}}"), *more, links=links("${__field.labels.task_type}", state))
-
-
-def _ranking(about: About, query: str, *columns: Column, state: str) -> AnyPanel:
-    """The fifteen with most, as bars; without a state of its own, each row has one."""
-    of = state or "${__data.fields.State}"
-    name = Column("name", "Task type", links=links("${__value.raw}", of))
-    bar = Column("Value", "Seconds", width=140, bar=True, steps=about.steps)
-    return table(about, Query(f"topk(15, {query})"), columns=[name, *columns, bar], sorted_by="Seconds")
 
 
 def _workers() -> list[AnyPanel]:
@@ -216,10 +175,10 @@ def _waiting() -> list[AnyPanel]:
     )
     runs = f"{mean_duration(in_state('STARTED'))} > 0"
     return [
-        _by_type("RECEIVED"),
-        _by_type("PENDING"),
-        _ranking(waiting, f"{WAITS} >= 1", Column("state", "State", width=90), state=""),
-        _ranking(running, runs, state="STARTED"),
+        by_type("RECEIVED"),
+        by_type("PENDING"),
+        ranking(waiting, f"{WAITS} >= 1", Column("state", "State", width=90), state=""),
+        ranking(running, runs, state="STARTED"),
     ]
 
 
@@ -242,16 +201,15 @@ def _failing() -> list[AnyPanel]:
     others = tasks(f'state!~"{"|".join(STATES)}"')
     other = Query(f"sum({others}) by (task_type, state)", "{{task_type}} {{state}}")
     return [
-        _by_type("FAILURE"),
+        by_type("FAILURE"),
         table(failing, Query(worst), Query(share), columns=columns, sorted_by="Failed"),
-        _by_type("RETRY"),
-        _by_type("REVOKED", other, title="REVOKED and other states"),
+        by_type("RETRY"),
+        by_type("REVOKED", other, title="REVOKED and other states"),
     ]
 
 
 def _time() -> list[AnyPanel]:
-    measured = "Finished tasks: the runtime, which Celery reports for SUCCESS only. Others: how long each has been in the "
-        "state."
+    measured = "Finished tasks: the runtime, reported for SUCCESS only. Others: how long each has been in the state."
     by_name = About(
         "Duration by name: $state",
         f"Seconds, summed over the tasks that Flower remembers in this state. {measured}{TEN}",
@@ -270,15 +228,15 @@ def _time() -> list[AnyPanel]:
     )
     top = About("Top 15 by duration: $state", "Seconds, summed.", "s", width=HALF, height=9)
     family = selector(DURATION, 'name=~"$task_type"', OF_CHOSEN_STATE)
-    by_type = links("${__field.labels.name}", "${state}")
+    to_type = links("${__field.labels.name}", "${state}")
     total = f"sum({durations(OF_CHOSEN_STATE)}) by (name)"
     ten = most(10, family, "name")
     return [
-        _by_type("STARTED"),
-        _by_type("SUCCESS"),
-        lines(by_name, Query(f"{total} and {ten}", "{{name}}"), links=by_type),
-        lines(mean, Query(f"{mean_duration(OF_CHOSEN_STATE)} and {ten}", "{{name}}"), links=by_type),
-        _ranking(top, total, state="${state}"),
+        by_type("STARTED"),
+        by_type("SUCCESS"),
+        lines(by_name, Query(f"{total} and {ten}", "{{name}}"), links=to_type),
+        lines(mean, Query(f"{mean_duration(OF_CHOSEN_STATE)} and {ten}", "{{name}}"), links=to_type),
+        ranking(top, total, state="${state}"),
         _work_per_second(),
         _table_of_durations(),
     ]

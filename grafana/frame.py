@@ -89,7 +89,8 @@ def time_variables() -> list[Variable]:
 
 def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> dashboard.CustomVariable:
     """A variable with exactly one of some values, written as their texts."""
-    variable = dashboard.CustomVariable(name).label(label)
+    variable = dashboard.CustomVariable(name)
+    variable.label(label)
     variable.values(", ".join(f"{text} : {value}" for text, value in texts.items()))
     variable.options([option(text, value, selected=text == default) for text, value in texts.items()])
     variable.current(option(default, texts[default]))
@@ -99,7 +100,8 @@ def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> das
 def flower_address() -> Variable:
     """`$flower_url`, where a browser finds Flower: links to its pages begin with it."""
     local = "http://localhost:5555"
-    variable = dashboard.TextBoxVariable("flower_url").label("Flower's address")
+    variable = dashboard.TextBoxVariable("flower_url")
+    variable.label("Flower's address")
     variable.description("Where your browser finds Flower, for the links to its pages. No slash at the end.")
     variable.default_value(local)
     variable.options([option(local, local)])

@@ -89,15 +89,15 @@ def _at_a_glance() -> list[AnyPanel]:
         ),
         _tile(
             "Apdex",
-            "(tasks within the target + tasks within the tolerated time) / 2 / tasks, of the finished tasks that Flower "
-            "remembers. 1: all are quick.",
+            "(tasks within the target + tasks within the tolerated time) / 2 / tasks, of the finished tasks that "
+            "Flower remembers. 1: all are quick.",
             apdex(),
             "runtimes",
             steps=GOOD_IS_HIGH,
         ),
         _tile(
             "Extras that fail",
-            "The last push left them out, and their panels have a gap. The job's log says why; the last row says which.",
+            "The last push left them out, and their panels have a gap. The last row says which, the job's log why.",
             failing,
             "…",
             steps=(("red", None),),

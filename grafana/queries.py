@@ -4,10 +4,12 @@ The Pushgateway keeps a group for ever and Prometheus scrapes it as if new. So e
 
     SERIES and ignoring (THE FAMILY'S OWN LABELS) (time() - push_time_seconds < $max_age and flower_up)
 
-`flower_up` is the last family of each push, so a group that has it is a whole one, whatever its value. `push_time_seconds` carries the grouping labels and nothing else, and so does a series once its family's own
-labels are ignored: each group is matched with its own push and no other, whatever grouping labels the user
-added. The shorter `and on (job, instance)` would not do that: where two groups differ only in an added label,
-one that nobody pushes any more would pass because the other is fresh.
+`push_time_seconds` carries the grouping labels and nothing else, and so does a series once its family's own labels are
+ignored: each group is matched with its own push and no other, whatever grouping labels the user added. The shorter
+`and on (job, instance)` would not do that: where two groups differ only in an added label, one that nobody pushes any
+more would pass because the other is fresh.
+
+`flower_up` is the last family of each push, whatever its value: a group without it is only a part of one.
 """
 
 OWN_LABELS = {
