@@ -157,13 +157,15 @@ def _went_away() -> str:
 
     When a Flower that was frozen wakes up, it takes every worker for gone until it has read their heartbeats: one push
     says so and the next one takes it back. So only what lasts longer than a push counts. The subquery's step tells a
-    worker that was 0 all the time from one that nobody knew of.
+    worker that was 0 all the time from one that nobody knew of; it would take the last sample for those to come, hence
+    the last line.
     """
     worker = selector("celery_workers", 'app!=""')
     later = f"{worker}[{STAY}s:10s] offset -{STAY}s"
     return (
         f"max_over_time({worker}[70s]) == 1 and max_over_time({later}) == 0 "
-        f"and count_over_time({later}) >= {STAY // 10}"
+        f"and count_over_time({later}) >= {STAY // 10} "
+        f"and max_over_time({worker}[70s] offset -{STAY + 70}s) == 0"
     )
 
 

@@ -17,6 +17,7 @@ from grafana.panels import (
     About,
     AnyPanel,
     Column,
+    Link,
     Query,
     Steps,
     Words,
@@ -263,7 +264,8 @@ def _activity() -> list[AnyPanel]:
 def _by_worker(title: str, description: str, unit: str, series: str, family: str, extra: str = "activity") -> AnyPanel:
     ten = most(10, selector(family, WORKER), "worker")
     query = Query(f"max({series}) by (worker) and {ten}", "{{worker}}")
-    return lines(_graph(title, description + TEN, unit, extra), query)
+    page = Link("Its page in Flower", "${flower_url}/worker/${__field.labels.worker}")
+    return lines(_graph(title, description + TEN, unit, extra), query, links=[page])
 
 
 def _extras() -> AnyPanel:

@@ -2,6 +2,7 @@
 
 from grafana.panels import (
     GREY,
+    HALF,
     NEUTRAL,
     TILE,
     UP,
@@ -14,7 +15,7 @@ from grafana.panels import (
     table,
     with_steps,
 )
-from grafana.queries import age, flower_state, fresh, in_words, missing, workers
+from grafana.queries import age, flower_state, in_words, missing, workers
 
 IS_IT_SOUND = "Is the watching itself sound?"
 EACH_FLOWER = "{{job}} {{instance}}"
@@ -89,7 +90,7 @@ def alerts_that_fire() -> AnyPanel:
         "Alerts",
         "What fires now, of the rules in prometheus/rules. What to do stands in each alert's runbook.",
         "none",
-        width=10,
+        width=HALF,
         height=7,
         steps=NEUTRAL,
     )
@@ -120,25 +121,23 @@ def each_flower() -> AnyPanel:
         "above; look at the CronJob, or at push-job run. A part: its last push broke off. Until it is up, every other "
         "panel is without it.",
         "short",
-        width=14,
+        width=HALF,
         height=7,
         empty="nothing was ever pushed",
     )
     states = {**UP_OR_DOWN, "2": ("Too old", "red"), "3": ("A part", "red")}
     columns = [
         Column("instance", "Flower", links=[Link("This Flower", "http://${__value.raw}")]),
-        Column("job", "Job", width=110),
-        Column("Value #A", "Now", width=75, words=states),
-        Column("Value #B", "Age", width=80, unit="s"),
+        Column("job", "Job", width=80),
+        Column("Value #A", "Now", width=70, words=states),
+        Column("Value #B", "Age", width=70, unit="s"),
         Column("Value #C", "Workers", width=75),
-        Column("Value #D", "Tasks", width=75),
     ]
     return table(
         about,
         Query(flower_state()),
         Query(age()),
         Query(f"sum without (app) ({workers()})"),
-        Query(fresh("flower_scrape_tasks")),
         columns=columns,
         sorted_by="Now",
         falling=False,

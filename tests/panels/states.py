@@ -13,6 +13,7 @@ from tests.panels.scene import STATES
 LONG_NAME = "warehouse.inventory.reconciliation.tasks.recount_shelf_{:05d}"
 """60 characters."""
 
+
 @dataclass(frozen=True)
 class Group:
     """What one Flower's group holds.

@@ -90,7 +90,9 @@ def test_prometheus_answers_every_query_in_every_state(world: World, board: str,
         world.shows(job, query)
 
 
-@pytest.mark.parametrize("job", ["well", "one-down", "one-too-old", "a-part", "many-types", "many-workers", "many-flowers"])
+@pytest.mark.parametrize(
+    "job", ["well", "one-down", "one-too-old", "a-part", "many-types", "many-workers", "many-flowers"]
+)
 @pytest.mark.parametrize("board", BOARDS)
 def test_no_panel_is_empty_while_some_flower_is_seen(world: World, board: str, job: str) -> None:
     down_is_known = {"Flower down"} - ({"Flower down"} if job == "one-down" else set())
