@@ -34,7 +34,7 @@ def links(name: str, state: str) -> list[Link]:
 def by_type(state: str, *more: Query, title: str = "") -> AnyPanel:
     """The graph of one state; `more` queries join it."""
     family = selector("celery_task_types_by_state", 'task_type=~"$task_type"', in_state(state))
-    query = f"sum({tasks(in_state(state))}) by (task_type) and {most(10, family, 'task_type')}"
+    query = f"sum({tasks(in_state(state))}) by (task_type) and {most(10, family, 'task_type')} > 0"
     about = About(title or state, WHAT_A_STATE_MEANS[state] + TEN, "short", HALF, 9, empty="none in this range")
     return lines(about, Query(query, "{{task_type}}"), *more, links=links("${__field.labels.task_type}", state))
 

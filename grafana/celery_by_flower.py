@@ -230,7 +230,7 @@ def _time() -> list[AnyPanel]:
     family = selector(DURATION, 'name=~"$task_type"', OF_CHOSEN_STATE)
     to_type = links("${__field.labels.name}", "${state}")
     total = f"sum({durations(OF_CHOSEN_STATE)}) by (name)"
-    ten = most(10, family, "name")
+    ten = f"{most(10, family, 'name')} > 0"
     return [
         by_type("STARTED"),
         by_type("SUCCESS"),

@@ -111,11 +111,11 @@ def mean_duration(state: str, by: str = "name") -> str:
 
 
 def most(count: int, series: str, by: str) -> str:
-    """The labels `by` of the largest within the shown range, none that was 0 throughout it; `series` is bare.
+    """The labels `by` of the largest within the shown range; `series` is bare.
 
     The same few at every step: a topk of each step's own would make lines come and go.
     """
-    return f"topk({count}, sum(max_over_time({series}{IN_RANGE})) by ({by}) > 0)"
+    return f"topk({count}, sum(max_over_time({series}{IN_RANGE})) by ({by}))"
 
 
 def age(comparison: str = "") -> str:

@@ -197,11 +197,11 @@ SINCE: Mapping[str, str] = {
 }
 """By the Grafana that has them: 8.5 is "in 8.5 or before". A path, and the words that may stand there.
 
-From the types in the npm packages of Grafana's schema and data libraries, 8.5.27 and 9.4.3, and from its documentation of
-the JSON model, panels and transformations. What looks as if it belonged here and does not, because it is newer than 9.4:
-the colour mode palette-classic-by-name, the table's cellOptions (all versions read displayMode), cellHeight and
-showTypeIcons, the stat's wideLayout. And a variable's `id`, by which Grafana tells variables apart: without one it takes
-the name.
+From the types in the npm packages of Grafana's schema and data libraries, 8.5.27 and 9.4.3, and from its documentation
+of the JSON model, panels and transformations. What looks as if it belonged here and does not, because it is newer than
+9.4: the colour mode palette-classic-by-name, the table's cellOptions (all versions read displayMode), cellHeight and
+showTypeIcons, the stat's wideLayout. And a variable's `id`, by which Grafana tells variables apart: without one it
+takes the name.
 """
 
 

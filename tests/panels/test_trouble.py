@@ -269,8 +269,8 @@ def test_a_group_does_not_pass_for_fresh_because_another_differs_only_in_an_adde
         if query.where not in ABOUT_AGE | ALERTS:
             teams = [dict(labels).get("team", "new") for labels in shown(bed.prometheus, query, values, now)]
             assert set(teams) <= {"new"}, query
-    (workers,) = (query for query in QUERIES if query.where == "Live workers" and query.ref == "A")
-    assert shown(bed.prometheus, workers, values, now) == {frozenset(): 1.0}
+    (workers,) = (query for query in QUERIES if query.where == "Live workers" and query.ref == "B")
+    assert shown(bed.prometheus, workers, values, now) == {frozenset({("lost", "1"), ("all", "2")}): 1.0}
     # The shorter guard, which the issue of the dashboards had in mind, would have counted both.
     shorter = f"sum(celery_workers and on (job, instance) (time() - push_time_seconds < {values['max_age']}))"
     assert answer(bed.prometheus, shorter, now) == {frozenset(): 2.0}
@@ -282,5 +282,5 @@ def unguarded() -> list[Asked]:
     return [query for query in asked("celery-by-flower") if guard not in query.expr]
 
 
-def test_only_the_panels_about_age_are_not_guarded() -> None:
-    assert {query.where for query in unguarded()} == ABOUT_AGE - {"Flowers"} | ALERTS
+def test_only_what_tells_of_age_alerts_and_the_past_is_not_guarded() -> None:
+    assert {query.where for query in unguarded()} == ABOUT_AGE - {"Flowers"} | ALERTS | {"A worker went away"}
