@@ -1,6 +1,6 @@
 """What surrounds the panels: the dashboard's head, variables, annotations and links, and rows on the grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import dashboard
@@ -8,19 +8,26 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as model
 
 from grafana.panels import DATASOURCE, AnyPanel
-from grafana.queries import CHOSEN, age, fresh, fresh_window
+from grafana.queries import CHOSEN, FRESH, age, fresh, selector
 
 TAG = "celery-by-flower"
+
+STAY = 150
+"""Seconds that a worker has to stay away to have gone away: longer than the longest interval between pushes."""
 
 Variable = Builder[model.VariableModel]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under a heading, or without one if `title` is empty. They wrap where 24 cells are full."""
+    """Panels under a heading, or without one if `title` is empty. They wrap where 24 cells are full.
+
+    `collapsed`: only the heading is seen until somebody clicks on it; Grafana asks nothing before that.
+    """
 
     title: str
     panels: Sequence[AnyPanel]
+    collapsed: bool = False
 
 
 def framed(
@@ -30,7 +37,7 @@ def framed(
     board = dashboard.Dashboard(title)
     board.uid(uid)
     board.description(description)
-    board.tags([TAG])
+    board.tags([TAG, "celery", "prometheus"])
     board.editable()
     board.timezone("browser")
     board.time("now-1h", "now")
@@ -40,12 +47,19 @@ def framed(
     board.link(_other_dashboards())
     number = 0
     for row in rows:
+        heading = dashboard.Row(row.title).collapsed(row.collapsed)
         if row.title:
             number += 1
-            board.with_row(dashboard.Row(row.title).id(number))
+            heading.id(number)
         for panel in row.panels:
             number += 1
-            board.with_panel(panel.id(number))
+            panel.id(number)
+            if row.collapsed:
+                heading.with_panel(panel)
+        if row.title:
+            board.with_row(heading)
+        for panel in () if row.collapsed else row.panels:
+            board.with_panel(panel)
     built: model.Dashboard = board.build()
     built.annotations = model.AnnotationContainer(list_val=_events())
     return built
@@ -63,18 +77,36 @@ def common_variables() -> list[Variable]:
 
 def time_variables() -> list[Variable]:
     """`$TIME_FRAME`, the window of a rate, and `$max_age`, the age in seconds at which numbers are hidden."""
-    windows = ("1m", "5m", "15m", "30m", "1h", "6h", "1d")
-    frame = dashboard.IntervalVariable("TIME_FRAME").label("Window").values(",".join(windows))
-    frame.description("The window that rates and increases are taken over.")
-    frame.options([option(window, window, selected=window == "5m") for window in windows])
-    frame.current(option("5m", "5m"))
-    ages = {"1m": "60", "2m": "120", "5m": "300", "15m": "900", "1h": "3600"}
-    max_age = dashboard.CustomVariable("max_age").label("Hide data older than")
+    windows = {window: window for window in ("1m", "5m", "15m", "30m", "1h", "6h", "1d")}
+    frame = choice("TIME_FRAME", "Window", {"auto": "$__rate_interval", **windows}, "5m")
+    frame.description("What rates and increases are taken over. auto: fits the shown range, at least four pushes.")
+    max_age = choice(
+        "max_age", "Hide data older than", {"1m": "60", "2m": "120", "5m": "300", "15m": "900", "1h": "3600"}, "5m"
+    )
     max_age.description("A group whose last push is older than this drops out of all panels but those of its age.")
-    max_age.values(", ".join(f"{text} : {seconds}" for text, seconds in ages.items()))
-    max_age.options([option(text, seconds, selected=text == "5m") for text, seconds in ages.items()])
-    max_age.current(option("5m", "300"))
     return [frame, max_age]
+
+
+def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> dashboard.CustomVariable:
+    """A variable with exactly one of some values, written as their texts."""
+    variable = dashboard.CustomVariable(name)
+    variable.label(label)
+    variable.values(", ".join(f"{text} : {value}" for text, value in texts.items()))
+    variable.options([option(text, value, selected=text == default) for text, value in texts.items()])
+    variable.current(option(default, texts[default]))
+    return variable
+
+
+def flower_address() -> Variable:
+    """`$flower_url`, where a browser finds Flower: links to its pages begin with it."""
+    local = "http://localhost:5555"
+    variable = dashboard.TextBoxVariable("flower_url")
+    variable.label("Flower's address")
+    variable.description("Where your browser finds Flower, for the links to its pages. No slash at the end.")
+    variable.default_value(local)
+    variable.options([option(local, local)])
+    variable.current(option(local, local))
+    return variable
 
 
 def any_of(name: str, label: str, query: str) -> Variable:
@@ -113,13 +145,38 @@ class PrometheusAnnotation(model.AnnotationQuery):
 
 def _events() -> list[model.AnnotationQuery]:
     """What explains a step or a gap on any graph."""
-    went_away = fresh_window("resets", "celery_workers", 'app!=""', window="3m")
-    down = fresh("flower_up", call="{} == bool 0")
     return [
-        PrometheusAnnotation("A worker went away", "{{app}} went away", "red", f"({went_away}) > 0"),
-        PrometheusAnnotation("Flower down", "{{instance}} could not be scraped", "orange", down),
+        PrometheusAnnotation("A worker went away", "{{app}} went away", "red", _went_away()),
+        PrometheusAnnotation("Flower down", "{{instance}} could not be scraped", "orange", _flower_down()),
         PrometheusAnnotation("Data too old", "{{instance}}: no push", "purple", age(">= bool $max_age")),
     ]
+
+
+def _went_away() -> str:
+    """Marks the minute in which a worker was seen for the last time, once it has been away for STAY.
+
+    When a Flower that was frozen wakes up, it takes every worker for gone until it has read their heartbeats: one push
+    says so and the next one takes it back. So only what lasts longer than a push counts. The subquery's step tells a
+    worker that was 0 all the time from one that nobody knew of; it would take the last sample for those to come, hence
+    the last line.
+    """
+    worker = selector("celery_workers", 'app!=""')
+    later = f"{worker}[{STAY}s:10s] offset -{STAY}s"
+    return (
+        f"max_over_time({worker}[70s]) == 1 and max_over_time({later}) == 0 "
+        f"and count_over_time({later}) >= {STAY // 10} "
+        f"and max_over_time({worker}[70s] offset -{STAY + 70}s) == 0"
+    )
+
+
+def _flower_down() -> str:
+    """Marks the time that nothing was known of a Flower: from before a push that says so to the next good one.
+
+    The push that failed began when its deadline did, and what went wrong began after the last good push: up to a
+    minute and a deadline before. Without that, two and a half minutes would be one line.
+    """
+    before = f"min_over_time({selector('flower_up')}[2m] offset -2m) == 0"
+    return f"(({fresh('flower_up')}) == 0 or {before} and {FRESH}) + 1"
 
 
 def _from_data(name: str, label: str, query: str, sort: model.VariableSort) -> dashboard.QueryVariable:

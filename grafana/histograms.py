@@ -5,11 +5,12 @@ shrinks when Flower forgets. So quantiles are taken of them as they are; a `rate
 """
 
 from grafana.frame import Variable, one_of
-from grafana.panels import GOOD_IS_HIGH, About, AnyPanel, Query, bars, heat, lines
-from grafana.queries import CHOSEN, fresh
+from grafana.panels import GOOD_IS_HIGH, HALF, About, AnyPanel, Column, Query, heat, lines, not_pushed, table
+from grafana.queries import CHOSEN, fresh, most, selector
 
 NAME = 'name=~"$task_type"'
 BUCKETS = "celery_task_runtime_seconds_bucket"
+TEN = " The ten types with most tasks in the shown range."
 PICTURE = "Of the finished tasks that Flower remembers now, as far back as that is."
 
 
@@ -38,69 +39,73 @@ def _bound(variable: str) -> str:
 
 def runtimes() -> list[AnyPanel]:
     """How long finished tasks ran."""
+    extra = "runtimes"
+    by_name = f"bottomk(15, {apdex(' by (name)')})"
+    worst = About(
+        "Apdex by type",
+        "The 15 lowest. Target and tolerated time are chosen above, among the buckets' bounds; by custom the tolerated "
+        "time is four times the target. " + PICTURE,
+        "none",
+        width=HALF,
+        height=9,
+        steps=GOOD_IS_HIGH,
+        empty=not_pushed(extra),
+    )
+    score = Column("Value", "Apdex", width=140, bar=True, most=1)
+    over_time = About(
+        "Apdex by type over time",
+        "A step down tells when a type became slow. " + PICTURE + TEN,
+        "none",
+        width=HALF,
+        height=9,
+        empty=not_pushed(extra),
+    )
     return [
-        lines(
-            About("Runtime by type: quantile $quantile", PICTURE, "s", width=8, height=9),
-            Query(_quantile(BUCKETS, "$quantile", "name, le"), "{{name}}"),
-        ),
-        _quantiles_of_all("Runtime of all chosen types", BUCKETS),
-        bars(
-            About(
-                "Apdex by type",
-                "The 15 lowest. Target and tolerated time are chosen above, among the buckets' bounds; by "
-                "custom the tolerated time is four times the target. " + PICTURE,
-                "none",
-                width=8,
-                height=9,
-                steps=GOOD_IS_HIGH,
-            ),
-            Query(f"bottomk(15, {apdex(' by (name)')})", "{{name}}"),
-        ),
-        _heat("Runtimes", BUCKETS, width=12),
-        lines(
-            About(
-                "Apdex by type over time",
-                "A step down tells when a type became slow. " + PICTURE,
-                "none",
-                width=12,
-                height=9,
-                steps=GOOD_IS_HIGH,
-            ),
-            Query(apdex(" by (name)"), "{{name}}"),
-        ),
+        _by_type("Runtime by type: quantile $quantile", "runtime"),
+        _quantiles_of_all("Runtime of all chosen types", "runtime"),
+        table(worst, Query(by_name), columns=[Column("name", "Task type"), score], sorted_by="Apdex", falling=False),
+        lines(over_time, Query(f"{apdex(' by (name)')} and {_ten('runtime')}", "{{name}}"), most=1),
+        _heat("Runtimes", "runtime"),
     ]
 
 
 def waits() -> list[AnyPanel]:
     """How long tasks waited in a worker, from received (or the ETA) to started."""
-    family = "celery_task_wait_seconds_bucket"
     return [
-        lines(
-            About("Wait by type: quantile $quantile", PICTURE, "s", width=8, height=9),
-            Query(_quantile(family, "$quantile", "name, le"), "{{name}}"),
-        ),
-        _quantiles_of_all("Wait of all chosen types", family),
-        _heat("Waits", family, width=8),
+        _by_type("Wait by type: quantile $quantile", "wait"),
+        _quantiles_of_all("Wait of all chosen types", "wait"),
+        _heat("Waits", "wait"),
     ]
 
 
-def _quantile(family: str, quantile: str, by: str) -> str:
+def _by_type(title: str, kind: str) -> AnyPanel:
+    about = About(title, PICTURE + TEN, "clocks", width=HALF, height=9, empty=not_pushed(f"{kind}s"))
+    return lines(about, Query(f"{_quantile(kind, '$quantile', 'name, le')} and {_ten(kind)}", "{{name}}"))
+
+
+def _ten(kind: str) -> str:
+    return most(10, selector(f"celery_task_{kind}_seconds_count", NAME), "name")
+
+
+def _quantile(kind: str, quantile: str, by: str) -> str:
     # Of a type without any task the quantile is NaN, which the comparison leaves out.
-    return f"histogram_quantile({quantile}, sum({fresh(family, NAME)}) by ({by})) >= 0"
+    return f"histogram_quantile({quantile}, sum({fresh(f'celery_task_{kind}_seconds_bucket', NAME)}) by ({by})) >= 0"
 
 
-def _quantiles_of_all(title: str, family: str) -> AnyPanel:
+def _quantiles_of_all(title: str, kind: str) -> AnyPanel:
     shares = {"0.5": "median", "0.95": "95 %", "0.99": "99 %"}
-    asked = [Query(_quantile(family, share, "le"), legend) for share, legend in shares.items()]
-    return lines(About(title, PICTURE, "s", width=8, height=9), *asked)
+    asked = [Query(_quantile(kind, share, "le"), legend) for share, legend in shares.items()]
+    about = About(title, PICTURE, "clocks", width=HALF, height=9, empty=not_pushed(f"{kind}s"))
+    return lines(about, *asked)
 
 
-def _heat(title: str, family: str, width: int) -> AnyPanel:
+def _heat(title: str, kind: str) -> AnyPanel:
     about = About(
         f"{title}, heatmap",
         "How many tasks are in each bucket at each push: a picture of Flower's memory, not of arrivals.",
         "s",
-        width=width,
+        width=24,
         height=9,
+        empty=not_pushed(f"{kind}s"),
     )
-    return heat(about, Query(f"sum({fresh(family, NAME)}) by (le)", "{{le}}"))
+    return heat(about, Query(f"sum({fresh(f'celery_task_{kind}_seconds_bucket', NAME)}) by (le)", "{{le}}"))

@@ -1,10 +1,11 @@
 """How each kind of panel looks and asks: the house's defaults around the SDK's builders.
 
-Two rules stand behind the defaults:
+Three rules stand behind the defaults:
 
-- A panel that shows one number asks for the instant, never for a range: the last value of a range is an old
-  value as soon as the guard hides the present.
+- A panel that shows one number asks for the instant, or for a range that ends in NaN where nobody knows: the last
+  value of a range is an old value as soon as the guard hides the present.
 - A graph leaves gaps where there is no data.
+- Where nobody knows, the panel says so in grey. Green is for what is known to be well.
 
 The SDK's enums are looked up by value, because mypy reads this for Python 3.10, which has no `StrEnum`.
 """
@@ -13,17 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from grafana_foundation_sdk.builders import (
-    bargauge,
-    common,
-    dashboard,
-    heatmap,
-    prometheus,
-    stat,
-    statetimeline,
-    table,
-    timeseries,
-)
+from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders import table as tables
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
@@ -34,24 +26,42 @@ DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 Steps = Sequence[tuple[str, float | None]]
 """Thresholds: a colour and the value it starts at, the first without one."""
 
-PLAIN: Steps = (("green", None),)
+Words = dict[str, tuple[str, str]]
+"""What is written for a value, and its colour; the most important first."""
+
+NEUTRAL: Steps = (("blue", None),)
 UP: Steps = (("red", None), ("green", 1.0))
 GOOD_IS_HIGH: Steps = (("red", None), ("orange", 0.7), ("green", 0.94))
 
-AnyPanel = bargauge.Panel | heatmap.Panel | stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
-Kind = TypeVar("Kind", bargauge.Panel, heatmap.Panel, stat.Panel, statetimeline.Panel, table.Panel, timeseries.Panel)
+GREY = "#7b8087"
+"""Of what nobody knows: readable on a light and on a dark page."""
+
+NO_DATA = "no fresh data"
+
+TILE = 4
+"""The width of a panel of one number."""
+
+HALF = 12
+"""The width of a panel with a legend beside its graph: narrower, names would not be readable on a laptop."""
+
+AnyPanel = heatmap.Panel | stat.Panel | statetimeline.Panel | tables.Panel | timeseries.Panel
+Kind = TypeVar("Kind", heatmap.Panel, stat.Panel, statetimeline.Panel, tables.Panel, timeseries.Panel)
 
 
 @dataclass(frozen=True)
 class About:
-    """What every panel has: its words, Grafana's name of its unit, its size in grid cells (24 are a row)."""
+    """What every panel has: its words, Grafana's name of its unit, its size in grid cells (24 are a row).
+
+    `empty` is what stands there, in grey, when there is nothing to show.
+    """
 
     title: str
     description: str
     unit: str
     width: int
     height: int
-    steps: Steps = PLAIN
+    steps: Steps = NEUTRAL
+    empty: str = NO_DATA
 
 
 @dataclass(frozen=True)
@@ -62,61 +72,119 @@ class Query:
     legend: str = ""
 
 
-def numbers(about: About, *asked: Query, named: bool = False, filled: bool = True) -> stat.Panel:
-    """One number a series. `named` writes the legend beside it, `filled` colours the whole field."""
-    panel = stat.Panel()
-    panel.color_mode(choices.BigValueColorMode("background" if filled else "value"))
+@dataclass(frozen=True)
+class Link:
+    """Where a click on a name leads; `url` may name what was clicked, e.g. `${__field.labels.task_type}`."""
+
+    title: str
+    url: str
+
+    def to_json(self) -> dict[str, object]:
+        """As Grafana has it; another server's page opens beside this one."""
+        return {"title": self.title, "url": self.url, "targetBlank": not self.url.startswith("/")}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        field: Grafana's name of it: a label, `Value` for the one query's number, `Value #A` and so on for several.
+        width: in pixels; 0: what the others leave.
+        words: written in colour instead of the number.
+        bar: the number as a bar in the colour of its threshold; `most` is where it is full, None: at the largest.
+    """
+
+    field: str
+    heading: str
+    width: int = 0
+    unit: str = ""
+    words: Words | None = None
+    bar: bool = False
+    most: float | None = None
+    steps: Steps = ()
+    links: Sequence[Link] = ()
+
+    def settings(self) -> list[model.DynamicConfigValue]:
+        """What sets it apart from the table's other columns."""
+        own: dict[str, object] = {}
+        if self.width:
+            own["custom.width"] = self.width
+        if self.unit:
+            own["unit"] = self.unit
+        if self.words:
+            own |= {"mappings": [_mapping(self.words)], "custom.displayMode": "color-text"}
+        if self.bar:
+            own |= {"custom.displayMode": "basic", "min": 0, "color": {"mode": "thresholds"}}
+        if self.most is not None:
+            own["max"] = self.most
+        if self.steps:
+            own["thresholds"] = {"mode": "absolute", "steps": [{"color": c, "value": v} for c, v in self.steps]}
+        if self.links:
+            own["links"] = [link.to_json() for link in self.links]
+        return [model.DynamicConfigValue(id_val=name, value=value) for name, value in own.items()]
+
+
+def not_pushed(extra: str) -> str:
+    """What stands in an empty panel of an extra."""
+    return f"{NO_DATA}, or not pushed: --with {extra}"
+
+
+def numbers(about: About, *asked: Query, words: Words | None = None, named: bool = False) -> stat.Panel:
+    """One number a series, as of now. `named` writes the legend beside it."""
+    panel = _stat(about, words or {})
     panel.text_mode(choices.BigValueTextMode("value_and_name" if named else "value"))
     panel.graph_mode(choices.BigValueGraphMode("none"))
-    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    panel.no_value("no fresh data")
     return _dressed(panel, about, [_at_this_instant(query, number) for number, query in enumerate(asked)])
 
 
-def lines(about: About, *asked: Query) -> timeseries.Panel:
-    """A graph over time."""
+def spark(about: About, query: Query, words: Words | None = None) -> stat.Panel:
+    """One number over the line of its past; the query ends in NaN where nobody knows (`or_nobody_knows`)."""
+    panel = _stat(about, words or {})
+    panel.text_mode(choices.BigValueTextMode("value"))
+    panel.graph_mode(choices.BigValueGraphMode("area"))
+    return _dressed(panel, about, [_over_time(query, 0)])
+
+
+def lines(about: About, *asked: Query, links: Sequence[Link] = (), most: float | None = None) -> timeseries.Panel:
+    """A graph over time, its legend beside it. `most` is the axis' usual end, exceeded if the data is."""
     panel = timeseries.Panel()
     panel.line_width(1)
-    panel.fill_opacity(8)
-    panel.show_points(choices.VisibilityMode("auto"))
+    panel.fill_opacity(0)
+    panel.show_points(choices.VisibilityMode("never"))
     panel.span_nulls(False)
     panel.axis_soft_min(0)
-    panel.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId("palette-classic-by-name")))
-    panel.legend(_legend_below())
+    if most is not None:
+        panel.axis_soft_max(most)
+    panel.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId("palette-classic")))
+    panel.legend(_legend_beside())
     tooltip = common.VizTooltipOptions().mode(choices.TooltipDisplayMode("multi"))
     panel.tooltip(tooltip.sort(choices.SortOrder("desc")))
+    panel.no_value(about.empty)
+    if links:
+        panel.data_links([_data_link(link) for link in links])
     return _dressed(panel, about, [_over_time(query, number) for number, query in enumerate(asked)])
 
 
-def bars(about: About, query: Query) -> bargauge.Panel:
-    """A ranking: one horizontal bar a series, with its number."""
-    panel = bargauge.Panel()
-    panel.orientation(choices.VizOrientation("horizontal"))
-    panel.display_mode(choices.BarGaugeDisplayMode("gradient"))
-    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    panel.min(0)
-    panel.no_value("none")
-    return _dressed(panel, about, [_at_this_instant(query, 0)])
-
-
-def rows(about: About, *asked: Query, columns: dict[str, str], sorted_by: str, falling: bool = True) -> table.Panel:
-    """A table, one row for each set of labels.
-
-    `columns` maps what Grafana calls a field to its heading, in order: a label, `Value` for the one query's
-    number, `Value #A` and so on where there are several queries. Fields that are not named are left out.
-    """
-    order = {field: place for place, field in enumerate(columns)}
-    kept = {"include": {"names": list(columns)}}
-    headed = {"excludeByName": {}, "indexByName": order, "renameByName": columns}
-    panel = table.Panel()
+def table(about: About, *asked: Query, columns: Sequence[Column], sorted_by: str, falling: bool = True) -> tables.Panel:
+    """A table, one row for each set of labels; fields that `columns` does not name are left out."""
+    order = {column.field: place for place, column in enumerate(columns)}
+    kept = {"include": {"names": list(order)}}
+    headings = {column.field: column.heading for column in columns}
+    headed = {"excludeByName": {}, "indexByName": order, "renameByName": headings}
+    panel = tables.Panel()
     panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
     panel.with_transformation(model.DataTransformerConfig(id_val="filterFieldsByName", options=kept))
     panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=headed))
     panel.sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(falling)])
+    panel.no_value(about.empty)
+    for column in columns:
+        if settings := column.settings():
+            panel.override_by_name(column.heading, settings)
     return _dressed(panel, about, [_as_table(query, number) for number, query in enumerate(asked)])
 
 
-def timelines(about: About, query: Query) -> statetimeline.Panel:
+def timelines(about: About, query: Query, words: Words) -> statetimeline.Panel:
     """One bar a series that changes its colour with the value."""
     panel = statetimeline.Panel()
     panel.merge_values(True)
@@ -124,7 +192,10 @@ def timelines(about: About, query: Query) -> statetimeline.Panel:
     panel.row_height(0.8)
     panel.line_width(0)
     panel.fill_opacity(80)
-    panel.legend(_legend_below())
+    legend = common.VizLegendOptions().display_mode(choices.LegendDisplayMode("list")).calcs([])
+    panel.legend(legend.placement(choices.LegendPlacement("bottom")).show_legend(True))
+    panel.mappings([_mapping(words)])
+    panel.no_value(about.empty)
     return _dressed(panel, about, [_over_time(query, 0)])
 
 
@@ -137,32 +208,43 @@ def heat(about: About, query: Query) -> heatmap.Panel:
     panel.scale_distribution(common.ScaleDistributionConfig().type(choices.ScaleDistribution("linear")))
     panel.show_tooltip()
     panel.show_legend()
+    panel.no_value(about.empty)
     return _dressed(panel, about, [_over_time(query, 0).format(PromQueryFormat("heatmap"))])
 
 
-def two_values(panel: Kind, one: str, zero: str) -> Kind:
-    """Writes the word `one` in green for 1, `zero` in red for 0."""
-    words = {
-        "1": model.ValueMappingResult(text=one, color="green", index=0),
-        "0": model.ValueMappingResult(text=zero, color="red", index=1),
+def with_steps(panel: stat.Panel, number: int, steps: Steps) -> stat.Panel:
+    """Gives what one query answers thresholds of its own: 0 is the first query."""
+    value = {"mode": "absolute", "steps": [{"color": colour, "value": start} for colour, start in steps]}
+    panel.override_by_query(_letter(number), [model.DynamicConfigValue(id_val="thresholds", value=value)])
+    return panel
+
+
+def _stat(about: About, words: Words) -> stat.Panel:
+    unknown = model.ValueMappingResult(text=about.empty, color=GREY, index=len(words))
+    nobody_knows = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch("null+nan"), result=unknown)
+    panel = stat.Panel()
+    panel.color_mode(choices.BigValueColorMode("background"))
+    panel.reduce_options(common.ReduceDataOptions().calcs(["last"]))
+    panel.text(common.VizTextDisplayOptions().title_size(14).value_size(32))
+    known = [_mapping(words)] if words else []
+    panel.mappings([*known, model.SpecialValueMap(options=nobody_knows)])
+    panel.no_value(about.empty)
+    return panel
+
+
+def _mapping(words: Words) -> model.ValueMap:
+    results = {
+        value: model.ValueMappingResult(text=text, color=colour, index=place)
+        for place, (value, (text, colour)) in enumerate(words.items())
     }
-    panel.mappings([model.ValueMap(options=words)])
-    return panel
+    return model.ValueMap(options=results)
 
 
-def coloured(panel: Kind, *colours: str) -> Kind:
-    """Gives what each query answers one colour, at any value: the first colour to the first query."""
-    for number, colour in enumerate(colours):
-        fixed = {"mode": "fixed", "fixedColor": colour}
-        panel.override_by_query(_letter(number), [model.DynamicConfigValue(id_val="color", value=fixed)])
-    return panel
-
-
-def column(panel: table.Panel, heading: str, **settings: object) -> table.Panel:
-    """Sets one column apart, e.g. `unit="short"`."""
-    properties = [model.DynamicConfigValue(id_val=name, value=value) for name, value in settings.items()]
-    panel.override_by_name(heading, properties)
-    return panel
+def _data_link(link: Link) -> dashboard.DashboardLink:
+    built = dashboard.DashboardLink(link.title)
+    built.url(link.url)
+    built.target_blank(not link.url.startswith("/"))
+    return built
 
 
 def _dressed(panel: Kind, about: About, targets: Sequence[prometheus.Dataquery]) -> Kind:
@@ -204,6 +286,9 @@ def _target(query: Query, number: int) -> prometheus.Dataquery:
     target.editor_mode(QueryEditorMode("code"))
     target.format(PromQueryFormat("time_series"))
     target.expr(query.expr)
+    if "$TIME_FRAME" in query.expr:
+        # What is pushed changes once a push: $__rate_interval, the window's `auto`, is four times this or more.
+        target.interval("1m")
     target.legend_format(query.legend)
     return target
 
@@ -212,11 +297,12 @@ def _letter(number: int) -> str:
     return "ABCDEFGH"[number]
 
 
-def _legend_below() -> common.VizLegendOptions:
-    # No "last" value beside a name: behind a gap it would be an old one.
+def _legend_beside() -> common.VizLegendOptions:
     legend = common.VizLegendOptions()
-    legend.display_mode(choices.LegendDisplayMode("list"))
-    legend.placement(choices.LegendPlacement("bottom"))
+    legend.display_mode(choices.LegendDisplayMode("table"))
+    legend.placement(choices.LegendPlacement("right"))
     legend.show_legend(True)
-    legend.calcs([])
+    legend.calcs(["lastNotNull"])
+    legend.sort_by("Last *")
+    legend.sort_desc(True)
     return legend

@@ -2,12 +2,14 @@
 
 The Pushgateway keeps a group for ever and Prometheus scrapes it as if new. So every query has a guard:
 
-    SERIES and ignoring (THE FAMILY'S OWN LABELS) (time() - push_time_seconds < $max_age)
+    SERIES and ignoring (THE FAMILY'S OWN LABELS) (time() - push_time_seconds < $max_age and flower_up)
 
-`push_time_seconds` carries the grouping labels and nothing else, and so does a series once its family's own
-labels are ignored: each group is matched with its own push and no other, whatever grouping labels the user
-added. The shorter `and on (job, instance)` would not do that: where two groups differ only in an added label,
-one that nobody pushes any more would pass because the other is fresh.
+`push_time_seconds` carries the grouping labels and nothing else, and so does a series once its family's own labels are
+ignored: each group is matched with its own push and no other, whatever grouping labels the user added. The shorter
+`and on (job, instance)` would not do that: where two groups differ only in an added label, one that nobody pushes any
+more would pass because the other is fresh.
+
+`flower_up` is the last family of each push, whatever its value: a group without it is only a part of one.
 """
 
 OWN_LABELS = {
@@ -33,7 +35,10 @@ OWN_LABELS = {
 }
 """Each family's labels beside the grouping labels: what the guard has to ignore."""
 
-FRESH = "(time() - push_time_seconds < $max_age)"
+FRESH = "(time() - push_time_seconds < $max_age and flower_up)"
+
+IN_RANGE = "[$__range] @ end()"
+"""After a selector: what it was within the shown range, the same at every step of a graph."""
 
 CHOSEN = 'job=~"$job", instance=~"$instance"'
 
@@ -105,6 +110,14 @@ def mean_duration(state: str, by: str = "name") -> str:
     return f"sum({durations(state)}) by ({by}) / {tasks_by_name(state, by)}"
 
 
+def most(count: int, series: str, by: str) -> str:
+    """The labels `by` of the largest within the shown range; `series` is bare.
+
+    The same few at every step: a topk of each step's own would make lines come and go.
+    """
+    return f"topk({count}, sum(max_over_time({series}{IN_RANGE})) by ({by}))"
+
+
 def age(comparison: str = "") -> str:
     """Seconds since each group of this job was pushed; `comparison` keeps some, e.g. `>= $max_age`.
 
@@ -112,3 +125,28 @@ def age(comparison: str = "") -> str:
     """
     compared = f" {comparison}" if comparison else ""
     return f"time() - {selector('push_time_seconds')}{compared} and ignoring (version) push_job_build_info"
+
+
+def flower_state() -> str:
+    """Of each group 1 (up), 0 (down), 2 (its data is too old) or 3 (only a part of a push is there)."""
+    return f"{fresh('flower_up')} or 0 * ({age('>= $max_age')}) + 2 or 0 * ({age()}) + 3"
+
+
+def missing() -> str:
+    """The groups that nothing is known of now: Flower is down, or the data is too old."""
+    return f"({age()} unless ({fresh('flower_up')}) == 1)"
+
+
+def in_words(count: str, label: str) -> str:
+    """A label whose text is a number, for a legend: nothing if `count` answers nothing."""
+    return f'0 * count_values("{label}", count({count}))'
+
+
+def or_nobody_knows(known: str) -> str:
+    """NaN where `known`, without labels, answers nothing: then the last of a range is never an old number."""
+    return f"{known} or vector(NaN)"
+
+
+def or_not_pushed(known: str) -> str:
+    """-1 where `known`, without labels, answers nothing although some Flower was scraped: its extra is not pushed."""
+    return f"{known} or sum({fresh('flower_up', call='{} == 1')}) * 0 - 1"

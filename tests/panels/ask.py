@@ -25,13 +25,16 @@ def graph(prometheus: Prometheus, query: str, start: float, end: float) -> Graph
     return {_labels(series["metric"]): {float(at): float(value) for at, value in series["values"]} for series in result}
 
 
-def shown(prometheus: Prometheus, query: Asked, values: Values, at: float) -> Answer:
-    """What a panel or annotation shows at a time: its query's answer, or the right end of its graph."""
+def shown(prometheus: Prometheus, query: Asked, values: Values, at: float, past: float = 30) -> Answer:
+    """What a panel or annotation shows at a time: its query's answer, or the right end of its graph.
+
+    `past` is the graph's length in seconds.
+    """
     text = filled_in(query.expr, query.board, values)
     if query.instant:
         return answer(prometheus, text, at)
     right_end = {}
-    for labels, points in graph(prometheus, text, start=at - 30, end=at).items():
+    for labels, points in graph(prometheus, text, start=at - past, end=at).items():
         last = max(points)
         if last > at - 0.5:
             right_end[labels] = points[last]

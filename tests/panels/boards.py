@@ -9,6 +9,7 @@ How Grafana's Prometheus data source fills in a variable (public/app/plugins/dat
 - a name that is no variable, such as label_replace's `$1`, stays.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,7 @@ def annotations(board: str) -> list[dict[str, Any]]:
     return found
 
 
+@functools.cache
 def variables(board: str) -> dict[str, dict[str, Any]]:
     """Every variable by its name."""
     return {variable["name"]: variable for variable in load(board)["templating"]["list"]}

@@ -54,6 +54,12 @@ def workers_by_group(scene: Scene) -> Expected:
     )
 
 
+def workers_of_each_group(scene: Scene) -> Expected:
+    return _joined(
+        of(sum(workers.values()), job=job, instance=instance) for (job, instance), workers in scene.workers.items()
+    )
+
+
 def each_group(number: Number) -> Callable[[Scene], Expected]:
     """The same number for each of the chosen groups."""
     return lambda scene: _joined(of(number, job=job, instance=instance) for job, instance in scene.tasks)
@@ -76,22 +82,40 @@ def failure_ratio(scene: Scene) -> Expected:
 
 
 def by_type(state: str) -> Callable[[Scene], Expected]:
-    """How many tasks of each known type are in a state, 0 too."""
-    return lambda scene: _joined(of(count, task_type=name) for name, count in counted(_all(scene), state).items())
+    """How many tasks of each type are in a state; a type that never had one has no line."""
+    return lambda scene: _joined(
+        of(count, task_type=name) for name, count in counted(_all(scene), state).items() if count
+    )
+
+
+def failed_most(column: str) -> Callable[[Scene], Expected]:
+    """A column of the table of failures: `count`, or the `share` of the finished ones."""
+
+    def expected(scene: Scene) -> Expected:
+        failed, succeeded = (counted(_all(scene), state) for state in ("FAILURE", "SUCCESS"))
+        return _joined(
+            of({"count": count, "share": count / (count + succeeded[name])}[column], task_type=name)
+            for name, count in failed.items()
+            if count
+        )
+
+    return expected
+
+
+def longest_wait(scene: Scene) -> Expected:
+    """The largest of the mean waits."""
+    waits = [number for state in ("PENDING", "RECEIVED") for number in mean_durations(state)(scene).values()]
+    (longest,) = [wait for wait in waits if isinstance(wait, Between) and wait.high == _highest(waits)]
+    return of(longest)
+
+
+def _highest(waits: Iterable[Number]) -> float:
+    return max(wait.high for wait in waits if isinstance(wait, Between))
 
 
 def other_states(scene: Scene) -> Expected:
     others = [alike for alike in _all(scene) if alike.state not in STATES]
     return _joined(of(alike.count, task_type=alike.name, state=alike.state) for alike in others)
-
-
-def durations_as_they_are(state: str) -> Callable[[Scene], Expected]:
-    """The series themselves, of each group."""
-    return lambda scene: _joined(
-        of(number, job=job, instance=instance, name=name, state=state)
-        for (job, instance), tasks in scene.tasks.items()
-        for name, number in seconds(tasks, state).items()
-    )
 
 
 def durations_by_name(state: str) -> Callable[[Scene], Expected]:
