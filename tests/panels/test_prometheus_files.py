@@ -29,7 +29,7 @@ def rule_tests() -> list[Path]:
 def alert_tests() -> list[dict[str, Any]]:
     """Every expectation about an alert in them."""
     tests = [test for path in rule_tests() for test in yaml.safe_load(path.read_text())["tests"]]
-    return [expectation for test in tests for expectation in test["alert_rule_test"]]
+    return [expectation for test in tests for expectation in test.get("alert_rule_test", [])]
 
 
 def test_promtool_accepts_the_configuration_and_finds_its_rules() -> None:
