@@ -21,25 +21,31 @@ moment, suffices.
 
 *Nothing is counted twice.* Tasks are kept by id; a later reading replaces an earlier one.
 
+*It is the count of one moment*, the end of the scan. What Flower forgets meanwhile stood at the list's end: if anything
+entered while pages were read, the end is read last, and what it does not hold any more is not counted. Each task that
+is forgotten by then for one that came after the front was read is counted still, and that other one is not.
+
 *Limits.* Where workers' clocks disagree (Flower up to 2.0 orders by Celery's logical clock, later ones by the
 workers' time), an event can move a task not quite to the front. The run of unchanged tasks has to be
 as long as the overlap; and if fewer new tasks are found at the front than are known to have entered in front of the
-reader, all is read again in one request. So such a task is missed only if just as many are forgotten in front of the
-reader, or just as many new ones arrive at the front in the moment between the last two requests; its state may be the
-one it had when the scan passed it, a few seconds ago. A task that Flower forgets during the scan may be counted or not.
+reader, or fewer in all than the list holds, all is read again in one request. So such a task is missed only if just as
+many are forgotten in front of the reader, or just as many new ones arrive at the front in the moment between the
+last two requests; its state may be the one it had when the scan passed it, a few seconds ago.
 
 A list that keeps to none of this (no Flower is known to) is read in one request, which is always exact; so is
-that of a Flower up to 0.9.5, which ignores ``offset``. The scan cannot go on forever: each page gets on, or is one
-of a bounded number of tries, and there is a limit to the tasks and the time.
+that of a Flower up to 0.9.5, which ignores ``offset``. Each such request is a line in the log. The scan cannot go on
+forever: each page gets on, or is one of a bounded number of tries, and there is a limit to the tasks and the time.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+from push_job import log
 from push_job.flower.api import TASK_LIMIT, Flower, FlowerError, too_many_tasks
 from push_job.flower.tasks import Batch, Interned, Tasks
 from push_job.http.failures import TransportError
@@ -52,8 +58,12 @@ _SMALLEST_FRONT = 500
 _ANY_SIZE = 10**9
 _PAGED_TRIES = 2
 _FRONT_TRIES = 4
+_END_TRIES = 5
 _STALLED_TRIES = 5
 _BEYOND_ANY_LIST = 10**9
+
+#: What a proxy answers when the server behind it is silent for too long, or breaks off.
+_STARVED_STATUSES = (502, 504)
 
 
 class _PagesDoNotJoinError(Exception):
@@ -70,13 +80,17 @@ def scan_tasks(flower: Flower, page_size: int, until: float, progress: Callable[
     Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``.
     """
     pages = _Pages(flower, page_size, until, progress)
+    address, reason = flower.client.endpoint.address, ""
     for _ in range(_PAGED_TRIES):
         try:
             return _scan_pages(pages)
-        except _PagesDoNotJoinError:
-            continue
-        except _PagesAreNotEnoughError:
+        except _PagesDoNotJoinError as error:
+            reason = str(error)
+            log.event(logging.WARNING, "what was read in pages is read again", flower=address, reason=reason)
+        except _PagesAreNotEnoughError as error:
+            reason = str(error)
             break
+    log.event(logging.WARNING, "all tasks are asked for in one request", flower=address, reason=reason)
     tasks = Tasks(Interned())
     tasks.merge(flower.client.retrying(lambda: flower.all_tasks(tasks.interned, until), until))
     return tasks
@@ -91,30 +105,64 @@ def _scan_pages(pages: _Pages) -> Tasks:
             _check_stall(pages, down)
     if down.page_count == 1:
         return tasks
+    _read_front_again(pages, tasks, down)
+    return tasks
+
+
+def _read_front_again(pages: _Pages, tasks: Tasks, down: _Reading) -> None:
+    """Count what moved while `down` was read; then the tasks are those that the list held when `down` ended."""
     missing, entered = down.entered, 0
     for _ in range(_FRONT_TRIES):
         front = _FrontReading(pages, tasks, first_page=max(_SMALLEST_FRONT, 4 * missing))
         while not front.at_end and not (front.settled and front.moved >= entered):
             front.read_on()
             if front.page_count > 2 * down.page_count:
-                raise _PagesDoNotJoinError
+                raise _PagesDoNotJoinError("its front changes faster than it can be read")
         if front.page_count == 1 and front.at_end:
-            return front.only_first_page()
+            tasks.become(front.page)
+            return
         if front.new < missing:
-            raise _PagesAreNotEnoughError  # some entered elsewhere than at the front, and may have moved on since
+            # Some entered elsewhere than at the front, and may have moved on since.
+            raise _PagesAreNotEnoughError(f"{missing} tasks entered the list, but {front.new} are new at its front")
         if front.page_count == 1:
-            return tasks
+            if len(tasks) != down.end:
+                _leave_out_forgotten(pages, tasks, down.end)
+            return
         # While those pages were read, more moved: they are in front of where they were read, new or not as they were.
         missing, entered = 0, front.entered
-    raise _PagesDoNotJoinError
+    raise _PagesDoNotJoinError("its front changes faster than it can be read")
+
+
+def _leave_out_forgotten(pages: _Pages, tasks: Tasks, end: int) -> None:
+    """Leave out what Flower has forgotten, by the end of its list, which was near the place `end` before."""
+    page, start = _read_end(pages, tasks, end)
+    gone = tasks.missing_at_the_end(page)
+    if gone is None:
+        raise _PagesDoNotJoinError("the list's end is not where it was")
+    held = start + len(page)
+    came_since = held - (len(tasks) - len(gone))
+    if came_since < 0:
+        raise _PagesAreNotEnoughError(f"it lists {held} tasks, but {len(tasks)} were read and {len(gone)} are gone")
+    tasks.drop(gone[: max(0, len(gone) - came_since)])
+
+
+def _read_end(pages: _Pages, tasks: Tasks, end: int) -> tuple[Batch, int]:
+    """The page that reaches the list's end, and the place where it begins."""
+    start = max(0, end - min(_SMALLEST_FRONT, pages.size // 2))
+    for _ in range(_END_TRIES):
+        page, limit = pages.read(tasks, start, _ANY_SIZE)
+        if 0 < len(page) < limit:
+            return page, start
+        start = max(0, start + limit - _overlap(limit) if page else start - limit // 2)
+    raise _PagesDoNotJoinError("the list's end is not where it was")
 
 
 def _check_stall(pages: _Pages, down: _Reading) -> None:
     """A page ended among tasks that had been read: the front grew by a page, or the server ignores offsets."""
     if down.stalls == 1 and pages.offset_is_ignored(down.tasks):
-        raise _PagesAreNotEnoughError
+        raise _PagesAreNotEnoughError("it answers every page with its first one")
     if down.stalls > _STALLED_TRIES:
-        raise _PagesDoNotJoinError
+        raise _PagesDoNotJoinError("its front grows faster than it can be read")
 
 
 @dataclass
@@ -128,14 +176,17 @@ class _Pages:
 
     def read(self, tasks: Tasks, offset: int, most: int) -> tuple[Batch, int]:
         """The page at `offset`, of no more than `most` tasks, and how many were asked for."""
+        size = min(self.size, most)
 
         def attempt() -> tuple[Batch, int]:
-            size = min(self.size, most)
+            nonlocal size
             try:
                 return self.flower.page(tasks.interned, offset, size, self.until), size
             except TransportError as error:
-                if error.overloaded:
-                    self.size = max(min(size, SMALLEST_PAGE), size // 2)
+                if error.overloaded or error.status in _STARVED_STATUSES:
+                    smaller = max(min(size, SMALLEST_PAGE), size // 2)
+                    # A break on a page that was small already says nothing about the others.
+                    self.size, size = (smaller if size == self.size else self.size), smaller
                 raise
 
         if time.monotonic() >= self.until:
@@ -155,7 +206,8 @@ class _Reading:
     """One way down the list from its front, page by joined page, into `tasks`.
 
     `entered` is how many tasks came into the part already read without having been read themselves; `new` is how
-    many tasks were read that were not known before; `stalled` is whether the last page ended where others had been, and
+    many tasks were read that were not known before; `end` is the place behind the last page, and `page` the last page
+    itself; `stalled` is whether the last page ended where others had been, and
     `stalls` how often one did.
     """
 
@@ -164,8 +216,8 @@ class _Reading:
         self._first_page = first_page
         self.tasks = tasks
         self._tail: dict[str, int] = {}
-        self._end = 0
-        self._page = Batch(tasks.interned)
+        self.end = 0
+        self.page = Batch(tasks.interned)
         self.page_count = 0
         self.new = 0
         self.entered = 0
@@ -178,25 +230,30 @@ class _Reading:
         page, start, limit = self._joined_page() if self.page_count else self._page_at(0, self._first_page)
         ends_among_known = self.page_count > 0 and len(page) > 0 and next(reversed(page.rows)) in self.tasks
         self._look_before_merging(page, start)
-        self.new += self.tasks.merge(page)
+        # A first answer longer than asked for comes from a server that ignores limits: it is the whole list.
+        at_end = len(page) < limit or (self.page_count == 0 and len(page) > limit)
+        if at_end and self.page_count:
+            # Forgotten, or moved to the front and found there when it is read again.
+            self.tasks.drop(self.tasks.missing_at_the_end(page) or ())
+        self.new += self.tasks.merge(page, self._place_of_page())
         self._pages.progress(len(self.tasks))
         if len(self.tasks) > TASK_LIMIT:
             raise too_many_tasks()
-        self._page = page
+        self.page = page
         self.page_count += 1
-        # A first answer longer than asked for comes from a server that ignores limits: it is the whole list.
-        self.at_end = len(page) < limit or (self.page_count == 1 and len(page) > limit)
+        self.at_end = at_end
         self.stalled = ends_among_known and not self.at_end
         self.stalls += self.stalled
-        self._end = start + len(page)
+        self.end = start + len(page)
         last_ids = islice(reversed(page.rows), _overlap(limit))
-        self._tail = {task_id: self._end - 1 - index for index, task_id in enumerate(last_ids)}
+        self._tail = {task_id: self.end - 1 - index for index, task_id in enumerate(last_ids)}
 
-    def only_first_page(self) -> Tasks:
-        """The tasks of the one page that was read, when it is the whole list at one moment."""
-        tasks = Tasks(self.tasks.interned)
-        tasks.merge(self._page)
-        return tasks
+    def _place_of_page(self) -> int | None:
+        """Where among all that was read the next page stands: below everything."""
+        return None
+
+    def _is_as_it_was(self, task_id: str, page: Batch) -> bool:
+        return task_id in page.rows and self.tasks.has_unchanged(task_id, page)
 
     def _page_at(self, start: int, most: int = _ANY_SIZE) -> tuple[Batch, int, int]:
         page, limit = self._pages.read(self.tasks, start, most)
@@ -205,11 +262,11 @@ class _Reading:
     def _joined_page(self) -> tuple[Batch, int, int]:
         """The next page that has an anchor, and its offset and limit."""
         size = self._pages.size
-        for offset in (self._end - _overlap(size), self._end - size):
+        for offset in (self.end - _overlap(size), self.end - size):
             page, start, limit = self._page_at(max(0, offset))
             if self._is_anchored(page):
                 return page, start, limit
-        raise _PagesDoNotJoinError
+        raise _PagesDoNotJoinError("a page holds none of the tasks that the page before it ended with")
 
     def _is_anchored(self, page: Batch) -> bool:
         """Whether tasks on the page are as they were before; the last page's must be in the order they had."""
@@ -221,17 +278,18 @@ class _Reading:
     def _places(self, page: Batch) -> list[tuple[int, int]]:
         """Where the unchanged tasks of the last page's tail are: index on this page, former place in the list."""
         return sorted(
-            (page.rows[task_id], former)
-            for task_id, former in self._tail.items()
-            if task_id in page.rows and self.tasks.has_unchanged(task_id, page)
+            (page.rows[task_id], former) for task_id, former in self._tail.items() if self._is_as_it_was(task_id, page)
         )
 
     def _look_before_merging(self, page: Batch, start: int) -> list[tuple[int, int]]:
         """Count who entered in front of the reader; returns what `_places` does."""
         if places := self._places(page):
-            index, former = places[0]
+            # By the last one: what moved to the front from before it had been read, and so has not entered unread;
+            # nor has what stood behind it at the last page's end.
+            index, former = places[-1]
             strangers = sum(task_id not in self.tasks for task_id in islice(page.rows, index))
-            self.entered += start + index - former - strangers
+            moved = sum(place > former for place in self._tail.values())
+            self.entered += start + index - former - strangers - moved
         return places
 
 
@@ -247,6 +305,10 @@ class _FrontReading(_Reading):
         self._seen: set[str] = set()
         self.moved = 0
         self.settled = False
+
+    def _place_of_page(self) -> int | None:
+        """Above all that was read before this reading."""
+        return self.page_count
 
     def _is_anchored(self, page: Batch) -> bool:
         """As ever, but by what this reading has read: a task of an earlier one may lie behind others that moved."""

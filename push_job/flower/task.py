@@ -84,6 +84,11 @@ def _moment(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and 0 < value <= 2 * CENTURY else None
 
 
+def stamp_of(value: Any) -> float:
+    """The Unix time of the event that Flower orders a task by, 0.0 where there is none."""
+    return _moment(value) or 0.0
+
+
 def _eta(value: Any) -> float | None:
     """The Unix time of Celery's ETA, an ISO 8601 string; one without a zone is in UTC, as Celery's are."""
     if not isinstance(value, str):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from push_job.flower.task import (
@@ -24,6 +25,7 @@ from push_job.flower.task import (
     label_text,
     reported,
     seconds_of,
+    stamp_of,
 )
 
 #: Where task types, and custom states, are summed when there are too many of them.
@@ -98,7 +100,7 @@ class Batch:
             # Nearly every task is a success with a runtime; a call for each would cost more than all the rest.
             usual = state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= CENTURY
             add_seconds(runtime if usual else seconds_of(task, now))
-            add_stamp(stamp if type(stamp) is float else 0.0)
+            add_stamp(stamp if type(stamp) is float else stamp_of(stamp))
         for column, values in self.columns.items():
             values.extend(map(column, tasks.values()))
 
@@ -116,6 +118,11 @@ class Tasks:
     def __len__(self) -> int:
         return sum(len(batch.rows) for batch in self._batches)
 
+    def __iter__(self) -> Iterator[str]:
+        """Their ids, in the list's order."""
+        for batch in self._batches:
+            yield from batch.rows
+
     def __contains__(self, task_id: object) -> bool:
         return any(task_id in batch.rows for batch in self._batches)
 
@@ -128,16 +135,49 @@ class Tasks:
                 return earlier.stamps[former] == batch.stamps[row] and earlier.kinds[former] == batch.kinds[row]
         return False
 
-    def merge(self, batch: Batch) -> int:
-        """Take a batch; what it says of a task replaces what was read before. Returns how many were new."""
-        again = 0
+    def labels_of(self, task_id: str) -> tuple[str, str]:
+        """A task's type and state. Raises KeyError."""
+        batch = next((batch for batch in self._batches if task_id in batch.rows), None)
+        if batch is None:
+            raise KeyError(task_id)
+        return self.interned.kinds[batch.kinds[batch.rows[task_id]]]
+
+    def merge(self, batch: Batch, place: int | None = None) -> int:
+        """Take a batch; what it says of a task replaces what was read before. Returns how many were new.
+
+        `place` is how many of the batches stand in front of it in Flower's list; None for all of them.
+        """
         ids = set(batch.rows)  # quicker to look up in than a dict, which does not keep the hashes of strings
-        for earlier in self._batches:
-            for task_id in ids.intersection(earlier.rows):
-                del earlier.rows[task_id]
-                again += 1
-        self._batches.append(batch)
-        return len(batch.rows) - again
+        again = {task_id for earlier in self._batches for task_id in ids.intersection(earlier.rows)}
+        self.drop(again)
+        self._batches.insert(len(self._batches) if place is None else place, batch)
+        return len(batch.rows) - len(again)
+
+    def drop(self, task_ids: Iterable[str]) -> None:
+        """Forget tasks."""
+        for task_id in task_ids:
+            for batch in self._batches:
+                if batch.rows.pop(task_id, None) is not None:
+                    break
+
+    def missing_at_the_end(self, page: Batch) -> list[str] | None:
+        """Which tasks are gone from the list's end, the last one first, if `page` holds it.
+
+        They stood behind the first task on the page that is as it was. None if there is no such task.
+        """
+        first = next((task_id for task_id in page.rows if self.has_unchanged(task_id, page)), None)
+        if first is None:
+            return None
+        behind = takewhile(lambda task_id: task_id != first, self._from_the_end())
+        return [task_id for task_id in behind if task_id not in page.rows]
+
+    def _from_the_end(self) -> Iterator[str]:
+        for batch in reversed(self._batches):
+            yield from reversed(batch.rows)
+
+    def become(self, batch: Batch) -> None:
+        """Be the tasks of this batch alone, which has been merged before."""
+        self._batches = [batch]
 
     def tally(self) -> dict[tuple[str, str], Tally]:
         """Count the tasks and sum their seconds by (task type, state)."""

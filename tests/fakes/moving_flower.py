@@ -12,6 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 Move = Callable[["MovingFlower"], None]
 
+#: What to answer instead of a page of this limit at this offset: a status, 0 to close the connection, None for nothing.
+Trouble = Callable[[int, int], int | None]
+
 
 class MovingFlower:
     """A context manager; `tasks` is the list as it is now, newest event first.
@@ -20,7 +23,9 @@ class MovingFlower:
         url: where it answers.
         answers: how many answers of `/api/tasks` it gave.
         longest: the most tasks in one answer.
-        stalls: sizes above which an answer never comes, to play a starved server.
+        trouble: what an answer may be instead of a page.
+        asked: the limit and the offset of each of them, None where there was none.
+        moments: the state of each task by its id, as the list was at each of them.
     """
 
     def __init__(self, count: int, move: Move = lambda _: None, *, honours_offset: bool = True) -> None:
@@ -29,6 +34,9 @@ class MovingFlower:
         self.tasks = [self.task(f"old-{number}", "SUCCESS") for number in range(count)][::-1]
         self.answers = 0
         self.longest = 0
+        self.trouble: Trouble = lambda _limit, _offset: None
+        self.asked: list[tuple[int | None, int | None]] = []
+        self.moments: list[dict[str, str]] = []
         self._move = move
         self._honours_offset = honours_offset
         self._lock = threading.Lock()
@@ -39,8 +47,12 @@ class MovingFlower:
             disable_nagle_algorithm = True  # or what does not fit a segment waits for the ACK of what does
 
             def do_GET(self) -> None:
-                body = json.dumps(fake.answer(self.path)).encode()
-                self.send_response(200)
+                status = fake.status(self.path)
+                if not status:
+                    self.close_connection = True
+                    return
+                body = json.dumps(fake.answer(self.path) if status == 200 else {}).encode()
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -77,9 +89,21 @@ class MovingFlower:
         for _ in range(count):
             self.tasks.insert(0, self.task(f"new-{next(self.clock)}", "STARTED"))
 
+    @property
+    def whole_requests(self) -> int:
+        """How often everything was asked for at once."""
+        return self.asked.count((None, None))
+
     def states(self) -> Counter[str]:
         """How many tasks are in each state now."""
         return Counter(task["state"] for _, task in self.tasks)
+
+    def status(self, target: str) -> int:
+        """The status of the answer to a GET, or 0 for none."""
+        query = parse_qs(urlsplit(target).query)
+        limit, offset = (int(query.get(name, ["0"])[0]) for name in ("limit", "offset"))
+        trouble = self.trouble(limit, offset) if limit else None
+        return 200 if trouble is None else trouble
 
     def answer(self, target: str) -> Any:
         """What Flower would answer to a GET."""
@@ -90,6 +114,9 @@ class MovingFlower:
             if self.answers:
                 self._move(self)
             self.answers += 1
+            asked = (query.get("limit"), query.get("offset"))
+            self.asked.append((int(asked[0][0]) if asked[0] else None, int(asked[1][0]) if asked[1] else None))
+            self.moments.append({task_id: task["state"] for task_id, task in self.tasks})
             offset = int(query.get("offset", ["0"])[0]) if self._honours_offset else 0
             limit = int(query.get("limit", [str(len(self.tasks))])[0])
             page = self.tasks[offset : offset + limit]
@@ -97,15 +124,16 @@ class MovingFlower:
             return dict(page)
 
 
-def shuffler(seed: int) -> Move:
-    """A move that does a little of everything that a busy Flower does: events, arrivals, and forgetting at the back."""
+def shuffler(seed: int, busy: int = 6, room: int = 10**9) -> Move:
+    """A move that does a little of everything that a busy Flower does: events, arrivals, and forgetting when full."""
     chance = random.Random(seed)
 
     def move(flower: MovingFlower) -> None:
-        for _ in range(chance.randrange(30)):
+        for _ in range(chance.randrange(5 * busy)):
             flower.touch(chance.randrange(len(flower.tasks)))
-        flower.arrive(chance.randrange(20))
-        for _ in range(chance.randrange(5)):
-            flower.tasks.pop()
+        for _ in range(chance.randrange(3 * busy)):
+            flower.arrive(1)
+            flower.touch(chance.randrange(len(flower.tasks)))
+        del flower.tasks[room:]
 
     return move
