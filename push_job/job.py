@@ -8,6 +8,7 @@ Flower's group in a turn can be claimed once, so a scrape that comes too late ca
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -15,19 +16,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from prometheus_client.metrics_core import Metric
-
 from push_job import log
 from push_job.fan_out import FanOut
-from push_job.flower.api import Flower
-from push_job.flower.scan import scan_tasks
 from push_job.gateway import UNKNOWN, Gateway, GatewayError
 from push_job.http.client import Client
 from push_job.http.failures import TransportError
-from push_job.metrics import families
-from push_job.metrics.extras import all_left_out, columns_of, read_extras
+from push_job.metrics.extras import all_left_out
 from push_job.metrics.registries import down_registry, up_registry
-from push_job.metrics.snapshot import Folding, Snapshot
+from push_job.metrics.snapshot import Snapshot
+from push_job.scrape import read_snapshot
 from push_job.settings import Endpoint, Settings
 
 #: Pushes at a time. A Pushgateway takes one after the other, each against all that it holds: with 500 groups it took as
@@ -248,36 +245,13 @@ class Job:
         client = self._clients[flower]
         requests_before = client.requests
         try:
-            snapshot, error = self._read(flower, client, until), None
+            progress = functools.partial(self._progress, flower)
+            snapshot, error = read_snapshot(client, self._settings, until, progress), None
         except TransportError as reason:
             snapshot, error = None, str(reason)
         except Exception as bug:  # noqa: BLE001 - a mistake of ours must not leave old numbers standing
             snapshot, error = None, _told(bug, flower)
         return Scrape(snapshot, error, client.requests - requests_before, time.monotonic() - started)
-
-    def _read(self, flower: Endpoint, client: Client, until: float) -> Snapshot:
-        """The whole of one Flower; raises FlowerError."""
-        settings = self._settings
-        api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
-        workers = client.retrying(lambda: api.workers(until), until)
-        tasks = scan_tasks(api, settings.page_size, until, lambda count: self._progress(flower, count))
-        tallies = tasks.tally()
-        folding = Folding(tallies, settings.max_task_types)
-        if folding.folded_types or folding.folded_states:
-            log.event(
-                logging.WARNING,
-                "too many task types or states: the rarest are summed under 'other'",
-                flower=flower.address,
-                folded_types=folding.folded_types,
-                folded_states=folding.folded_states,
-                max_task_types=settings.max_task_types,
-            )
-        extras: list[Metric] = []
-        if settings.extras:
-            # They end a moment early, so that one that hangs is left out and the rest is pushed.
-            extras = read_extras(settings.extras, api, tasks, folding.type_label, settings.buckets, until - _GRACE)
-        folded = folding.fold(tallies)
-        return Snapshot(workers, folded, len(tasks), families.of_tasks(tasks, folded), extras)
 
     def _push_group(self, turn: _Turn, flower: Endpoint, scrape: Scrape) -> Outcome:
         push_error = None

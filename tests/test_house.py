@@ -16,7 +16,7 @@ ORDER = (
     "http",
     "flower",
     "metrics",
-    "protobuf fan_out",
+    "scrape protobuf fan_out",
     "gateway",
     "job",
     "repeat options commands",

@@ -1,0 +1,46 @@
+"""One scrape of a Flower: its workers, its tasks and what the extras read become a Snapshot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from prometheus_client.metrics_core import Metric
+
+from push_job import log
+from push_job.flower.api import Flower
+from push_job.flower.scan import scan_tasks
+from push_job.http.client import Client
+from push_job.metrics import families
+from push_job.metrics.extras import columns_of, read_extras
+from push_job.metrics.snapshot import Folding, Snapshot
+from push_job.settings import Settings
+
+#: Seconds by which the extras end early, so that one that hangs is left out and the rest is pushed.
+_EARLY = 0.25
+
+
+def read_snapshot(client: Client, settings: Settings, until: float, progress: Callable[[int], None]) -> Snapshot:
+    """The whole of one Flower by `until`, a moment of ``time.monotonic()``.
+
+    `progress` is told how many tasks were read so far. Raises FlowerError.
+    """
+    api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
+    workers = client.retrying(lambda: api.workers(until), until)
+    tasks = scan_tasks(api, settings.page_size, until, progress)
+    tallies = tasks.tally()
+    folding = Folding(tallies, settings.max_task_types)
+    if folding.folded_types or folding.folded_states:
+        log.event(
+            logging.WARNING,
+            "too many task types or states: the rarest are summed under 'other'",
+            flower=client.endpoint.address,
+            folded_types=folding.folded_types,
+            folded_states=folding.folded_states,
+            max_task_types=settings.max_task_types,
+        )
+    extras: list[Metric] = []
+    if settings.extras:
+        extras = read_extras(settings.extras, api, tasks, folding.type_label, settings.buckets, until - _EARLY)
+    folded = folding.fold(tallies)
+    return Snapshot(workers, folded, len(tasks), families.of_tasks(tasks, folded), extras)
