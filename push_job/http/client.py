@@ -114,9 +114,11 @@ class Client:
             status=response.status_code,
             seconds=time.monotonic() - started,
         )
-        self.check_aborted()
         self.heard = time.monotonic()
         answer = Answer(self, response, ends, timeout)
+        if self._aborted.is_set():  # in the middle of the headers, whose end looks the same
+            answer.close()
+        self.check_aborted()
         if not 200 <= response.status_code < 300:
             raise answer.refusal()
         return answer

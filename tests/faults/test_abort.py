@@ -3,15 +3,22 @@
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import psutil
 import pytest
 from urllib3 import HTTPConnectionPool
 
+from push_job.http.client import Client
 from push_job.http.connections import AbortableAdapter
+from push_job.http.failures import TransportError
+from push_job.settings import Credentials, Endpoint, Tls
+from testbed.process import wait_for
+from tests.fakes.http import Drip, ScriptedServer, head
 
 
 @pytest.fixture
@@ -79,3 +86,28 @@ def test_a_connection_may_be_closed_while_it_is_broken(adapter: AbortableAdapter
         with at_each_line_of("abort", close_after_some_lines):
             connection.abort()  # type: ignore[attr-defined]  # not of urllib3's class
         connection.close()
+
+
+def test_an_answer_that_is_broken_off_in_its_headers_leaves_no_socket() -> None:
+    headers = Drip(head(headers={"X-Padding": "x" * 1000}), every=0.02)
+    with ScriptedServer({"*": (headers,)}) as server:
+        client = Client(Endpoint.parse(server.url, "--flower", Credentials(), Tls()), 10.0)
+        errors: list[TransportError] = []
+
+        def get() -> None:
+            try:
+                client.get("/", time.monotonic() + 10.0)
+            except TransportError as error:
+                errors.append(error)  # which keeps all that the request had, as a log or a later error may
+
+        thread = threading.Thread(target=get)
+        thread.start()
+        wait_for("the request", lambda: len(server.requests) == 1, 5)
+        time.sleep(0.5)  # into the headers
+        client.abort()
+        thread.join()
+        port = int(server.url.rpartition(":")[2])
+        mine = psutil.Process().net_connections("tcp")
+        assert not [one for one in mine if one.raddr and one.raddr.port == port]
+        assert "deadline" in str(errors[0])
+        client.close()
