@@ -22,13 +22,20 @@ WHAT_A_STATE_MEANS = {
 TEN = " The ten types that had most in the shown range; the others: choose a task type at the top."
 
 
-def links(name: str, state: str) -> list[Link]:
-    """From a task type to its row in depth and to Flower's own list of such tasks; `name` is Grafana's way to it."""
+def to_depth(name: str) -> Link:
+    """From a task type to its row in depth; `name` is Grafana's way to it."""
     chosen = "${__url_time_range}&${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"
-    return [
-        Link("In depth", f"/d/celery-by-flower-in-depth?{chosen}&var-task_type={name}"),
-        Link("Its tasks in Flower", f"${{flower_url}}/tasks?state={state}&name={name}"),
-    ]
+    return Link("In depth", f"/d/celery-by-flower-in-depth?{chosen}&var-task_type={name}")
+
+
+def to_flower(name: str, state: str) -> Link:
+    """From a task type to Flower's own list of its tasks in this state."""
+    return Link("Its tasks in Flower", f"${{flower_url}}/tasks?state={state}&name={name}")
+
+
+def links(name: str, state: str) -> list[Link]:
+    """Both."""
+    return [to_depth(name), to_flower(name, state)]
 
 
 def by_type(state: str, *more: Query, title: str = "") -> AnyPanel:
@@ -39,9 +46,8 @@ def by_type(state: str, *more: Query, title: str = "") -> AnyPanel:
     return lines(about, Query(query, "{{task_type}}"), *more, links=links("${__field.labels.task_type}", state))
 
 
-def ranking(about: About, query: str, *columns: Column, state: str) -> AnyPanel:
-    """The fifteen with most, as bars; without a state of its own, each row has one."""
-    of = state or "${__data.fields.State}"
-    name = Column("name", "Task type", links=links("${__value.raw}", of))
+def ranking(about: About, query: str, *columns: Column) -> AnyPanel:
+    """The fifteen with most, as bars; `columns` stand between name and bar."""
+    name = Column("name", "Task type", link=to_depth("${__value.raw}"), short=True)
     bar = Column("Value", "Seconds", width=140, bar=True, steps=about.steps)
     return table(about, Query(f"topk(15, {query})"), columns=[name, *columns, bar], sorted_by="Seconds")

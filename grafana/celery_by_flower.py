@@ -4,10 +4,11 @@ is it failing, where does the time go.
 
 from grafana_foundation_sdk.models import dashboard as model
 
-from grafana.by_type import TEN, by_type, links, ranking
+from grafana.by_type import TEN, by_type, links, ranking, to_depth, to_flower
 from grafana.frame import Row, common_variables, flower_address, framed, one_of, time_variables
 from grafana.panels import (
     HALF,
+    SECONDS,
     TILE,
     UP,
     About,
@@ -139,12 +140,9 @@ def _workers() -> list[AnyPanel]:
     changed = f"topk(20, max(changes({family}{IN_RANGE})) by (app) and max({was_up}) by (app))"
     timeline = Query(f"max({workers(named)} and {was_up}) by (app) and {changed}", "{{app}}")
     here = "/d/celery-by-flower-in-depth?${__url_time_range}&${datasource:queryparam}&${job:queryparam}"
-    to_worker = [
-        Link("Its graphs", here + "&var-worker=${__value.raw}"),
-        Link("Its page in Flower", "${flower_url}/worker/${__value.raw}"),
-    ]
+    to_worker = Link("Its graphs", f"{here}&var-worker=${{__value.raw}}")
     listed = [
-        Column("app", "Worker", links=to_worker),
+        Column("app", "Worker", link=to_worker),
         Column("Value", "Now", width=70, words=UP_OR_DOWN),
         Column("instance", "Flower", width=150),
     ]
@@ -177,8 +175,8 @@ def _waiting() -> list[AnyPanel]:
     return [
         by_type("RECEIVED"),
         by_type("PENDING"),
-        ranking(waiting, f"{WAITS} >= 1", Column("state", "State", width=90), state=""),
-        ranking(running, runs, state="STARTED"),
+        ranking(waiting, f"{WAITS} >= 1", Column("state", "State", width=90)),
+        ranking(running, runs),
     ]
 
 
@@ -193,7 +191,7 @@ def _failing() -> list[AnyPanel]:
     )
     worst = f"topk(15, {FAILED} by (task_type) > 0)"
     columns = [
-        Column("task_type", "Task type", links=links("${__value.raw}", "FAILURE")),
+        Column("task_type", "Task type", link=to_flower("${__value.raw}", "FAILURE"), short=True),
         Column("Value #A", "Failed", width=120, bar=True, steps=(("red", None),)),
         Column("Value #B", "Ratio", width=70, unit="percentunit"),
     ]
@@ -213,7 +211,7 @@ def _time() -> list[AnyPanel]:
     by_name = About(
         "Duration by name: $state",
         f"Seconds, summed over the tasks that Flower remembers in this state. {measured}{TEN}",
-        "clocks",
+        SECONDS,
         width=HALF,
         height=9,
         empty="no durations in this state",
@@ -221,7 +219,7 @@ def _time() -> list[AnyPanel]:
     mean = About(
         "Mean duration by type: $state",
         f"Those seconds by their tasks. {measured}{TEN}",
-        "clocks",
+        SECONDS,
         width=HALF,
         height=9,
         empty="no durations in this state",
@@ -236,7 +234,7 @@ def _time() -> list[AnyPanel]:
         by_type("SUCCESS"),
         lines(by_name, Query(f"{total} and {ten}", "{{name}}"), links=to_type),
         lines(mean, Query(f"{mean_duration(OF_CHOSEN_STATE)} and {ten}", "{{name}}"), links=to_type),
-        ranking(top, total, state="${state}"),
+        ranking(top, total),
         _work_per_second(),
         _table_of_durations(),
     ]
@@ -270,7 +268,7 @@ def _table_of_durations() -> AnyPanel:
     )
     by = "job, instance, name"
     columns = [
-        Column("name", "Task type", links=links("${__value.raw}", "${state}")),
+        Column("name", "Task type", link=to_depth("${__value.raw}")),
         Column("Value #A", "In all", width=100),
         Column("Value #B", "Tasks", width=80, unit="short"),
         Column("Value #C", "Mean", width=100),
@@ -291,7 +289,7 @@ def _push() -> list[AnyPanel]:
     over_time = About(
         "Age of the data over time",
         "A saw: it climbs until the next push. Not hidden when old, so that it tells since when.",
-        "clocks",
+        SECONDS,
         width=HALF,
         height=8,
         empty="nothing was pushed in this range",
@@ -300,7 +298,7 @@ def _push() -> list[AnyPanel]:
         "Time a scrape takes",
         "Time that the job needs to read this Flower. Near --timeout or --deadline it will fail soon: give "
         "Flower more CPU or a smaller --max-tasks.",
-        "clocks",
+        SECONDS,
         width=HALF,
         height=8,
     )

@@ -5,7 +5,7 @@ shrinks when Flower forgets. So quantiles are taken of them as they are; a `rate
 """
 
 from grafana.frame import Variable, one_of
-from grafana.panels import GOOD_IS_HIGH, HALF, About, AnyPanel, Column, Query, heat, lines, not_pushed, table
+from grafana.panels import GOOD_IS_HIGH, HALF, SECONDS, About, AnyPanel, Column, Query, heat, lines, not_pushed, table
 from grafana.queries import CHOSEN, fresh, most, selector
 
 NAME = 'name=~"$task_type"'
@@ -63,7 +63,13 @@ def runtimes() -> list[AnyPanel]:
     return [
         _by_type("Runtime by type: quantile $quantile", "runtime"),
         _quantiles_of_all("Runtime of all chosen types", "runtime"),
-        table(worst, Query(by_name), columns=[Column("name", "Task type"), score], sorted_by="Apdex", falling=False),
+        table(
+            worst,
+            Query(by_name),
+            columns=[Column("name", "Task type", short=True), score],
+            sorted_by="Apdex",
+            falling=False,
+        ),
         lines(over_time, Query(f"{apdex(' by (name)')} and {_ten('runtime')}", "{{name}}"), most=1),
         _heat("Runtimes", "runtime"),
     ]
@@ -79,7 +85,7 @@ def waits() -> list[AnyPanel]:
 
 
 def _by_type(title: str, kind: str) -> AnyPanel:
-    about = About(title, PICTURE + TEN, "clocks", width=HALF, height=9, empty=not_pushed(f"{kind}s"))
+    about = About(title, PICTURE + TEN, SECONDS, width=HALF, height=9, empty=not_pushed(f"{kind}s"))
     return lines(about, Query(f"{_quantile(kind, '$quantile', 'name, le')} and {_ten(kind)}", "{{name}}"))
 
 
@@ -95,7 +101,7 @@ def _quantile(kind: str, quantile: str, by: str) -> str:
 def _quantiles_of_all(title: str, kind: str) -> AnyPanel:
     shares = {"0.5": "median", "0.95": "95 %", "0.99": "99 %"}
     asked = [Query(_quantile(kind, share, "le"), legend) for share, legend in shares.items()]
-    about = About(title, PICTURE, "clocks", width=HALF, height=9, empty=not_pushed(f"{kind}s"))
+    about = About(title, PICTURE, SECONDS, width=HALF, height=9, empty=not_pushed(f"{kind}s"))
     return lines(about, *asked)
 
 

@@ -13,6 +13,7 @@ from grafana.panels import (
     GREY,
     HALF,
     NEUTRAL,
+    SECONDS,
     TILE,
     About,
     AnyPanel,
@@ -100,7 +101,7 @@ def _at_a_glance() -> list[AnyPanel]:
             "Extras that fail",
             "The last push left them out, and their panels have a gap. The last row says which, the job's log why.",
             failing,
-            "…",
+            "",
             steps=(("red", None),),
             words={"0": ("none", "green")},
         ),
@@ -117,7 +118,7 @@ def _tile(
     words: Words | None = None,
 ) -> AnyPanel:
     about = About(title, description, unit, width=TILE, height=5, steps=steps)
-    missing = {"-1": (f"not pushed: --with {extra}", GREY)}
+    missing = {"-1": (f"--with {extra}: not pushed" if extra else "no extra is pushed", GREY)}
     return numbers(about, Query(or_not_pushed(known)), words={**(words or {}), **missing})
 
 
@@ -192,7 +193,7 @@ def _rates() -> list[AnyPanel]:
                 "Recent runtime: quantile $quantile",
                 "Of the tasks that finished within the window, from Flower's own histogram and its own "
                 "buckets: above the last of them (10 s unless Flower is told otherwise) it reads no further." + TEN,
-                "clocks",
+                SECONDS,
                 extra,
             ),
             Query(_named(f"{quantile} and {ten}"), "{{task}}"),
@@ -245,7 +246,7 @@ def _activity() -> list[AnyPanel]:
         _by_worker(
             "Age of the last heartbeat",
             "Climbing: the worker is gone, frozen or cut off from the broker.",
-            "clocks",
+            SECONDS,
             fresh("celery_worker_last_heartbeat_age_seconds", WORKER),
             "celery_worker_last_heartbeat_age_seconds",
         ),
@@ -253,7 +254,7 @@ def _activity() -> list[AnyPanel]:
             "Prefetch wait of what runs now",
             "How long the longest waiting of the tasks that run now had waited in this worker; 0 once they "
             "are done. From Flower's own /metrics.",
-            "clocks",
+            SECONDS,
             fresh("flower_task_prefetch_time_seconds", WORKER, TASK),
             "flower_task_prefetch_time_seconds",
             extra="flower-metrics",
@@ -275,7 +276,7 @@ def _extras() -> AnyPanel:
         "none",
         width=24,
         height=8,
-        empty=not_pushed("…"),
+        empty="no fresh data, or no extra is pushed",
     )
     read = {"0": ("Failed", "red"), "1": ("Read", "green")}
     columns = [

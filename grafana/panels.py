@@ -36,6 +36,9 @@ GOOD_IS_HIGH: Steps = (("red", None), ("orange", 0.7), ("green", 0.94))
 GREY = "#7b8087"
 """Of what nobody knows: readable on a light and on a dark page."""
 
+SECONDS = "suffix: s"
+"""The unit of a graph's axis: of `s` Grafana makes ticks like 4.17 min."""
+
 NO_DATA = "no fresh data"
 
 TILE = 4
@@ -43,6 +46,10 @@ TILE = 4
 
 HALF = 12
 """The width of a panel with a legend beside its graph: narrower, names would not be readable on a laptop."""
+
+LONG_NAME = r"/^(?=.{28})(?:.*?\.(?=.{1,27}$)|.*(?=.{27}$))(.*)$/"
+END_OF_NAME = "…$1"
+"""Of a longer name, its end, from a dot if there is one: it tells types apart, and leaves room for the value."""
 
 AnyPanel = heatmap.Panel | stat.Panel | statetimeline.Panel | tables.Panel | timeseries.Panel
 Kind = TypeVar("Kind", heatmap.Panel, stat.Panel, statetimeline.Panel, tables.Panel, timeseries.Panel)
@@ -91,6 +98,8 @@ class Column:
     Attributes:
         field: Grafana's name of it: a label, `Value` for the one query's number, `Value #A` and so on for several.
         width: in pixels; 0: what the others leave.
+        link: where a click leads. Only one: Grafana does not cut long names that have several.
+        short: of a long name, its end.
         words: written in colour instead of the number.
         bar: the number as a bar in the colour of its threshold; `most` is where it is full, None: at the largest.
     """
@@ -103,7 +112,8 @@ class Column:
     bar: bool = False
     most: float | None = None
     steps: Steps = ()
-    links: Sequence[Link] = ()
+    link: Link | None = None
+    short: bool = False
 
     def settings(self) -> list[model.DynamicConfigValue]:
         """What sets it apart from the table's other columns."""
@@ -120,8 +130,13 @@ class Column:
             own["max"] = self.most
         if self.steps:
             own["thresholds"] = {"mode": "absolute", "steps": [{"color": c, "value": v} for c, v in self.steps]}
-        if self.links:
-            own["links"] = [link.to_json() for link in self.links]
+        if self.short:
+            result = {"text": END_OF_NAME, "index": 0}
+            own["mappings"] = [{"type": "regex", "options": {"pattern": LONG_NAME, "result": result}}]
+        if self.link:
+            own["links"] = [self.link.to_json()]
+        if self.field.startswith("Value"):
+            own["noValue"] = "-"
         return [model.DynamicConfigValue(id_val=name, value=value) for name, value in own.items()]
 
 
@@ -161,6 +176,9 @@ def lines(about: About, *asked: Query, links: Sequence[Link] = (), most: float |
     tooltip = common.VizTooltipOptions().mode(choices.TooltipDisplayMode("multi"))
     panel.tooltip(tooltip.sort(choices.SortOrder("desc")))
     panel.no_value(about.empty)
+    panel.with_transformation(
+        model.DataTransformerConfig(id_val="renameByRegex", options={"regex": LONG_NAME, "renamePattern": END_OF_NAME})
+    )
     if links:
         panel.data_links([_data_link(link) for link in links])
     return _dressed(panel, about, [_over_time(query, number) for number, query in enumerate(asked)])
@@ -225,7 +243,7 @@ def _stat(about: About, words: Words) -> stat.Panel:
     panel = stat.Panel()
     panel.color_mode(choices.BigValueColorMode("background"))
     panel.reduce_options(common.ReduceDataOptions().calcs(["last"]))
-    panel.text(common.VizTextDisplayOptions().title_size(14).value_size(32))
+    panel.text(common.VizTextDisplayOptions().title_size(12).value_size(28))
     known = [_mapping(words)] if words else []
     panel.mappings([*known, model.SpecialValueMap(options=nobody_knows)])
     panel.no_value(about.empty)

@@ -128,8 +128,8 @@ def age(comparison: str = "") -> str:
 
 
 def flower_state() -> str:
-    """Of each group 1 (up), 0 (down), 2 (its data is too old) or 3 (only a part of a push is there)."""
-    return f"{fresh('flower_up')} or 0 * ({age('>= $max_age')}) + 2 or 0 * ({age()}) + 3"
+    """Of each group 1 (up), 0 (down), -1 (its data is too old) or -2 (only a part of a push is there): worst first."""
+    return f"{fresh('flower_up')} or 0 * ({age('>= $max_age')}) - 1 or 0 * ({age()}) - 2"
 
 
 def missing() -> str:

@@ -2,7 +2,6 @@
 
 from grafana.panels import (
     GREY,
-    HALF,
     NEUTRAL,
     TILE,
     UP,
@@ -58,9 +57,9 @@ def flowers() -> list[AnyPanel]:
         numbers(alerts, Query(number), words=words),
         numbers(
             seen,
-            Query(none_lost, "nothing is missing"),
-            Query(lost, "of {{all}} not seen"),
-            words={"0": ("all seen", "green")},
+            Query(none_lost, "not seen"),
+            Query(lost, "not seen, of {{all}}"),
+            words={"0": ("none", "green")},
             named=True,
         ),
     ]
@@ -90,11 +89,11 @@ def alerts_that_fire() -> AnyPanel:
         "Alerts",
         "What fires now, of the rules in prometheus/rules. What to do stands in each alert's runbook.",
         "none",
-        width=HALF,
+        width=10,
         height=7,
         steps=NEUTRAL,
     )
-    what = f'label_join({FIRING}, "what", " ", "app", "name", "state", "queue", "extra")'
+    what = f'label_join({FIRING}, "what", " ", "app", "name", "state", "queue", "extra", "instance")'
     none = _row(f"0 * count({RULES_ARE_LOADED})", "no alert fires", "well")
     nobody = _row("vector(0)", "nobody looks: are the rules loaded?", "unknown")
     query = f"{what} or {none} unless on () ({FIRING}) or {nobody} unless on () ({FIRING} or {RULES_ARE_LOADED})"
@@ -105,10 +104,9 @@ def alerts_that_fire() -> AnyPanel:
         "unknown": ("unknown", GREY),
     }
     columns = [
-        Column("severity", "Severity", width=80, words=severities),
+        Column("severity", "Severity", width=75, words=severities),
         Column("alertname", "Alert"),
-        Column("what", "What", width=90),
-        Column("instance", "Flower", width=110),
+        Column("what", "Where", width=120),
     ]
     return table(about, Query(query), columns=columns, sorted_by="Severity", falling=False)
 
@@ -121,14 +119,14 @@ def each_flower() -> AnyPanel:
         "above; look at the CronJob, or at push-job run. A part: its last push broke off. Until it is up, every other "
         "panel is without it.",
         "short",
-        width=HALF,
+        width=14,
         height=7,
         empty="nothing was ever pushed",
     )
-    states = {**UP_OR_DOWN, "2": ("Too old", "red"), "3": ("A part", "red")}
+    states = {**UP_OR_DOWN, "-1": ("Too old", "red"), "-2": ("A part", "red")}
     columns = [
-        Column("instance", "Flower", links=[Link("This Flower", "http://${__value.raw}")]),
-        Column("job", "Job", width=80),
+        Column("instance", "Flower", link=Link("This Flower", "http://${__value.raw}")),
+        Column("job", "Job", width=120),
         Column("Value #A", "Now", width=70, words=states),
         Column("Value #B", "Age", width=70, unit="s"),
         Column("Value #C", "Workers", width=75),

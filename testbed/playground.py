@@ -1,12 +1,18 @@
-"""`make playground`: the demo's shop kept running, with a push every few seconds, until Ctrl-C."""
+"""`make playground`: the demo's shop kept running, with a push every few seconds, until Ctrl-C.
+
+Its Prometheus has the project's rules and scrape interval, so that the dashboards look there as they do anywhere.
+"""
 
 import itertools
 import sys
 import time
 import urllib.parse
+from pathlib import Path
 
+import yaml
 from rich.console import Console
 
+from push_job.metrics.extras import EXTRAS
 from testbed.demo import heading, literal, show_services
 from testbed.process import let_signals_interrupt
 from testbed.queries import TASKS_BY_STATE
@@ -15,11 +21,49 @@ from testbed.workload import Customers, Shop, open_shop
 
 SECONDS_BETWEEN_PUSHES = 5.0
 
+EXTRA = ("--with", ",".join(EXTRAS))
+"""So that the in-depth dashboard has all it can."""
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMETHEUS = ROOT / "prometheus"
+GRAFANA = ROOT / "grafana"
+
 
 def graph_link(shop: Shop) -> str:
     """Prometheus's own graph of the successful tasks by type."""
     query = {"g0.expr": TASKS_BY_STATE.text(state="SUCCESS"), "g0.tab": "0", "g0.range_input": "5m"}
     return f"{shop.prometheus.url}/graph?{urllib.parse.urlencode(query)}"
+
+
+def grafana_command(folder: Path, shop: Shop) -> str:
+    """How to see the dashboards: Grafana in a container, with the playground's Prometheus as its data source."""
+    sources = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text(encoding="utf-8"))
+    sources["datasources"][0]["url"] = shop.prometheus.url
+    source = folder / "grafana-datasource.yml"
+    source.write_text(yaml.safe_dump(sources), encoding="utf-8")
+    source.chmod(0o644)
+    mounts = {
+        source: "/etc/grafana/provisioning/datasources/prometheus.yml",
+        GRAFANA / "provisioning/dashboards": "/etc/grafana/provisioning/dashboards",
+        GRAFANA / "dashboards": "/var/lib/grafana/dashboards",
+    }
+    volumes = " ".join(f"-v '{here}:{there}:ro'" for here, there in mounts.items())
+    return (
+        f"docker run --rm --network host -e GF_AUTH_ANONYMOUS_ENABLED=true {volumes} "
+        f"{yaml.safe_load((ROOT / 'compose.yaml').read_text(encoding='utf-8'))['services']['grafana']['image']}"
+    )
+
+
+def show_dashboards(console: Console, folder: Path, shop: Shop) -> None:
+    """Both ways to the panels, and what to write there for the links to Flower."""
+    heading(console, "The dashboards:")
+    literal(console, f"$ {grafana_command(folder, shop)}", style="cyan")
+    literal(
+        console,
+        "then http://localhost:3000/d/celery-by-flower. Or in a Grafana of yours that reaches this machine: add "
+        f"{shop.prometheus.url} as a Prometheus data source, import grafana/dashboards/*.json.\n"
+        f"Flower's address, at the top: {shop.flower.url}",
+    )
 
 
 def shop_a_little(customers: Customers, turn: int) -> None:
@@ -43,7 +87,7 @@ def keep_shopping(console: Console, shop: Shop) -> None:
             shop_a_little(shop.customers, turn)
             time.sleep(SECONDS_BETWEEN_PUSHES)
             try:
-                shop.push()
+                shop.push(*EXTRA)
             except ServiceError as error:
                 literal(console, str(error), style="red")
             status.update(f"Last push at {time.strftime('%H:%M:%S')}. Ctrl-C stops everything.")
@@ -56,13 +100,17 @@ def main() -> int:
     try:
         with Testbed() as bed:
             heading(console, "Starting Redis, Flower, two Celery workers, a Pushgateway and a Prometheus")
-            shop = open_shop(bed)
+            interval = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))["global"][
+                "scrape_interval"
+            ]
+            shop = open_shop(bed, sorted(PROMETHEUS.glob("rules/*.yml")), interval)
             show_services(console, shop)
             literal(console, f"\nLogs: {bed.folder}\nGraph: {graph_link(shop)}")
+            show_dashboards(console, bed.folder, shop)
             heading(console, f"A push every {SECONDS_BETWEEN_PUSHES:g} seconds, like this one:")
-            literal(console, f"$ push-job {' '.join(shop.push_arguments())}", style="cyan")
+            literal(console, f"$ push-job {' '.join([*shop.push_arguments(), *EXTRA])}", style="cyan")
             shop.customers.do_everything(shop.flower)
-            literal(console, shop.push())
+            literal(console, shop.push(*EXTRA))
             keep_shopping(console, shop)
     except ServiceError as error:
         print(f"playground: {error}", file=sys.stderr)

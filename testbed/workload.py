@@ -1,8 +1,9 @@
 """What goes on in the invented shop: its services, and tasks sent so that every state shows up."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from testbed.command import run_push_job
 from testbed.queries import JOB
@@ -109,8 +110,8 @@ class Shop:
         addresses = ["--flower", self.flower.url, "--pushgateway", self.pushgateway.url]
         return ["push", *addresses, "--job", JOB]
 
-    def push(self) -> str:
-        """Run `push-job push`.
+    def push(self, *options: str) -> str:
+        """Run `push-job push`, with further options if there are any.
 
         Returns:
             what it logged.
@@ -118,18 +119,21 @@ class Shop:
         Raises:
             ServiceError: it did not exit with 0; carries what it logged.
         """
-        done = run_push_job(*self.push_arguments(), env=self.environment)
+        done = run_push_job(*self.push_arguments(), *options, env=self.environment)
         if done.returncode:
             raise ServiceError(f"push-job exited with {done.returncode}: {done.stderr.strip()}")
         return done.stderr.strip()
 
 
-def open_shop(bed: Testbed) -> Shop:
-    """Start all that the demo and the playground need; returns once Flower sees both workers."""
+def open_shop(bed: Testbed, rule_files: Sequence[Path] = (), scrape_interval: str = "1s") -> Shop:
+    """Start all that the demo and the playground need; returns once Flower sees both workers.
+
+    The rules and the interval are Prometheus's.
+    """
     redis = bed.redis()
     flower = bed.flower(redis)
     pushgateway = bed.pushgateway()
-    prometheus = bed.prometheus(pushgateway)
+    prometheus = bed.prometheus(pushgateway, rule_files, scrape_interval)
     workers = (
         bed.worker(redis, name="shop-1"),
         bed.worker(redis, name="reports-1", concurrency=1, options=["-Q", REPORTS_QUEUE]),

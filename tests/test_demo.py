@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from testbed.command import ROOT, clean_environment
 from testbed.guard import processes_with
@@ -83,6 +84,16 @@ def test_a_demo_without_the_servers_says_so_in_one_line(marked: dict[str, str]) 
     assert_nothing_left(marked)
 
 
+def assert_watched_as_by_the_project(prometheus: str) -> None:
+    """The dashboards look in the playground as they do anywhere: its Prometheus has the project's rules and interval."""
+    groups = Client().get_json(f"{prometheus}/api/v1/rules")["data"]["groups"]
+    files = [yaml.safe_load(path.read_text()) for path in (ROOT / "prometheus" / "rules").glob("*.yml")]
+    assert {group["name"] for group in groups} == {group["name"] for file in files for group in file["groups"]}
+    config = yaml.safe_load(Client().get_json(f"{prometheus}/api/v1/status/config")["data"]["yaml"])
+    project = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
+    assert config["global"]["scrape_interval"] == project["global"]["scrape_interval"]
+
+
 @pytest.mark.parametrize("last_line", ["Starting", "level=info"], ids=["while it starts", "after its first push"])
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_end_the_playground_and_leave_nothing(
@@ -101,6 +112,8 @@ def test_ctrl_c_and_sigterm_end_the_playground_and_leave_nothing(
         addresses = addresses_shown(playground, last_line)
         assert len(addresses) == (3 if last_line != "Starting" else 0)
         assert [Client().status(address) for address in addresses] == [200] * len(addresses)
+        if addresses:
+            assert_watched_as_by_the_project(addresses[-1])
         # To the whole group, as the terminal does it.
         os.killpg(playground.pid, signum)
         rest, _ = playground.communicate(timeout=60)

@@ -14,7 +14,7 @@ FREE = re.compile(
     r"""
     (^|\.)(title|description|expr|legendFormat|name|label|text|value|query|refId|regex|titleFormat|tagKeys|step|uid
       |allValue|noValue|from|to|refresh|url|tooltip|icon|displayName|names|sortBy|color|fixedColor|iconColor|tags
-      |interval|renameByName\.\*|matcher\.options)$
+      |interval|renamePattern|pattern|renameByName\.\*|matcher\.options)$
     """,
     re.VERBOSE,
 )
@@ -42,17 +42,18 @@ SINCE: Mapping[str, str] = {
         field.mappings.options.*.index
         field.mappings.options.*.text
         field.mappings.options.match = null+nan
+        field.mappings.options.pattern
         field.mappings.options.result.color
         field.mappings.options.result.index
         field.mappings.options.result.text
-        field.mappings.type = special | value
+        field.mappings.type = regex | special | value
         field.max
         field.min
         field.noValue
         field.thresholds.mode = absolute
         field.thresholds.steps.color
         field.thresholds.steps.value
-        field.unit = clocks | none | percentunit | s | short
+        field.unit = none | percentunit | s | short | suffix: s
         fiscalYearStartMonth
         graphTooltip
         id
@@ -87,10 +88,12 @@ SINCE: Mapping[str, str] = {
         panel.targets.legendFormat
         panel.targets.refId
         panel.title
-        panel.transformations.id = filterFieldsByName | merge | organize
+        panel.transformations.id = filterFieldsByName | merge | organize | renameByRegex
         panel.transformations.options.include.names
         panel.transformations.options.indexByName.*
+        panel.transformations.options.regex
         panel.transformations.options.renameByName.*
+        panel.transformations.options.renamePattern
         panel.transparent
         panel.type = row | stat | state-timeline | table | timeseries
         refresh
@@ -242,7 +245,7 @@ def _walk(value: Any, path: str) -> Iterator[Feature]:
 
 
 def _is_data(name: str) -> bool:
-    return name not in {"match", "result"}
+    return name not in {"match", "pattern", "result"}
 
 
 def allowed(version: tuple[int, int] = OLDEST) -> set[Feature]:

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.generate import DASHBOARDS, written
-from grafana.panels import GREY
+from grafana.panels import END_OF_NAME, GREY, LONG_NAME
 from tests.panels.boards import BOARDS, FOLDER, ROOT, annotations, load, panels, variables
 from tests.panels.features import OLDEST, allowed, features
 
@@ -27,8 +27,8 @@ COLUMNS = 24
 LAPTOP = 968
 """Pixels that the panels of a window of 1000 have; 8 lie between two of them."""
 
-LEGEND = 25 * 6.5 + 20 + 70
-"""Pixels of a legend beside a graph: 25 characters of a name, the colour's mark, the value."""
+LEGEND = 28 * 6.6 + 30 + 60
+"""Pixels of a legend beside a graph: a name as long as panels.LONG_NAME leaves it, the colour's mark, the value."""
 
 NAMES = 22 * 7
 """Pixels that are left for a table's names: 22 characters."""
@@ -156,6 +156,20 @@ def test_no_panel_is_narrower_on_a_laptop_than_its_legend_or_its_columns_need(bo
     assert {panel["type"] for panel in top_row} == {"stat"}
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("shop.reports.daily_sales", None),
+        ("a_name_of_27_characters_bare", "…_name_of_27_characters_bare"),
+        ("billing.invoices.generate_monthly_statement_pdf", "…erate_monthly_statement_pdf"),
+        ("warehouse.inventory.tasks.recount_shelf_00059", "…tasks.recount_shelf_00059"),
+    ],
+)
+def test_of_a_long_name_its_end_is_shown_from_a_dot_if_there_is_one(name: str, shown: str | None) -> None:
+    found = re.match(LONG_NAME.strip("/"), name)
+    assert (found and END_OF_NAME.replace("$1", found.group(1))) == shown
+
+
 @pytest.mark.parametrize("board", BOARDS)
 def test_what_nobody_knows_is_said_and_not_in_green(board: str) -> None:
     for panel in panels(board):
@@ -172,7 +186,8 @@ def test_what_nobody_knows_is_said_and_not_in_green(board: str) -> None:
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_minus_one_which_says_that_an_extra_is_not_pushed_is_never_shown_as_a_number(board: str) -> None:
     for panel in panels(board):
-        if any(" - 1" in target["expr"] or "vector(-1)" in target["expr"] for target in panel["targets"]):
+        says_so = any(" - 1" in target["expr"] or "vector(-1)" in target["expr"] for target in panel["targets"])
+        if panel["type"] == "stat" and says_so:
             words = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
             assert words["-1"]["color"] == GREY, panel["title"]
 
