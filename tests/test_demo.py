@@ -85,7 +85,7 @@ def test_a_demo_without_the_servers_says_so_in_one_line(marked: dict[str, str]) 
 
 
 def assert_watched_as_by_the_project(prometheus: str) -> None:
-    """The dashboards look in the playground as they do anywhere: its Prometheus has the project's rules and interval."""
+    """The dashboards look there as they do anywhere: its Prometheus has the rules and the interval of the project."""
     groups = Client().get_json(f"{prometheus}/api/v1/rules")["data"]["groups"]
     files = [yaml.safe_load(path.read_text()) for path in (ROOT / "prometheus" / "rules").glob("*.yml")]
     assert {group["name"] for group in groups} == {group["name"] for file in files for group in file["groups"]}
