@@ -43,12 +43,14 @@ class FlowerError(TransportError):
 class Flower:
     """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``.
 
-    `columns` are what is read of each task beside its type, state and seconds.
+    `columns` are what is read of each task beside its type, state and seconds. `now` is Flower's Unix time at its last
+    answer with tasks.
     """
 
     def __init__(self, client: Client, columns: Iterable[Column] = ()) -> None:
         self.client = client
         self._columns = tuple(columns)
+        self.now = time.time()
 
     def workers(self, until: float) -> dict[str, bool]:
         """Each worker's node name and whether its heartbeats are seen, as Flower sees it now.
@@ -80,7 +82,7 @@ class Flower:
 
     def _tasks(self, interned: Interned, until: float, **params: int) -> Batch:
         with self._answer("/api/tasks", until, **params) as answer:
-            now = _server_time(answer)
+            now = self.now = _server_time(answer)
             batch = Batch(interned, self._columns)
             for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)):
                 batch.add(tasks, now)

@@ -68,8 +68,9 @@ def label_text(value: Any, otherwise: str) -> str:
 
 def seconds_of(task: TaskFields, now: float) -> float:
     """What the task adds to its sum of durations."""
-    since = SINCE.get(task.state) if type(task.state) is str else None
-    return _duration(task.runtime) if since is None else _age(task, getattr(task, since), now)
+    if type(task.state) is not str or task.state not in SINCE:
+        return _duration(task.runtime)
+    return age_at(now, since_of(task))
 
 
 def _duration(value: Any) -> float:
@@ -100,14 +101,18 @@ def _eta(value: Any) -> float | None:
         return None
 
 
-def _age(task: TaskFields, since: Any, now: float) -> float:
-    """How long the task has been in its state: from the event that put it there, or its ETA if later."""
-    start = _moment(since) or _moment(task.timestamp)
+def since_of(task: TaskFields) -> float:
+    """Since when an unfinished task is in its state: the event that put it there, or its ETA if later; Unix time."""
+    field = SINCE.get(task.state) if type(task.state) is str else None
+    start = None if field is None else _moment(getattr(task, field)) or _moment(task.timestamp)
     if start is None:
         return NOT_REPORTED
-    if task.eta is not None:
-        start = max(start, _eta(task.eta) or 0.0)
-    return max(0.0, now - start)
+    return start if task.eta is None else max(start, _eta(task.eta) or 0.0)
+
+
+def age_at(now: float, since: float) -> float:
+    """Seconds from `since` to `now`, never below none; NOT_REPORTED if that is."""
+    return max(now - since, 0.0)  # in this order, which keeps a NaN
 
 
 def wait_of(task: TaskFields) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -196,18 +196,24 @@ class Tasks:
     def values_of(self, column: Column) -> dict[str, list[float]]:
         """The values of a column that was read, those that were reported, by task type."""
         values: dict[str, list[float]] = defaultdict(list)
-        for batch in self._batches:
-            for row in batch.rows.values():
-                values[self.interned.kinds[batch.kinds[row]][0]].append(batch.columns[column][row])
-        known = {name: list(reported(numbers)) for name, numbers in values.items()}
-        return {name: numbers for name, numbers in known.items() if numbers}
+        for (name, _), numbers in self.by_kind(column).items():
+            if known := list(reported(numbers)):
+                values[name] += known
+        return values
+
+    def by_kind(self, column: Column) -> dict[tuple[str, str], array[float]]:
+        """The values of a column that was read by (task type, state), NOT_REPORTED among them."""
+        return self._by_kind(lambda batch: batch.columns[column])
 
     def _durations(self) -> dict[tuple[str, str], array[float]]:
         """The seconds of each task by (task type, state), NOT_REPORTED among them."""
-        durations = [array("d") for _ in self.interned.kinds]
+        return self._by_kind(lambda batch: batch.seconds)
+
+    def _by_kind(self, column_of: Callable[[Batch], array[float]]) -> dict[tuple[str, str], array[float]]:
+        found = [array("d") for _ in self.interned.kinds]
         for batch in self._batches:
             rows = batch.rows.values()
-            columns = map(batch.kinds.__getitem__, rows), map(batch.seconds.__getitem__, rows)
-            for kind, seconds in zip(*columns, strict=True):
-                durations[kind].append(seconds)
-        return {labels: seconds for labels, seconds in zip(self.interned.kinds, durations, strict=True) if seconds}
+            columns = map(batch.kinds.__getitem__, rows), map(column_of(batch).__getitem__, rows)
+            for kind, value in zip(*columns, strict=True):
+                found[kind].append(value)
+        return {labels: values for labels, values in zip(self.interned.kinds, found, strict=True) if values}

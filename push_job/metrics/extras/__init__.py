@@ -18,13 +18,13 @@ from push_job.flower.task import Column
 from push_job.flower.tasks import Tasks
 from push_job.http.failures import TransportError
 from push_job.metrics import families
-from push_job.metrics.extras import activity, flower_metrics, queues, runtimes, waits
+from push_job.metrics.extras import activity, ages, flower_metrics, queues, runtimes, waits
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Family, Gauge
 
 #: Each name of ``--with``, in the order in which they are read and pushed.
 EXTRAS: dict[str, Extra] = {
-    module.EXTRA.name: module.EXTRA for module in (queues, runtimes, waits, activity, flower_metrics)
+    module.EXTRA.name: module.EXTRA for module in (queues, runtimes, waits, ages, activity, flower_metrics)
 }
 
 SUCCESS = Gauge(
@@ -77,7 +77,7 @@ def read_extras(
 
     names = tuple(names)
     taken = frozenset(name for family in families_with(names) for name in family.sample_names)
-    reading = Reading(flower, tasks, label, buckets, until, taken, own_metrics_or_raise)
+    reading = Reading(flower, tasks, flower.now, label, buckets, until, taken, own_metrics_or_raise)
     added: list[Metric] = []
     success = SUCCESS.empty()
     for name in names:

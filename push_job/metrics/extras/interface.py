@@ -20,6 +20,7 @@ class Reading:
     Attributes:
         flower: to ask for more.
         tasks: all its tasks, with the columns that the extras asked for.
+        now: Flower's Unix time when the last of them were read.
         label: maps a task type to the one it is counted under.
         buckets: bounds of histograms in seconds.
         until: the moment of ``time.monotonic()`` to be done by.
@@ -29,6 +30,7 @@ class Reading:
 
     flower: Flower
     tasks: Tasks
+    now: float
     label: Callable[[str], str]
     buckets: tuple[float, ...]
     until: float
