@@ -107,7 +107,7 @@ def since_of(task: TaskFields) -> float:
     start = None if field is None else _moment(getattr(task, field)) or _moment(task.timestamp)
     if start is None:
         return NOT_REPORTED
-    return start if task.eta is None else max(start, _eta(task.eta) or 0.0)
+    return max(start, _eta_or_zero(task))
 
 
 def age_at(now: float, since: float) -> float:
@@ -117,13 +117,25 @@ def age_at(now: float, since: float) -> float:
 
 def wait_of(task: TaskFields) -> float:
     """From received (or sent, or its ETA, whichever is latest) to started, or NOT_REPORTED."""
+    return _wait_since(task, max(_moment(task.received) or 0.0, _moment(task.sent) or 0.0, _eta_or_zero(task)))
+
+
+def queue_wait_of(task: TaskFields) -> float:
+    """From sent (or its ETA, whichever is later) to started, or NOT_REPORTED; so it is if no event told of the sending."""
+    sent = _moment(task.sent)
+    return NOT_REPORTED if sent is None else _wait_since(task, max(sent, _eta_or_zero(task)))
+
+
+def _eta_or_zero(task: TaskFields) -> float:
+    return 0.0 if task.eta is None else _eta(task.eta) or 0.0
+
+
+def _wait_since(task: TaskFields, arrived: float) -> float:
+    """From `arrived`, which is 0.0 if it is not known, to started."""
     started = _moment(task.started)
-    received = _moment(task.received) or 0.0
-    eta = None if task.eta is None else _eta(task.eta)
-    arrived = max(received, _moment(task.sent) or 0.0, eta or 0.0)
     if started is None or not arrived:
         return NOT_REPORTED
-    if started < received or (started < arrived and task.retried is not None):
+    if started < (_moment(task.received) or 0.0) or (started < arrived and task.retried is not None):
         return NOT_REPORTED  # it waits once more, and was started an earlier time: retried, or delivered again
     # Who sends and who starts it have clocks of their own: a short wait may come out below none.
     return max(0.0, started - arrived)
