@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import filterfalse
 from typing import Any
@@ -44,13 +45,21 @@ class TaskFields(msgspec.Struct, gc=False):
     started: Any = None
     retried: Any = None
     eta: Any = None
+    exception: Any = None
     timestamp: Any = None
     runtime: Any = None
 
 
+@dataclass(frozen=True)
+class TextColumn:
+    """A column of texts of which there are few, or None; the store holds a number for each."""
+
+    of: Callable[[TaskFields], str | None]
+
+
 #: What an extra reads of each task beside its type, state and seconds: a number, or NOT_REPORTED. It is none of "now",
 #: for a task that is not read again keeps it.
-Column = Callable[[TaskFields], float]
+Column = Callable[[TaskFields], float] | TextColumn
 
 
 def reported(seconds: Iterable[float]) -> Iterator[float]:
@@ -121,7 +130,7 @@ def wait_of(task: TaskFields) -> float:
 
 
 def queue_wait_of(task: TaskFields) -> float:
-    """From sent (or its ETA, whichever is later) to started, or NOT_REPORTED; so it is if no event told of the sending."""
+    """From sent (or its ETA, whichever is later) to started, or NOT_REPORTED, as where no event told of the sending."""
     sent = _moment(task.sent)
     return NOT_REPORTED if sent is None else _wait_since(task, max(sent, _eta_or_zero(task)))
 
