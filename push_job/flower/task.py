@@ -43,6 +43,8 @@ class TaskFields(msgspec.Struct, gc=False):
     received: Any = None
     sent: Any = None
     started: Any = None
+    succeeded: Any = None
+    failed: Any = None
     retried: Any = None
     eta: Any = None
     exception: Any = None
@@ -148,3 +150,17 @@ def _wait_since(task: TaskFields, arrived: float) -> float:
         return NOT_REPORTED  # it waits once more, and was started an earlier time: retried, or delivered again
     # Who sends and who starts it have clocks of their own: a short wait may come out below none.
     return max(0.0, started - arrived)
+
+
+def came_at(task: TaskFields) -> float:
+    """When the task came into being, as far as Flower knows: sent, or else received, or started; Unix time."""
+    return _moment(task.sent) or _moment(task.received) or _moment(task.started) or NOT_REPORTED
+
+
+def ended_at(task: TaskFields) -> float:
+    """When the task succeeded or failed, if that is its state; Unix time."""
+    if task.state == "SUCCESS":
+        return _moment(task.succeeded) or _moment(task.timestamp) or NOT_REPORTED
+    if task.state == "FAILURE":
+        return _moment(task.failed) or _moment(task.timestamp) or NOT_REPORTED
+    return NOT_REPORTED
