@@ -115,10 +115,15 @@ class Flower:
         with self._answer(path, until, **params) as answer:
             return decode_json(b"".join(_intact(answer, STATUS_LIMIT)))
 
-    def get_text(self, path: str, until: float) -> str:
-        """Any text that Flower answers, in UTF-8."""
+    def lines(self, path: str, until: float, limit: int) -> Iterator[str]:
+        """The lines of a text in UTF-8 of at most `limit` bytes, as they come."""
         with self._answer(path, until) as answer:
-            return b"".join(_intact(answer, TEXT_LIMIT)).decode("utf-8", "replace")
+            rest = b""
+            for chunk in _intact(answer, limit):
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    yield line.decode("utf-8", "replace")
+            yield rest.decode("utf-8", "replace")
 
     @contextlib.contextmanager
     def _answer(self, path: str, until: float, **params: int | str) -> Iterator[Answer]:

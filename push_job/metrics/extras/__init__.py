@@ -59,6 +59,7 @@ def read_extras(
     until: float,
 ) -> list[Metric]:
     """The families of the extras called `names`, and how each fared; the arguments are those of Reading."""
+    names = tuple(names)
 
     @cache
     def own_metrics() -> list[Metric] | TransportError:
@@ -66,9 +67,12 @@ def read_extras(
 
         # A failure is remembered too: two extras need this, and one that hangs is not waited for twice.
         try:
-            return read_own_metrics(flower, until)
+            return read_own_metrics(flower, until, wanted)
         except TransportError as error:
             return error
+
+    def wanted(family: str) -> bool:
+        return any(EXTRAS[name].own_families(family) for name in names)
 
     def own_metrics_or_raise() -> list[Metric]:
         found = own_metrics()
@@ -76,7 +80,6 @@ def read_extras(
             raise found
         return found
 
-    names = tuple(names)
     taken = frozenset(name for family in families_with(names) for name in family.sample_names)
     reading = Reading(flower, tasks, flower.now, label, buckets, until, taken, own_metrics_or_raise)
     added: list[Metric] = []

@@ -25,7 +25,7 @@ class Reading:
         buckets: bounds of histograms in seconds.
         until: the moment of ``time.monotonic()`` to be done by.
         taken: names of samples that stand for something in this push.
-        own_metrics: Flower's own families, read once however many extras want them. Raises FlowerError.
+        own_metrics: Flower's own families, those that an extra wants, read once however many do. Raises FlowerError.
     """
 
     flower: Flower
@@ -47,6 +47,7 @@ class Extra:
         families: those that it may add.
         read: makes them. Raises TransportError, and the extra is left out.
         columns: what it reads of each task beside its type, state and seconds.
+        own_families: whether it wants one of Flower's own families, by name.
         foreign_labels: labels of families that it passes on without knowing them.
     """
 
@@ -54,4 +55,5 @@ class Extra:
     families: tuple[Family, ...]
     read: Callable[[Reading], list[Metric]]
     columns: tuple[Column, ...] = ()
+    own_families: Callable[[str], bool] = lambda _: False
     foreign_labels: tuple[str, ...] = ()
