@@ -12,14 +12,15 @@ from prometheus_client.samples import Sample
 
 from push_job.flower.api import Flower, FlowerError
 
-#: The most bytes of a page. What is kept of it and pushed takes many times the room, and has to fit into the memory
-#: that the container is given, beside a hundred thousand tasks.
+#: The most bytes and lines of a page. What is kept of it and pushed takes many times the room, and has to fit into the
+#: memory that the container is given, 128 MiB, beside a hundred thousand tasks.
 PAGE_LIMIT = 4 * 2**20
+LINES_LIMIT = 60_000
 
 
 def read_own_metrics(flower: Flower, until: float, wanted: Callable[[str], bool]) -> list[Metric]:
     """The families that are `wanted`, by their name, of what Flower answers to ``/metrics``; raises FlowerError."""
-    lines = _in_time(flower.lines("/metrics", until, PAGE_LIMIT), until)
+    lines = _bounded(flower.lines("/metrics", until, PAGE_LIMIT), until)
     texts: dict[str, str] = {}
     families: list[Metric] = []
     is_flower = False
@@ -43,9 +44,11 @@ def _share(samples: list[Sample], texts: dict[str, str]) -> None:
         samples[place] = Sample(texts.setdefault(sample.name, sample.name), labels, sample.value)
 
 
-def _in_time(lines: Iterable[str], until: float) -> Iterator[str]:
-    """The lines, as long as there is time: a megabyte takes the parser a third of a second."""
-    for line in lines:
+def _bounded(lines: Iterable[str], until: float) -> Iterator[str]:
+    """The lines, as long as there is time and memory: a megabyte takes the parser a third of a second."""
+    for number, line in enumerate(lines):
         if time.monotonic() > until:
             raise FlowerError("its /metrics was too long to be read before the deadline")
+        if number > LINES_LIMIT:
+            raise FlowerError(f"its /metrics has more than {LINES_LIMIT:,} lines, which would take too much memory")
         yield line
