@@ -11,13 +11,12 @@ import requests
 
 from push_job.flower.api import Flower, FlowerError
 from push_job.http.client import Client
-from push_job.metrics.extras import EXTRAS
 from push_job.metrics.extras.own_metrics import LINES_LIMIT, read_own_metrics
 from push_job.settings import Credentials, Endpoint, Tls
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Pushgateway, Testbed
-from tests.extras_answers import METRICS, WORKERS, assert_three_families, left_out, pushed
+from tests.extras_answers import METRICS, UNASKED, WORKERS, assert_three_families, left_out, pushed
 from tests.extras_reading import of_family, without_group_labels
 from tests.fakes.http import Close, Endless, Script, ScriptedServer, Stall, answer, head, json_answer, status_answer
 from tests.independent import key
@@ -97,7 +96,7 @@ def test_a_broker_that_is_away_costs_the_queue_lengths_only(
     flower.wait_for_task(task, "SUCCESS")
     broker.stop()
     where = ("--flower", flower.url, "--pushgateway", clean_pushgateway.url)
-    done = push_job("push", *where, "--with", ",".join(EXTRAS))
+    done = push_job("push", *where, "--with", ",".join(UNASKED))
     assert done.returncode == 0, done.stderr
     samples = without_group_labels(clean_pushgateway.samples())
     assert_three_families(samples)

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from push_job.metrics.extras import EXTRAS
 from push_job.metrics.extras.own_metrics import LINES_LIMIT, PAGE_LIMIT
 from testbed.command import ROOT, clean_environment
 from testbed.services import Pushgateway
-from tests.extras_answers import GOOD, METRICS, left_out
+from tests.extras_answers import GOOD, METRICS, UNASKED, left_out
 from tests.extras_reading import of_family, without_group_labels
 from tests.fakes.http import ScriptedServer, answer, json_answer
 from tests.faults.turns import CONTAINER_MIB
@@ -79,7 +78,7 @@ def pushed_with(page: bytes, count: int, pushgateway: Pushgateway) -> tuple[floa
     with ScriptedServer(answers) as server:
         command = [sys.executable, "-m", "push_job", "push", "--flower", server.url, "--pushgateway", pushgateway.url]
         done = subprocess.run(
-            [sys.executable, "-c", WRAPPER, *command, "--with", ",".join(EXTRAS)],
+            [sys.executable, "-c", WRAPPER, *command, "--with", ",".join(UNASKED)],
             cwd=ROOT,
             env=clean_environment(),
             capture_output=True,

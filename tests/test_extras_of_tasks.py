@@ -19,7 +19,7 @@ import requests
 from push_job.metrics.extras.failures import MOST_CLASSES
 from testbed.command import ROOT, PushJob
 from testbed.events import TaskEvents
-from testbed.services import Flower, Pushgateway, Testbed
+from testbed.services import Flower, Pushgateway, Testbed, Worker
 from testbed.shop import shop_app
 from tests.extras_answers import pushed
 from tests.extras_reading import histogram, of_family, raw_tasks, without_group_labels
@@ -60,11 +60,15 @@ TEXTS = {
 }
 
 
+ODD: tuple[Any, ...] = (None, True, -1, 0, 1.5, 10**400, 1e308, "", "x", "\ud800", [], {}, [1], {"a": 1}, "2026-01-01")
+
+
 @dataclass(frozen=True)
 class Shop:
     """Flowers of all versions that heard the same, when all was done and beat was stopped."""
 
     flowers: Mapping[str, Flower]
+    worker: Worker
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +112,7 @@ def shop(testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Shop:
         flower.wait_for_task(end, "SUCCESS")
         flower.wait_for_task(stuck, "STARTED")
         flower.wait_for_worker(worker.node)
-    return Shop(flowers)
+    return Shop(flowers, worker)
 
 
 @pytest.fixture(params=VERSIONS)
@@ -200,6 +204,48 @@ def test_the_last_success_and_failure_and_the_interval_of_what_a_beat_sent(
     assert regular[key(INTERVAL, name=TASK)] == pytest.approx(EVERY, rel=0.2)
 
 
+@pytest.fixture(scope="module")
+def night(testbed: Testbed, shop: Shop) -> str:
+    """A queue whose only worker told of it and was stopped."""
+    worker = testbed.worker(shop.worker.broker, name="questions-night", concurrency=1, options=["-Q", "night"])
+    for flower in shop.flowers.values():
+        flower.wait_for_worker(worker.node)
+        told = requests.get(f"{flower.url}/api/workers?refresh=1", timeout=60).json()
+        assert [queue["name"] for queue in told[worker.node]["active_queues"]] == ["night"]
+    worker.stop()
+    for flower in shop.flowers.values():
+        flower.wait_for_worker(worker.node, alive=False)
+    return "night"
+
+
+def test_what_workers_can_run_at_once_and_who_consumes_each_queue(
+    shop: Shop, night: str, flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    samples = push(push_job, flower, clean_pushgateway, "--with", "pools")
+    pools = of_family(samples, "celery_worker_pool_processes") | of_family(samples, "celery_queue_consumers")
+    assert pools == {
+        key("celery_worker_pool_processes", worker=shop.worker.node): 3,
+        key("celery_queue_consumers", queue="celery"): 1,
+        key("celery_queue_consumers", queue=night): 0,
+    }
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, push_job: PushJob, odd: object) -> None:
+    asked = {
+        "celery@a": {"stats": {"pool": {"max-concurrency": odd}}, "active_queues": [{"name": odd}, odd]},
+        "celery@b": {"stats": odd, "active_queues": odd},
+        "celery@c": {"stats": {"pool": odd}},
+    }
+    alive = dict.fromkeys(asked, True)
+    for answer in (asked, {"celery@a": odd}, odd):
+        # The worker list comes first, then what the workers say, then the list once more.
+        workers = [json_answer(alive), json_answer(answer), json_answer(alive)]
+        with pushed(push_job, clean_pushgateway, {"/api/workers": workers}, "--with", "pools") as (samples, warnings):
+            assert not [line for line in warnings if "mistake" in line]
+        assert key("flower_up") in samples
+
+
 def test_the_table_shows_them(shop: Shop, push_job: PushJob) -> None:
     shown = push_job("show", "--flower", shop.flowers["newest"].url, "--with", ",".join(EXTRAS), env={"COLUMNS": "160"})
     assert shown.returncode == 0, shown.stderr
@@ -229,9 +275,6 @@ def test_the_rarest_classes_are_summed_as_other(
     assert failures[key(FAILURES, name="shop.a", exception="E0")] == 2
     other = failures.get(key(FAILURES, name="shop.a", exception="other"), 0)
     assert other == (classes - MOST_CLASSES + 1 if classes > MOST_CLASSES else 0)
-
-
-ODD: tuple[Any, ...] = (None, True, -1, 0, 1.5, 10**400, 1e308, "", "x", "\ud800", [], {}, [1], {"a": 1}, "2026-01-01")
 
 
 def test_any_type_in_any_field_makes_no_mistake(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:

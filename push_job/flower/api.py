@@ -110,10 +110,10 @@ class Flower:
             table = decode_json(b"".join(_intact(answer, TEXT_LIMIT)))
         return (table.get("data") if isinstance(table, dict) else None), now
 
-    def get_json(self, path: str, until: float, **params: int) -> Any:
-        """Any JSON that Flower answers."""
+    def get_json(self, path: str, until: float, *, most_bytes: int = STATUS_LIMIT, **params: int) -> Any:
+        """Any JSON that Flower answers, of at most so many bytes."""
         with self._answer(path, until, **params) as answer:
-            return decode_json(b"".join(_intact(answer, STATUS_LIMIT)))
+            return decode_json(b"".join(_intact(answer, most_bytes)))
 
     def lines(self, path: str, until: float, limit: int) -> Iterator[str]:
         """The lines of a text in UTF-8 of at most `limit` bytes, as they come."""

@@ -18,14 +18,14 @@ from push_job.flower.task import Column
 from push_job.flower.tasks import Tasks
 from push_job.http.failures import TransportError
 from push_job.metrics import families
-from push_job.metrics.extras import activity, ages, failures, flower_metrics, last_run, queues, runtimes, waits
+from push_job.metrics.extras import activity, ages, failures, flower_metrics, last_run, pools, queues, runtimes, waits
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Family, Gauge
 
 #: Each name of ``--with``, in the order in which they are read and pushed.
 EXTRAS: dict[str, Extra] = {
     module.EXTRA.name: module.EXTRA
-    for module in (queues, runtimes, waits, ages, failures, last_run, activity, flower_metrics)
+    for module in (queues, runtimes, waits, ages, failures, last_run, activity, pools, flower_metrics)
 }
 
 SUCCESS = Gauge(
