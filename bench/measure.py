@@ -106,7 +106,7 @@ def measure_ways(results: Results, filled: FilledFlowers, pushgateway: Pushgatew
             DOWNLOAD: ways.download(flower.url),
         }
         if largest and knows_extras():
-            extras = ("--with", ",".join(EXTRAS))
+            extras = ("--with", ",".join(name for name in EXTRAS if name != "pools"))
             commands[WITH_EXTRAS] = ways.push_job([flower.url], pushgateway.url, *extras, job=f"extras-{version}")
         for way, command in commands.items():
             turns[version, filled.tasks, way] = _probed(command, flower)

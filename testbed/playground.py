@@ -21,7 +21,7 @@ from testbed.workload import Customers, Shop, open_shop
 
 SECONDS_BETWEEN_PUSHES = 5.0
 
-EXTRA = ("--with", ",".join(EXTRAS))
+EXTRA = ("--with", ",".join(name for name in EXTRAS if name != "pools"))
 """So that the in-depth dashboard has all it can."""
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,7 +1,7 @@
-"""A Flower's good answers with one task and one worker in them, and what a push of every extra makes of worse ones."""
+"""A Flower's good answers with one task and one worker in them, and what a push of the extras makes of worse ones."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from push_job.metrics.extras import EXTRAS
@@ -10,6 +10,9 @@ from testbed.services import Pushgateway
 from tests.extras_reading import without_group_labels
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer
 from tests.independent import Key, key
+
+#: All that no worker is asked for.
+UNASKED = tuple(name for name in EXTRAS if name != "pools")
 
 NOW = time.time()
 TASKS = {
@@ -53,12 +56,12 @@ def left_out(samples: Mapping[Key, float]) -> set[str]:
 
 @contextmanager
 def pushed(
-    push_job: PushJob, pushgateway: Pushgateway, answers: Mapping[str, Script], *options: str
+    push_job: PushJob, pushgateway: Pushgateway, answers: Mapping[str, Script | Sequence[Script]], *options: str
 ) -> Iterator[tuple[dict[Key, float], list[str]]]:
-    """Push every extra of a Flower that answers so: what the Pushgateway then has, and the warnings."""
+    """Push every extra but `pools` of a Flower that answers so: what the Pushgateway then has, and the warnings."""
     with ScriptedServer({**GOOD, **answers}) as server:
         where = ("--flower", server.url, "--pushgateway", pushgateway.url)
-        done = push_job("push", *where, "--with", ",".join(EXTRAS), *options)
+        done = push_job("push", *where, "--with", ",".join(UNASKED), *options)
         assert done.returncode == 0, done.stderr
         warnings = [line for line in done.stderr.splitlines() if "level=warning" in line]
         assert all(len(line) < 600 for line in warnings)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import pytest
 import requests
 
-from push_job.metrics.extras import EXTRAS
 from testbed.command import PushJob
 from testbed.services import Pushgateway
-from tests.extras_answers import EVENTS, METRICS, left_out, pushed
+from tests.extras_answers import EVENTS, METRICS, UNASKED, left_out, pushed
 from tests.extras_reading import of_family
 from tests.fakes.http import answer
 from tests.independent import key
@@ -71,7 +70,7 @@ def test_an_extra_that_another_group_has_with_another_type_does_not_cost_the_pus
     body = "# TYPE celery_queue_length counter\ncelery_queue_length 1\n"
     assert requests.put(f"{clean_pushgateway.url}/metrics/job/other", data=body, timeout=10).status_code == 200
     with pushed(push_job, clean_pushgateway, {}) as (samples, warnings):
-        assert left_out(samples) == set(EXTRAS)
+        assert left_out(samples) == set(UNASKED)
         assert not of_family(samples, "celery_worker_")
         (warning,) = warnings
         assert "pushed without the extras" in warning

@@ -43,12 +43,14 @@ class FlowerError(TransportError):
 class Flower:
     """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``.
 
-    `columns` are what is read of each task beside its type, state and seconds.
+    `columns` are what is read of each task beside its type, state and seconds. `now` is Flower's Unix time at its last
+    answer with tasks.
     """
 
     def __init__(self, client: Client, columns: Iterable[Column] = ()) -> None:
         self.client = client
         self._columns = tuple(columns)
+        self.now = time.time()
 
     def workers(self, until: float) -> dict[str, bool]:
         """Each worker's node name and whether its heartbeats are seen, as Flower sees it now.
@@ -80,7 +82,7 @@ class Flower:
 
     def _tasks(self, interned: Interned, until: float, **params: int) -> Batch:
         with self._answer("/api/tasks", until, **params) as answer:
-            now = _server_time(answer)
+            now = self.now = _server_time(answer)
             batch = Batch(interned, self._columns)
             for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)):
                 batch.add(tasks, now)
@@ -108,15 +110,20 @@ class Flower:
             table = decode_json(b"".join(_intact(answer, TEXT_LIMIT)))
         return (table.get("data") if isinstance(table, dict) else None), now
 
-    def get_json(self, path: str, until: float, **params: int) -> Any:
-        """Any JSON that Flower answers."""
+    def get_json(self, path: str, until: float, *, most_bytes: int = STATUS_LIMIT, **params: int) -> Any:
+        """Any JSON that Flower answers, of at most so many bytes."""
         with self._answer(path, until, **params) as answer:
-            return decode_json(b"".join(_intact(answer, STATUS_LIMIT)))
+            return decode_json(b"".join(_intact(answer, most_bytes)))
 
-    def get_text(self, path: str, until: float) -> str:
-        """Any text that Flower answers, in UTF-8."""
+    def lines(self, path: str, until: float, limit: int) -> Iterator[str]:
+        """The lines of a text in UTF-8 of at most `limit` bytes, as they come."""
         with self._answer(path, until) as answer:
-            return b"".join(_intact(answer, TEXT_LIMIT)).decode("utf-8", "replace")
+            rest = b""
+            for chunk in _intact(answer, limit):
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    yield line.decode("utf-8", "replace")
+            yield rest.decode("utf-8", "replace")
 
     @contextlib.contextmanager
     def _answer(self, path: str, until: float, **params: int | str) -> Iterator[Answer]:

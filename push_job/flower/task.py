@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import filterfalse
 from typing import Any
@@ -42,15 +43,25 @@ class TaskFields(msgspec.Struct, gc=False):
     received: Any = None
     sent: Any = None
     started: Any = None
+    succeeded: Any = None
+    failed: Any = None
     retried: Any = None
     eta: Any = None
+    exception: Any = None
     timestamp: Any = None
     runtime: Any = None
 
 
+@dataclass(frozen=True)
+class TextColumn:
+    """A column of texts of which there are few, or None; the store holds a number for each."""
+
+    of: Callable[[TaskFields], str | None]
+
+
 #: What an extra reads of each task beside its type, state and seconds: a number, or NOT_REPORTED. It is none of "now",
 #: for a task that is not read again keeps it.
-Column = Callable[[TaskFields], float]
+Column = Callable[[TaskFields], float] | TextColumn
 
 
 def reported(seconds: Iterable[float]) -> Iterator[float]:
@@ -68,8 +79,9 @@ def label_text(value: Any, otherwise: str) -> str:
 
 def seconds_of(task: TaskFields, now: float) -> float:
     """What the task adds to its sum of durations."""
-    since = SINCE.get(task.state) if type(task.state) is str else None
-    return _duration(task.runtime) if since is None else _age(task, getattr(task, since), now)
+    if type(task.state) is not str or task.state not in SINCE:
+        return _duration(task.runtime)
+    return age_at(now, since_of(task))
 
 
 def _duration(value: Any) -> float:
@@ -100,25 +112,55 @@ def _eta(value: Any) -> float | None:
         return None
 
 
-def _age(task: TaskFields, since: Any, now: float) -> float:
-    """How long the task has been in its state: from the event that put it there, or its ETA if later."""
-    start = _moment(since) or _moment(task.timestamp)
+def since_of(task: TaskFields) -> float:
+    """Since when an unfinished task is in its state: the event that put it there, or its ETA if later; Unix time."""
+    field = SINCE.get(task.state) if type(task.state) is str else None
+    start = None if field is None else _moment(getattr(task, field)) or _moment(task.timestamp)
     if start is None:
         return NOT_REPORTED
-    if task.eta is not None:
-        start = max(start, _eta(task.eta) or 0.0)
-    return max(0.0, now - start)
+    return max(start, _eta_or_zero(task))
+
+
+def age_at(now: float, since: float) -> float:
+    """Seconds from `since` to `now`, never below none; NOT_REPORTED if that is."""
+    return max(now - since, 0.0)  # in this order, which keeps a NaN
 
 
 def wait_of(task: TaskFields) -> float:
     """From received (or sent, or its ETA, whichever is latest) to started, or NOT_REPORTED."""
+    return _wait_since(task, max(_moment(task.received) or 0.0, _moment(task.sent) or 0.0, _eta_or_zero(task)))
+
+
+def queue_wait_of(task: TaskFields) -> float:
+    """From sent (or its ETA, whichever is later) to started, or NOT_REPORTED, as where no event told of the sending."""
+    sent = _moment(task.sent)
+    return NOT_REPORTED if sent is None else _wait_since(task, max(sent, _eta_or_zero(task)))
+
+
+def _eta_or_zero(task: TaskFields) -> float:
+    return 0.0 if task.eta is None else _eta(task.eta) or 0.0
+
+
+def _wait_since(task: TaskFields, arrived: float) -> float:
+    """From `arrived`, which is 0.0 if it is not known, to started."""
     started = _moment(task.started)
-    received = _moment(task.received) or 0.0
-    eta = None if task.eta is None else _eta(task.eta)
-    arrived = max(received, _moment(task.sent) or 0.0, eta or 0.0)
     if started is None or not arrived:
         return NOT_REPORTED
-    if started < received or (started < arrived and task.retried is not None):
+    if started < (_moment(task.received) or 0.0) or (started < arrived and task.retried is not None):
         return NOT_REPORTED  # it waits once more, and was started an earlier time: retried, or delivered again
     # Who sends and who starts it have clocks of their own: a short wait may come out below none.
     return max(0.0, started - arrived)
+
+
+def came_at(task: TaskFields) -> float:
+    """When the task came into being, as far as Flower knows: sent, or else received, or started; Unix time."""
+    return _moment(task.sent) or _moment(task.received) or _moment(task.started) or NOT_REPORTED
+
+
+def ended_at(task: TaskFields) -> float:
+    """When the task succeeded or failed, if that is its state; Unix time."""
+    if task.state == "SUCCESS":
+        return _moment(task.succeeded) or _moment(task.timestamp) or NOT_REPORTED
+    if task.state == "FAILURE":
+        return _moment(task.failed) or _moment(task.timestamp) or NOT_REPORTED
+    return NOT_REPORTED

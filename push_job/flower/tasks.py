@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from push_job.flower.task import (
     CENTURY,
+    NOT_REPORTED,
     SINCE,
     STATES,
     UNKNOWN_STATE,
     UNKNOWN_TYPE,
     Column,
     TaskFields,
+    TextColumn,
     label_text,
     reported,
     seconds_of,
@@ -31,6 +33,10 @@ from push_job.flower.task import (
 #: Where task types, and custom states, are summed when there are too many of them.
 OTHER_TYPES = "other"
 OTHER_STATES = "OTHER"
+
+#: What texts of a column beyond the number of those that are told apart are counted as.
+OTHER_TEXTS = "other"
+_MOST_TEXTS = 10_000
 
 #: The most pairs of type and state that are told apart while reading, to bound the memory they take.
 _MOST_KINDS = 60_000
@@ -47,13 +53,15 @@ class Tally:
 class Interned:
     """What the batches of one scan share, so that it is held once: numbers for rows and for kinds of task.
 
-    A kind is a pair of task type and state, numbered in the order of appearance.
+    A kind is a pair of task type and state, numbered in the order of appearance; so are the texts of columns.
     """
 
     def __init__(self) -> None:
         self.rows: list[int] = []
         self.kinds: list[tuple[str, str]] = []
         self.numbers: dict[tuple[str, str], int] = {}
+        self.texts: list[str] = []
+        self._text_numbers: dict[str, float] = {}
 
     def number(self, name: Any, state: Any) -> int:
         """The number of a pair as it was read, of any JSON type; equal labels have equal numbers."""
@@ -64,6 +72,25 @@ class Interned:
             self.numbers[labels] = len(self.kinds)
             self.kinds.append(labels)
         return self.numbers[labels]
+
+    def as_number(self, column: Column) -> Callable[[TaskFields], float]:
+        """What makes the number of a task that the column's array holds."""
+        if not isinstance(column, TextColumn):
+            return column
+
+        def number(task: TaskFields) -> float:
+            text = column.of(task)
+            return NOT_REPORTED if text is None else self._text_number(text)
+
+        return number
+
+    def _text_number(self, text: str) -> float:
+        if text not in self._text_numbers and len(self.texts) >= _MOST_TEXTS:
+            text = OTHER_TEXTS
+        if text not in self._text_numbers:
+            self._text_numbers[text] = float(len(self.texts))
+            self.texts.append(text)
+        return self._text_numbers[text]
 
 
 class Batch:
@@ -102,7 +129,7 @@ class Batch:
             add_seconds(runtime if usual else seconds_of(task, now))
             add_stamp(stamp if type(stamp) is float else stamp_of(stamp))
         for column, values in self.columns.items():
-            values.extend(map(column, tasks.values()))
+            values.extend(map(self._interned.as_number(column), tasks.values()))
 
 
 class Tasks:
@@ -196,18 +223,31 @@ class Tasks:
     def values_of(self, column: Column) -> dict[str, list[float]]:
         """The values of a column that was read, those that were reported, by task type."""
         values: dict[str, list[float]] = defaultdict(list)
-        for batch in self._batches:
-            for row in batch.rows.values():
-                values[self.interned.kinds[batch.kinds[row]][0]].append(batch.columns[column][row])
-        known = {name: list(reported(numbers)) for name, numbers in values.items()}
-        return {name: numbers for name, numbers in known.items() if numbers}
+        for (name, _), numbers in self.by_kind(column).items():
+            if known := list(reported(numbers)):
+                values[name] += known
+        return values
+
+    def by_kind(self, column: Column) -> dict[tuple[str, str], array[float]]:
+        """The values of a column that was read by (task type, state), NOT_REPORTED among them."""
+        return self._by_kind(lambda batch: batch.columns[column])
+
+    def texts_of(self, column: TextColumn) -> dict[str, Counter[str]]:
+        """How many tasks have each text of a column that was read, by task type."""
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for name, numbers in self.values_of(column).items():
+            counts[name].update({self.interned.texts[int(n)]: count for n, count in Counter(numbers).items()})
+        return counts
 
     def _durations(self) -> dict[tuple[str, str], array[float]]:
         """The seconds of each task by (task type, state), NOT_REPORTED among them."""
-        durations = [array("d") for _ in self.interned.kinds]
+        return self._by_kind(lambda batch: batch.seconds)
+
+    def _by_kind(self, column_of: Callable[[Batch], array[float]]) -> dict[tuple[str, str], array[float]]:
+        found = [array("d") for _ in self.interned.kinds]
         for batch in self._batches:
             rows = batch.rows.values()
-            columns = map(batch.kinds.__getitem__, rows), map(batch.seconds.__getitem__, rows)
-            for kind, seconds in zip(*columns, strict=True):
-                durations[kind].append(seconds)
-        return {labels: seconds for labels, seconds in zip(self.interned.kinds, durations, strict=True) if seconds}
+            columns = map(batch.kinds.__getitem__, rows), map(column_of(batch).__getitem__, rows)
+            for kind, value in zip(*columns, strict=True):
+                found[kind].append(value)
+        return {labels: values for labels, values in zip(self.interned.kinds, found, strict=True) if values}

@@ -46,8 +46,8 @@ class Folding:
         for (name, state), tally in tallies.items():
             types[name] += tally.count
             states[state] += 0 if state in STATES else tally.count
-        self._types = _most_frequent(types, most_types, OTHER_TYPES)
-        self._states = _most_frequent(states, len(STATES) + _CUSTOM_STATES, OTHER_STATES) | set(STATES)
+        self._types = most_frequent(types, most_types, OTHER_TYPES)
+        self._states = most_frequent(states, len(STATES) + _CUSTOM_STATES, OTHER_STATES) | set(STATES)
         self.folded_types = len(types) - len(self._types)
         self.folded_states = len(states.keys() - self._states)
 
@@ -66,7 +66,8 @@ class Folding:
         return folded
 
 
-def _most_frequent(counts: Counter[str], most: int, other: str) -> set[str]:
+def most_frequent(counts: Counter[str], most: int, other: str) -> set[str]:
+    """Which names to keep so that there are no more than `most`, the one called `other` for the rest among them."""
     if len(counts) <= most:
         return set(counts)
     by_count = sorted(counts, key=lambda name: (-counts[name], name))

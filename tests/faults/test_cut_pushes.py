@@ -23,13 +23,12 @@ import pytest
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from push_job.metrics.extras import EXTRAS
 from push_job.metrics.registries import down_registry
 from testbed.command import ROOT, clean_environment
 from testbed.process import wait_for
 from testbed.prometheus import Samples
 from testbed.services import Pushgateway
-from tests.extras_answers import GOOD
+from tests.extras_answers import GOOD, UNASKED
 from tests.fakes.http import Request, ScriptedServer, answer, reset_when_closed, status_answer
 from tests.faults.turns import PUSHED, fake_flower, one_turn
 from tests.metric_messages import ends
@@ -67,7 +66,7 @@ def pushes() -> dict[str, Request]:
     for kind, answers, extras in (
         ("up", GOOD, ()),
         ("down", {"*": status_answer(500)}, ()),
-        ("all extras", GOOD, tuple(EXTRAS)),
+        ("all extras", GOOD, UNASKED),
     ):
         with ScriptedServer(answers) as flower, ScriptedServer({"*": PUSHED}) as gateway:
             one_turn(flower.url, gateway.url, extras=extras)

@@ -18,13 +18,14 @@ from push_job.flower.task import Column
 from push_job.flower.tasks import Tasks
 from push_job.http.failures import TransportError
 from push_job.metrics import families
-from push_job.metrics.extras import activity, flower_metrics, queues, runtimes, waits
+from push_job.metrics.extras import activity, ages, failures, flower_metrics, last_run, pools, queues, runtimes, waits
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Family, Gauge
 
 #: Each name of ``--with``, in the order in which they are read and pushed.
 EXTRAS: dict[str, Extra] = {
-    module.EXTRA.name: module.EXTRA for module in (queues, runtimes, waits, activity, flower_metrics)
+    module.EXTRA.name: module.EXTRA
+    for module in (queues, runtimes, waits, ages, failures, last_run, activity, pools, flower_metrics)
 }
 
 SUCCESS = Gauge(
@@ -58,6 +59,7 @@ def read_extras(
     until: float,
 ) -> list[Metric]:
     """The families of the extras called `names`, and how each fared; the arguments are those of Reading."""
+    names = tuple(names)
 
     @cache
     def own_metrics() -> list[Metric] | TransportError:
@@ -65,9 +67,12 @@ def read_extras(
 
         # A failure is remembered too: two extras need this, and one that hangs is not waited for twice.
         try:
-            return read_own_metrics(flower, until)
+            return read_own_metrics(flower, until, wanted)
         except TransportError as error:
             return error
+
+    def wanted(family: str) -> bool:
+        return any(EXTRAS[name].own_families(family) for name in names)
 
     def own_metrics_or_raise() -> list[Metric]:
         found = own_metrics()
@@ -75,9 +80,8 @@ def read_extras(
             raise found
         return found
 
-    names = tuple(names)
     taken = frozenset(name for family in families_with(names) for name in family.sample_names)
-    reading = Reading(flower, tasks, label, buckets, until, taken, own_metrics_or_raise)
+    reading = Reading(flower, tasks, flower.now, label, buckets, until, taken, own_metrics_or_raise)
     added: list[Metric] = []
     success = SUCCESS.empty()
     for name in names:

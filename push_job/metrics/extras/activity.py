@@ -48,10 +48,14 @@ def _prefetched(own_metrics: Iterable[Metric]) -> dict[str, float]:
     """Tasks prefetched by each worker; Flower counts them by task type."""
     counts: dict[str, float] = defaultdict(float)
     for family in own_metrics:
-        if family.name == "flower_worker_prefetched_tasks":
+        if _is_prefetched(family.name):
             for sample in family.samples:
                 counts[sample.labels.get("worker", "")] += float_or_nan(sample.value)
     return counts
 
 
-EXTRA = Extra("activity", (ACTIVE, PROCESSED, HEARTBEAT_AGE, PREFETCHED, LOAD), _read)
+def _is_prefetched(own_family: str) -> bool:
+    return own_family == "flower_worker_prefetched_tasks"
+
+
+EXTRA = Extra("activity", (ACTIVE, PROCESSED, HEARTBEAT_AGE, PREFETCHED, LOAD), _read, own_families=_is_prefetched)

@@ -36,9 +36,7 @@ def _read(reading: Reading) -> list[Metric]:
     taken = reading.taken | _BY_PUSHGATEWAY
     passed: list[Metric] = []
     left_out: list[str] = []
-    for family in map(_as_pushed, reading.own_metrics()):
-        if family.name.startswith(_PROCESS_FAMILIES) or not family.samples:
-            continue
+    for family in map(_as_pushed, filter(_is_passed_on, reading.own_metrics())):
         if taken.isdisjoint(_names(family)) and _is_valid(family):
             passed.append(family)
             taken = taken | _names(family)
@@ -54,11 +52,21 @@ def _read(reading: Reading) -> list[Metric]:
     return passed
 
 
+def _is_wanted(own_family: str) -> bool:
+    return not own_family.startswith(_PROCESS_FAMILIES)
+
+
+def _is_passed_on(family: Metric) -> bool:
+    return _is_wanted(family.name) and bool(family.samples)
+
+
 def _as_pushed(family: Metric) -> Metric:
     """The family without timestamps, which the Pushgateway refuses, and with labels that it leaves alone."""
     pushed = Metric(family.name, family.documentation, family.type)
     for sample in family.samples:
-        labels = {_EXPORTED.get(name, name): value for name, value in sample.labels.items()}
+        labels = sample.labels
+        if not labels.keys().isdisjoint(_EXPORTED):
+            labels = {_EXPORTED.get(name, name): value for name, value in labels.items()}
         pushed.samples.append(Sample(sample.name, labels, float_or_nan(sample.value)))
     return pushed
 
@@ -70,7 +78,8 @@ def _names(family: Metric) -> set[str]:
 def _is_valid(family: Metric) -> bool:
     """Whether the Pushgateway's parser takes the family, which is stricter than ours."""
     names = _names(family).union(*(sample.labels for sample in family.samples))
-    series = {(sample.name, frozenset(sample.labels.items())) for sample in family.samples}
+    # Hashes take a tenth of the room of the series themselves.
+    series = {hash((sample.name, frozenset(sample.labels.items()))) for sample in family.samples}
     return (
         family.type in _BOUNDS
         and all(_NAME.fullmatch(name) for name in names)
@@ -81,4 +90,6 @@ def _is_valid(family: Metric) -> bool:
     )
 
 
-EXTRA = Extra("flower-metrics", (), _read, foreign_labels=("le", "quantile", "task", "type", "worker"))
+EXTRA = Extra(
+    "flower-metrics", (), _read, own_families=_is_wanted, foreign_labels=("le", "quantile", "task", "type", "worker")
+)

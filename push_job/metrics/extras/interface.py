@@ -20,15 +20,17 @@ class Reading:
     Attributes:
         flower: to ask for more.
         tasks: all its tasks, with the columns that the extras asked for.
+        now: Flower's Unix time when the last of them were read.
         label: maps a task type to the one it is counted under.
         buckets: bounds of histograms in seconds.
         until: the moment of ``time.monotonic()`` to be done by.
         taken: names of samples that stand for something in this push.
-        own_metrics: Flower's own families, read once however many extras want them. Raises FlowerError.
+        own_metrics: Flower's own families, those that an extra wants, read once however many do. Raises FlowerError.
     """
 
     flower: Flower
     tasks: Tasks
+    now: float
     label: Callable[[str], str]
     buckets: tuple[float, ...]
     until: float
@@ -45,6 +47,7 @@ class Extra:
         families: those that it may add.
         read: makes them. Raises TransportError, and the extra is left out.
         columns: what it reads of each task beside its type, state and seconds.
+        own_families: whether it wants one of Flower's own families, by name.
         foreign_labels: labels of families that it passes on without knowing them.
     """
 
@@ -52,4 +55,5 @@ class Extra:
     families: tuple[Family, ...]
     read: Callable[[Reading], list[Metric]]
     columns: tuple[Column, ...] = ()
+    own_families: Callable[[str], bool] = lambda _: False
     foreign_labels: tuple[str, ...] = ()

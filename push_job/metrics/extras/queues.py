@@ -18,6 +18,13 @@ LENGTH = Gauge("celery_queue_length", "Messages waiting in the broker's queue.",
 def _read(reading: Reading) -> list[Metric]:
     """The length of each queue that the broker tells Flower. Raises FlowerError."""
     family = LENGTH.empty()
+    for name, messages in sorted(waiting_in(reading).items()):
+        family.add_metric([name], messages)
+    return [family]
+
+
+def waiting_in(reading: Reading) -> dict[str, float]:
+    """How many messages wait in each queue that the broker tells Flower. Raises FlowerError."""
     answer = reading.flower.get_json("/api/queues/length", reading.until)
     entries = answer.get("active_queues") if isinstance(answer, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -33,9 +40,7 @@ def _read(reading: Reading) -> list[Metric]:
     # For RabbitMQ, Flower answers an empty list when the management API fails; it always knows a queue otherwise.
     if not lengths:
         raise FlowerError("it knows no queue's length; with RabbitMQ, is its management API reachable (--broker-api)?")
-    for name, messages in sorted(lengths.items()):
-        family.add_metric([name], messages)
-    return [family]
+    return lengths
 
 
 EXTRA = Extra("queues", (LENGTH,), _read)

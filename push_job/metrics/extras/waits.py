@@ -1,10 +1,10 @@
-"""``--with waits``: how long started tasks had waited, as a histogram by task type."""
+"""``--with waits``: how long started tasks had waited, with the worker and with the broker too, by task type."""
 
 from __future__ import annotations
 
 from prometheus_client.metrics_core import Metric
 
-from push_job.flower.task import wait_of
+from push_job.flower.task import queue_wait_of, wait_of
 from push_job.metrics.extras.histograms import WINDOW, by_task_type
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Histogram
@@ -14,10 +14,19 @@ WAIT = Histogram(
     f"Time from received (or sent, or the ETA, whichever is latest) to started.{WINDOW}",
     ("name",),
 )
+QUEUE_WAIT = Histogram(
+    "celery_task_queue_wait_seconds",
+    f"Time from sent (or the ETA, whichever is later) to started; needs task_send_sent_event.{WINDOW}",
+    ("name",),
+)
 
 
 def _read(reading: Reading) -> list[Metric]:
-    return [by_task_type(WAIT, reading.tasks.values_of(wait_of), reading)]
+    tasks = reading.tasks
+    return [
+        by_task_type(WAIT, tasks.values_of(wait_of), reading),
+        by_task_type(QUEUE_WAIT, tasks.values_of(queue_wait_of), reading),
+    ]
 
 
-EXTRA = Extra("waits", (WAIT,), _read, columns=(wait_of,))
+EXTRA = Extra("waits", (WAIT, QUEUE_WAIT), _read, columns=(wait_of, queue_wait_of))

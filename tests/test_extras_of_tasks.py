@@ -1,0 +1,310 @@
+"""What is asked of tasks: how old, how long queued, which exception, when last; on real Flowers, workers, beat."""
+
+import subprocess
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import pytest
+import requests
+
+from push_job.metrics.extras.failures import MOST_CLASSES
+from testbed.command import ROOT, PushJob
+from testbed.events import TaskEvents
+from testbed.services import Flower, Pushgateway, Testbed, Worker
+from testbed.shop import shop_app
+from tests.extras_answers import pushed
+from tests.extras_reading import histogram, of_family, raw_tasks, without_group_labels
+from tests.fakes.beat import EVERY, TASK
+from tests.fakes.http import json_answer
+from tests.independent import ENTERED_BY, Key, eventually, key
+
+VERSIONS = ("newest", "2.0.1", "1.2.0")
+EXTRAS = ("ages", "waits", "failures", "last-run")
+OLDEST = "celery_task_oldest_seconds"
+QUEUE_WAIT = "celery_task_queue_wait_seconds"
+FAILURES = "celery_task_failures"
+LAST = {
+    "SUCCESS": "celery_task_last_success_timestamp_seconds",
+    "FAILURE": "celery_task_last_failure_timestamp_seconds",
+}
+INTERVAL = "celery_task_interval_seconds"
+
+#: What Flower has of exceptions, and the class that is told.
+TEXTS = {
+    "ValueError('no (such) card')": "ValueError",
+    "KeyError('id',)": "KeyError",
+    "billiard.exceptions.WorkerLostError('Worker exited prematurely: signal 9 (SIGKILL) Job: 0.')": (
+        "billiard.exceptions.WorkerLostError"
+    ),
+    "TimeLimitExceeded(300,)": "TimeLimitExceeded",
+    "Überlauf('zu viel')": "Überlauf",
+    "1 validation error for Order\nname\n  missing (anna@example.com)": "unknown",
+    "anna@example.com": "unknown",
+    "anna": "unknown",
+    "anna(at)example.com": "unknown",
+    "<Unrepresentable 'x'>": "unknown",
+    "": "unknown",
+    "('a', 'b')": "unknown",
+    "x" * 101 + "()": "unknown",
+    "a..b()": "unknown",
+    "MemoryError('" + "x" * 70_000 + "')": "MemoryError",
+}
+
+
+ODD: tuple[Any, ...] = (None, True, -1, 0, 1.5, 10**400, 1e308, "", "x", "\ud800", [], {}, [1], {"a": 1}, "2026-01-01")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Flowers of all versions that heard the same, when all was done and beat was stopped."""
+
+    flowers: Mapping[str, Flower]
+    worker: Worker
+
+
+@pytest.fixture(scope="module")
+def shop(testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A stuck task among young ones, one with an ETA, real failures and odd texts, a beat that has stopped."""
+    broker = testbed.redis()
+    flowers = {
+        version: testbed.flower(broker, version=None if version == "newest" else version) for version in VERSIONS
+    }
+    worker = testbed.worker(broker, name="questions-1", concurrency=3)
+    app = shop_app(broker.url)
+    schedule = tmp_path_factory.mktemp("beat") / "schedule"
+    command = [sys.executable, "-m", "tests.fakes.beat", broker.url, str(schedule)]
+    beat = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        stuck = app.send_task("shop.reports.daily_sales", (300,)).id
+        for number in range(3):
+            app.send_task("shop.stock.reserve", (number, "teapot"), {"available": False})
+        app.send_task("shop.stock.reserve", (9, "teapot"))
+        app.send_task("shop.courier.book", (1,), {"reachable": False})
+        last = app.send_task("shop.mail.send_receipt", (1, "anna@example.com"), countdown=3).id
+        app.send_task("shop.vouchers.later", (1,), countdown=3600)
+        now = time.time()
+        with TaskEvents(broker.url) as events:
+            for age in (5000, 40):
+                events.send("task-received", uuid=f"stuck-{age}", name="shop.stuck", timestamp=now - age - 1)
+                events.send("task-started", uuid=f"stuck-{age}", timestamp=now - age)
+            eta = datetime.fromtimestamp(now - 100, timezone.utc).isoformat()
+            events.send("task-received", uuid="eta", name="shop.eta", eta=eta, timestamp=now - 900)
+            for text in TEXTS:
+                failed = str(uuid.uuid4())
+                events.send("task-received", uuid=failed, name="shop.odd", timestamp=now - 9)
+                events.send("task-failed", uuid=failed, exception=text, timestamp=now - 8)
+        flowers["newest"].wait_for_task(last, "SUCCESS")
+        eventually(lambda: sum(task["name"] == TASK for task in raw_tasks(flowers["newest"].url)) >= 8)
+    finally:
+        beat.terminate()
+        beat.wait(30)
+    end = app.send_task("shop.mail.send_receipt", (2, "end@example.com")).id
+    for flower in flowers.values():
+        flower.wait_for_task(end, "SUCCESS")
+        flower.wait_for_task(stuck, "STARTED")
+        flower.wait_for_worker(worker.node)
+    return Shop(flowers, worker)
+
+
+@pytest.fixture(params=VERSIONS)
+def flower(request: pytest.FixtureRequest, shop: Shop) -> Flower:
+    return shop.flowers[request.param]
+
+
+def push(push_job: PushJob, flower: Flower, pushgateway: Pushgateway, *options: str) -> dict[Key, float]:
+    done = push_job("push", "--flower", flower.url, "--pushgateway", pushgateway.url, *options)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+    return without_group_labels(pushgateway.samples())
+
+
+def oldest(tasks: Sequence[dict[str, Any]], now: float) -> dict[Key, float]:
+    ages: dict[Key, list[float]] = defaultdict(list)
+    for task in tasks:
+        if task["state"] in ENTERED_BY:
+            since = task[ENTERED_BY[task["state"]]]
+            if task["eta"]:
+                since = max(since, datetime.fromisoformat(task["eta"]).timestamp())
+            ages[key(OLDEST, task_type=task["name"] or "unknown", state=task["state"])].append(max(0, now - since))
+    return {sample: max(values) for sample, values in ages.items()}
+
+
+def test_the_oldest_task_of_each_type_and_unfinished_state(
+    flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    started = time.time()
+    samples = of_family(push(push_job, flower, clean_pushgateway, "--with", "ages"), OLDEST)
+    answer = requests.get(f"{flower.url}/api/tasks", timeout=60)
+    expected = oldest(list(answer.json().values()), parsedate_to_datetime(answer.headers["Date"]).timestamp())
+    assert samples.keys() == expected.keys()
+    for sample, value in expected.items():
+        assert value - (time.time() - started) - 1 <= samples[sample] <= value
+    assert samples[key(OLDEST, task_type="shop.stuck", state="STARTED")] >= 4999
+    assert 99 <= samples[key(OLDEST, task_type="shop.eta", state="RECEIVED")] < 900
+    assert key(OLDEST, task_type="shop.reports.daily_sales", state="STARTED") in samples
+
+
+def test_the_wait_in_the_queue_is_from_sent_or_the_eta_to_started(
+    flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    waits: dict[str, list[float]] = defaultdict(list)
+    for task in raw_tasks(flower.url):
+        eta = datetime.fromisoformat(task["eta"]).timestamp() if task["eta"] else 0
+        waits_again = task["state"] == "RETRY" or (task["retried"] and task["started"] < task["retried"])
+        if task["sent"] and task["started"] and not waits_again:
+            waits[task["name"]].append(max(0, task["started"] - max(task["sent"], eta)))
+    samples = of_family(push(push_job, flower, clean_pushgateway, "--with", "waits"), QUEUE_WAIT)
+    assert samples == pytest.approx(histogram(QUEUE_WAIT, waits))
+    assert samples[key(f"{QUEUE_WAIT}_count", name="shop.mail.send_receipt")] == 2
+    assert key(f"{QUEUE_WAIT}_count", name="shop.stuck") not in samples  # nobody told when it was sent
+
+
+def test_failures_are_counted_by_the_class_of_their_exception(
+    flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    expected: dict[Key, float] = defaultdict(float)
+    for task in raw_tasks(flower.url):
+        if task["state"] == "FAILURE":
+            exception = TEXTS.get(task["exception"] or "") or task["exception"].split("(")[0]
+            expected[key(FAILURES, name=task["name"], exception=exception)] += 1
+    samples = push(push_job, flower, clean_pushgateway, "--with", "failures")
+    assert of_family(samples, FAILURES) == expected
+    assert samples[key(FAILURES, name="shop.stock.reserve", exception="OutOfStockError")] == 3
+    for exception in TEXTS.values():
+        assert key(FAILURES, name="shop.odd", exception=exception) in samples
+    assert not [text for _, labels in samples for _, text in labels if "example.com" in text]
+
+
+def test_the_last_success_and_failure_and_the_interval_of_what_a_beat_sent(
+    flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    expected: dict[Key, float] = {}
+    tasks = raw_tasks(flower.url)
+    for task in tasks:
+        if field := {"SUCCESS": "succeeded", "FAILURE": "failed"}.get(task["state"]):
+            sample = key(LAST[task["state"]], name=task["name"])
+            expected[sample] = max(expected.get(sample, 0), task[field])
+    sent = sorted(task["sent"] for task in tasks if task["name"] == TASK)
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
+    samples = push(push_job, flower, clean_pushgateway, "--with", "last-run")
+    last = of_family(samples, "celery_task_last_")
+    assert last == pytest.approx(expected, rel=1e-12)
+    assert len({name for name, _ in last}) == 2
+    regular = {sample: value for sample, value in samples.items() if sample[0] == INTERVAL}
+    assert regular == {key(INTERVAL, name=TASK): pytest.approx(median(gaps))}
+    assert regular[key(INTERVAL, name=TASK)] == pytest.approx(EVERY, rel=0.2)
+
+
+@pytest.fixture(scope="module")
+def night(testbed: Testbed, shop: Shop) -> str:
+    """A queue whose only worker told of it and was stopped."""
+    worker = testbed.worker(shop.worker.broker, name="questions-night", concurrency=1, options=["-Q", "night"])
+    for flower in shop.flowers.values():
+        flower.wait_for_worker(worker.node)
+        told = requests.get(f"{flower.url}/api/workers?refresh=1", timeout=60).json()
+        assert [queue["name"] for queue in told[worker.node]["active_queues"]] == ["night"]
+    worker.stop()
+    for flower in shop.flowers.values():
+        flower.wait_for_worker(worker.node, alive=False)
+    return "night"
+
+
+def test_what_workers_can_run_at_once_and_who_consumes_each_queue(
+    shop: Shop, night: str, flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    samples = push(push_job, flower, clean_pushgateway, "--with", "pools")
+    pools = of_family(samples, "celery_worker_pool_processes") | of_family(samples, "celery_queue_consumers")
+    assert pools == {
+        key("celery_worker_pool_processes", worker=shop.worker.node): 3,
+        key("celery_queue_consumers", queue="celery"): 1,
+        key("celery_queue_consumers", queue=night): 0,
+    }
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, push_job: PushJob, odd: object) -> None:
+    asked = {
+        "celery@a": {"stats": {"pool": {"max-concurrency": odd}}, "active_queues": [{"name": odd}, odd]},
+        "celery@b": {"stats": odd, "active_queues": odd},
+        "celery@c": {"stats": {"pool": odd}},
+    }
+    alive = dict.fromkeys(asked, True)
+    for answer in (asked, {"celery@a": odd}, odd):
+        # The worker list comes first, then what the workers say, then the list once more.
+        workers = [json_answer(alive), json_answer(answer), json_answer(alive)]
+        with pushed(push_job, clean_pushgateway, {"/api/workers": workers}, "--with", "pools") as (samples, warnings):
+            assert not [line for line in warnings if "mistake" in line]
+        assert key("flower_up") in samples
+
+
+def test_the_table_shows_them(shop: Shop, push_job: PushJob) -> None:
+    shown = push_job("show", "--flower", shop.flowers["newest"].url, "--with", ",".join(EXTRAS), env={"COLUMNS": "160"})
+    assert shown.returncode == 0, shown.stderr
+    for title in (OLDEST, QUEUE_WAIT, FAILURES, *LAST.values(), INTERVAL):
+        assert title in shown.stdout
+
+
+def failed_tasks(classes: int) -> dict[str, Any]:
+    """One failure of each class, but for class 0, which has two."""
+    tasks = {
+        str(number): {"name": "shop.a", "state": "FAILURE", "exception": f"E{number}()", "failed": 1e9 + number}
+        for number in range(classes)
+    }
+    return {**tasks, "twice": {**tasks["0"]}, "a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2}}
+
+
+@pytest.mark.parametrize("classes", [MOST_CLASSES, MOST_CLASSES + 1, 3 * MOST_CLASSES])
+def test_the_rarest_classes_are_summed_as_other(
+    clean_pushgateway: Pushgateway, push_job: PushJob, classes: int
+) -> None:
+    answers = {"/api/tasks": json_answer(failed_tasks(classes))}
+    with pushed(push_job, clean_pushgateway, answers) as (samples, warnings):
+        assert warnings == []
+    failures = of_family(samples, FAILURES)
+    assert len(failures) == min(classes, MOST_CLASSES)
+    assert sum(failures.values()) == classes + 1
+    assert failures[key(FAILURES, name="shop.a", exception="E0")] == 2
+    other = failures.get(key(FAILURES, name="shop.a", exception="other"), 0)
+    assert other == (classes - MOST_CLASSES + 1 if classes > MOST_CLASSES else 0)
+
+
+def test_any_type_in_any_field_makes_no_mistake(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    fields = ("received", "sent", "started", "retried", "succeeded", "failed", "eta", "exception", "timestamp")
+    tasks: dict[str, Any] = {"a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2}}
+    states: tuple[Any, ...] = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "ODD", 7, None, [])
+    for state in states:
+        for place, value in enumerate(ODD):
+            # Each field is odd alone, and all are at once.
+            tasks |= {
+                f"{state}-{place}-{field}": {
+                    "name": "shop.b",
+                    "state": state,
+                    **dict.fromkeys(fields, 1e9),
+                    field: value,
+                }
+                for field in fields
+            }
+            tasks[f"{state}-{place}"] = {"name": value, "state": state, **dict.fromkeys(fields, value)}
+    with pushed(push_job, clean_pushgateway, {"/api/tasks": json_answer(tasks)}) as (samples, warnings):
+        assert warnings == []
+    assert of_family(samples, OLDEST)
+    assert all(value >= 0 for value in of_family(samples, "celery_task_").values())
+
+
+def test_an_age_is_none_before_the_eta(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    later = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
+    tasks = {
+        "a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2},
+        "b": {"name": "shop.b", "state": "RECEIVED", "received": time.time() - 100, "eta": later},
+    }
+    with pushed(push_job, clean_pushgateway, {"/api/tasks": json_answer(tasks)}) as (samples, _):
+        assert of_family(samples, OLDEST) == {key(OLDEST, task_type="shop.b", state="RECEIVED"): 0}
