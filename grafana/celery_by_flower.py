@@ -122,7 +122,7 @@ def _workers() -> list[AnyPanel]:
         "down, or the data too old.",
         "none",
         width=14,
-        height=10,
+        height=12,
         steps=UP,
         empty="no worker was up in this range",
     )
@@ -131,7 +131,7 @@ def _workers() -> list[AnyPanel]:
         "Each worker that Flower knows, those that are down first. One that went away stays until Flower restarts.",
         "none",
         width=10,
-        height=10,
+        height=12,
         steps=UP,
     )
     named = 'app!=""'

@@ -69,8 +69,8 @@ def common_variables() -> list[Variable]:
     """The data source, which jobs, which Flowers and which task types."""
     return [
         dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"),
-        any_of("job", "Job", "label_values(push_job_build_info, job)"),
-        any_of("instance", "Flower", 'label_values(push_job_build_info{job=~"$job"}, instance)'),
+        any_of("job", "Job", "label_values(push_job_build_info, job)", everything=".+"),
+        any_of("instance", "Flower", 'label_values(push_job_build_info{job=~"$job"}, instance)', everything=".+"),
         any_of("task_type", "Task type", f"label_values(celery_task_types_by_state{{{CHOSEN}}}, task_type)"),
     ]
 
@@ -109,12 +109,15 @@ def flower_address() -> Variable:
     return variable
 
 
-def any_of(name: str, label: str, query: str) -> Variable:
-    """A variable with any number of the data's own values; "All" is the regular expression `.*`."""
+def any_of(name: str, label: str, query: str, everything: str = ".*") -> Variable:
+    """A variable with any number of the data's own values; "All" is the regular expression `everything`.
+
+    `.*` also takes what has no such label or an empty one, as the tasks whose name Flower never learnt.
+    """
     variable = _from_data(name, label, query, model.VariableSort(5))
     variable.multi(True)
     variable.include_all(True)
-    variable.all_value(".*")
+    variable.all_value(everything)
     variable.current(option("All", "$__all"))
     return variable
 
