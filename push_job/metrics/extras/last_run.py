@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from statistics import median
 
 from prometheus_client.metrics_core import Metric
 
@@ -54,6 +53,8 @@ def usual_interval(moments: Iterable[float]) -> float | None:
     gaps = [later - earlier for earlier, later in pairwise(sorted(moments))]
     if len(gaps) < FEWEST_RUNS - 1:
         return None
+    from statistics import median  # it takes a while to import
+
     usual = median(gaps)
     alike = sum(abs(gap - usual) <= _TOLERANCE * usual for gap in gaps)
     return usual if usual > 0 and alike >= _REGULAR_SHARE * len(gaps) else None
