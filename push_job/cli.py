@@ -93,7 +93,7 @@ def _not_empty(_context: click.Context, _option: click.Parameter, value: str | N
 @time_options
 @log_options
 def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **options: Any) -> NoReturn:
-    """Do what push does again and again, until SIGTERM or SIGINT.
+    """Do what push does again and again, until SIGTERM, SIGINT or SIGHUP.
 
     A turn that fails is logged, and the next one comes. A Flower's turns never overlap, and hold up no other's.
     """
