@@ -198,7 +198,7 @@ def check(**options: Any) -> NoReturn:
     from push_job.commands.reach import Step
 
     settings = read_settings(options)
-    ticks = "✓✗" if getattr(sys.stdout, "encoding", "").lower().startswith("utf") else "+x"
+    ticks = "✓✗" if _in_unicode() else "+x"
     marks = {True: (ticks[0], "green"), False: (ticks[1], "red"), None: ("-", "yellow")}
     failed = False
 
@@ -215,6 +215,47 @@ def check(**options: Any) -> NoReturn:
         report(f"Flower {flower.address}", servers.flower(flower))
     report(f"Pushgateway {settings.pushgateway.address}", servers.pushgateway())
     sys.exit(FLOWER_DOWN if failed else OK)
+
+
+@main.command()
+@flower_options
+@unseen(gateway_options)
+@scrape_options
+@unseen(extra_options)
+@time_options
+@log_options
+@option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For a person, or for a program.",
+)
+def explain(output: str, **options: Any) -> NoReturn:
+    """Scrape every Flower once and say what is wrong with Celery, worst first.
+
+    \b
+    Exit code: 0 nothing is wrong
+               1 something is, or a Flower could not be scraped
+               2 an option is wrong
+
+    The Pushgateway is not touched.
+    """
+    from push_job.commands.explain.diagnosis import diagnose
+    from push_job.commands.explain.printing import as_json, as_text
+
+    settings = read_settings(options)
+    if sys.stdout is None:
+        sys.exit("Error: cannot write the output: stdout is closed")
+    with TerminalProgress() as progress:
+        diagnoses = diagnose(settings, progress)
+    click.echo(as_json(diagnoses) if output == "json" else as_text(diagnoses, in_unicode=_in_unicode()))
+    sys.exit(FLOWER_DOWN if any(diagnosis.wrong for diagnosis in diagnoses) else OK)
+
+
+def _in_unicode() -> bool:
+    return getattr(sys.stdout, "encoding", "").lower().startswith("utf")
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.metrics_core import Metric
 
 from push_job.commands.reach import Step, UnreachableError, reach
+from push_job.commands.words import time_words
 from push_job.flower.api import Flower
 from push_job.flower.decoding import DecodingError, decode_json
 from push_job.flower.task import STATES
@@ -166,10 +167,12 @@ def _events(
         if age < -_CLOCK_TOLERANCE:
             return Step(
                 False,
-                f"the newest task event is {_time(-age)} ahead of Flower's clock:"
+                f"the newest task event is {time_words(-age)} ahead of Flower's clock:"
                 " set the clocks of all workers and senders by NTP",
             )
-        return Step(True if age < _LONG_AGO else None, f"task events arrive, the newest one {_time(max(0.0, age))} ago")
+        return Step(
+            True if age < _LONG_AGO else None, f"task events arrive, the newest one {time_words(max(0.0, age))} ago"
+        )
     if processed:
         what = "all task events are those of senders" if len(tasks) else "no task event arrived"
         return Step(
@@ -178,13 +181,6 @@ def _events(
             " start workers with -E (or worker_send_task_events = True), or Flower with --enable-events",
         )
     return Step(None if live else False, "no task event has arrived yet, nor has a task run that could tell why")
-
-
-def _time(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _version(client: Client, until: float) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from push_job.commands.words import printable
 from push_job.flower.task import STATES
 from push_job.flower.tasks import Tally
 from push_job.metrics.snapshot import Snapshot
@@ -106,7 +107,7 @@ def _workers(snapshot: Snapshot) -> _Sheet:
     sheet = _Sheet(["Worker", "Heartbeats"], [], [])
     for name, alive in sorted(snapshot.workers.items()):
         seen = Text("seen", "green") if alive else Text("stopped", "red")
-        sheet.rows.append([Text(_printable(name)), seen])
+        sheet.rows.append([Text(printable(name)), seen])
     if not snapshot.workers:
         sheet.rows.append([Text("none"), Text()])
     return sheet
@@ -115,7 +116,7 @@ def _workers(snapshot: Snapshot) -> _Sheet:
 def _tasks(snapshot: Snapshot) -> _Sheet:
     custom = sorted({state for _, state in snapshot.tallies} - set(STATES))
     states = [*_COLUMNS, *custom]
-    headings = [_printable(state.title()) for state in states]
+    headings = [printable(state.title()) for state in states]
     sheet = _Sheet(["Task type"], [*headings, "Mean, s"], [*map(_abbreviated, headings), "Mean, s"])
     totals = {name: 0 for name, _ in snapshot.tallies}
     for (name, _), tally in snapshot.tallies.items():
@@ -124,7 +125,7 @@ def _tasks(snapshot: Snapshot) -> _Sheet:
         tallies = [snapshot.tallies.get((name, state)) for state in states]
         counts = [f"{tally.count:,}" if tally else "" for tally in tallies]
         mean = _mean(snapshot.tallies.get((name, "SUCCESS")))
-        sheet.rows.append([Text(text) for text in (_printable(name), *counts, mean)])
+        sheet.rows.append([Text(text) for text in (printable(name), *counts, mean)])
     return sheet
 
 
@@ -164,13 +165,8 @@ def _histogram(family: Metric) -> _Sheet:
 
 
 def _values(sample: Sample, labels: list[str]) -> list[str]:
-    return [_printable(sample.labels.get(label, "")) for label in labels]
+    return [printable(sample.labels.get(label, "")) for label in labels]
 
 
 def _mean(succeeded: Tally | None) -> str:
     return f"{succeeded.seconds / succeeded.count:,.3f}" if succeeded else ""
-
-
-def _printable(text: str) -> str:
-    """The text without the control characters that a terminal would obey."""
-    return "".join(sign if sign.isprintable() else "�" for sign in text)

@@ -110,7 +110,7 @@ class Flower:
             table = decode_json(b"".join(_intact(answer, TEXT_LIMIT)))
         return (table.get("data") if isinstance(table, dict) else None), now
 
-    def get_json(self, path: str, until: float, *, most_bytes: int = STATUS_LIMIT, **params: int) -> Any:
+    def get_json(self, path: str, until: float, *, most_bytes: int = STATUS_LIMIT, **params: int | str) -> Any:
         """Any JSON that Flower answers, of at most so many bytes."""
         with self._answer(path, until, **params) as answer:
             return decode_json(b"".join(_intact(answer, most_bytes)))

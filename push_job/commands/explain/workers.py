@@ -1,0 +1,155 @@
+"""What ``explain`` says of workers and queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from push_job.commands.explain.asking import MOST_TASKS, Consumers, FoundTask
+from push_job.commands.explain.case import RECENTLY, WAITS_TOO_LONG, Case, Finding, Level
+from push_job.commands.explain.facts import Facts
+from push_job.commands.words import count_words, moment_words, name_words, time_words
+
+#: Seconds after its start in which Flower cannot have heard all workers.
+_NOT_HEARD_YET = 30
+
+#: Workers that are asked about, those that went away last.
+_MOST_WORKERS = 8
+
+#: Seconds after which a task that was sent and not fetched makes it worth asking who consumes its queue.
+_FETCHED_WITHIN = 60
+
+
+def no_workers(case: Case) -> Iterator[Finding]:
+    if case.facts.live:
+        return
+    known = len(case.facts.workers)
+    if not known and case.flowers_age is not None and case.flowers_age < _NOT_HEARD_YET:
+        yield Finding(
+            Level.UNSURE,
+            "no-workers",
+            f"No worker has been heard yet; Flower started {time_words(case.flowers_age)} ago",
+            "it needs a heartbeat of each worker, which come every 2 s unless they are told otherwise",
+            "ask again in half a minute",
+        )
+        return
+    waiting = sum(case.facts.waiting.values())
+    waits = f"; {count_words(int(waiting), 'message')} in the queues" if waiting else ""
+    yield Finding(
+        Level.WRONG,
+        "no-workers",
+        f"No worker is alive, of {known} that Flower knows{waits}" if known else f"Flower sees no worker{waits}",
+        "no task is being done",
+        "start the workers, or see why they ended; if they run: do they reach Flower's broker, and send heartbeats?",
+    )
+
+
+def workers_that_went(case: Case) -> Iterator[Finding]:
+    gone = [(name, case.listed.get(name)) for name, alive in case.facts.workers.items() if not alive]
+    gone.sort(key=lambda worker: (-(worker[1].last_heartbeat or 0.0) if worker[1] else 0.0, worker[0]))
+    for name, row in gone[:_MOST_WORKERS]:
+        held = case.ask.held_by(name)
+        case.explained.add(name)
+        beat = row.last_heartbeat if row else None
+        silent = None if beat is None else max(0.0, case.now - beat)
+        # Flower lists a worker until it restarts, so one that is long gone and held nothing is no news.
+        if not held and (silent is None or silent > RECENTLY):
+            continue
+        ago = "" if silent is None else f" {time_words(silent)} ago"
+        stopped = row is not None and beat is None
+        started = [task for task in held if task.state == "STARTED"]
+        oldest = min(started or held, key=lambda task: (task.since or 0.0, task.id), default=None)
+        case.held_up.update(task.name for task in held)
+        yield Finding(
+            Level.WRONG,
+            "worker-gone",
+            f"Worker {name_words(name)} {'was stopped' if stopped else f'went silent{ago}'} and held {_held(held)}",
+            _what_became_of(started, held, stopped=stopped),
+            "see why it ended (the pod's last state, its log)" + ("; look at the task that it held" if oldest else ""),
+            name,
+            case.link(oldest),
+        )
+
+
+def _held(tasks: list[FoundTask]) -> str:
+    counts = []
+    for state in ("STARTED", "RECEIVED"):
+        number = sum(task.state == state for task in tasks)
+        at_least = " or more" if number >= MOST_TASKS else ""
+        if number:
+            counts.append(f"{number}{at_least} {state}")
+    return f"{' and '.join(counts)} {'task' if len(tasks) == 1 else 'tasks'}" if counts else "no task"
+
+
+def _what_became_of(started: list[FoundTask], held: list[FoundTask], *, stopped: bool) -> str:
+    cause = "it was told to end" if stopped else "likely it was killed (out of memory?) or lost its network"
+    if started:
+        return f"{cause}; what it ran is likely lost, unless acks_late hands it to another worker"
+    return f"{cause}; the broker likely hands what it had fetched to another worker" if held else cause
+
+
+def queues(case: Case) -> Iterator[Finding]:
+    """Queues without a consumer, and workers that are full. The workers are asked only if tasks wait for them."""
+    facts = case.facts
+    waiting = {queue: count for queue, count in facts.waiting.items() if count > 0}
+    longest = max((age for (_, state), age in facts.oldest.items() if state in ("PENDING", "RECEIVED")), default=0.0)
+    if not facts.live or not (waiting or longest > WAITS_TOO_LONG or _old_pending(facts)):
+        return
+    alive = {name for name, seen in facts.workers.items() if seen}
+    consumers = case.ask.consumers(alive)
+    if not alive <= consumers.answered:
+        return  # one that says nothing may consume anything
+    pending = [] if consumers.any_key else case.ask.oldest("PENDING", facts.count("PENDING"))
+    by_key: dict[str, list[FoundTask]] = {}
+    for task in pending:
+        if task.routing_key and task.routing_key not in consumers.keys | consumers.queues.keys():
+            by_key.setdefault(task.routing_key, []).append(task)
+    for queue in sorted({*waiting, *by_key}, key=lambda queue: (-waiting.get(queue, 0), queue)):
+        if consumers.queues[queue] == 0:
+            yield _without_consumer(case, queue, int(waiting.get(queue, 0)), by_key.get(queue, []))
+    if longest > WAITS_TOO_LONG and consumers.busy.keys() == alive:
+        yield from _full(case, consumers, int(sum(waiting.values())), longest)
+
+
+def _old_pending(facts: Facts) -> bool:
+    """Whether a task was sent long ago and no worker has fetched it: which a live worker does at once."""
+    return any(age > _FETCHED_WITHIN for (_, state), age in facts.oldest.items() if state == "PENDING")
+
+
+def _without_consumer(case: Case, queue: str, messages: int, tasks: list[FoundTask]) -> Finding:
+    case.explained.add(queue)
+    case.held_up.update(task.name for task in tasks)
+    oldest = min(tasks, key=lambda task: (task.since or case.now, task.id), default=None)
+    since = ""
+    if oldest and oldest.since is not None:
+        since = f", the oldest since {moment_words(oldest.since, case.now)}"
+    if messages:
+        what = f"{count_words(messages, 'message')} in it"
+    else:
+        at_least = "or more " if len(tasks) >= MOST_TASKS else ""
+        what = f"{count_words(len(tasks), 'task')} {at_least}PENDING with that routing key"
+    return Finding(
+        Level.WRONG,
+        "no-consumer",
+        f"No live worker consumes {name_words(queue)}: {what}{since}",
+        "likely its workers are down, or tasks are sent to a queue that nobody was started for",
+        "start a worker with -Q and this queue, or mend task_routes; who sends them is on the task's page",
+        queue,
+        case.link(oldest),
+    )
+
+
+def _full(case: Case, consumers: Consumers, messages: int, longest: float) -> Iterator[Finding]:
+    running = sum(active for active, _ in consumers.busy.values())
+    processes = sum(size for _, size in consumers.busy.values())
+    if not processes or any(active < size for active, size in consumers.busy.values()):
+        return
+    case.told.update(name for (name, state) in case.facts.oldest if state in ("PENDING", "RECEIVED"))
+    queued = f", {count_words(messages, 'message')} in the queues" if messages else ""
+    yield Finding(
+        Level.WRONG,
+        "workers-full",
+        f"All {processes:,.0f} processes of {count_words(case.facts.live, 'live worker')} are busy ({running} tasks),"
+        f" and a task has waited {time_words(longest)}{queued}",
+        "likely there are too few of them, or tasks take longer than they should",
+        "add workers or processes; see below for tasks that are stuck",
+    )
