@@ -26,6 +26,7 @@ from push_job.options.command_line import (
     seconds,
     time_options,
     unseen,
+    wall_options,
 )
 from push_job.options.configuration import read_settings
 from push_job.settings import Settings
@@ -185,6 +186,7 @@ def _delete(job: Job, settings: Settings) -> bool:
 @main.command()
 @flower_options
 @gateway_options
+@wall_options
 @unseen(scrape_options)
 @unseen(extra_options)
 @time_options
@@ -214,6 +216,14 @@ def check(**options: Any) -> NoReturn:
     for flower in settings.flowers:
         report(f"Flower {flower.address}", servers.flower(flower))
     report(f"Pushgateway {settings.pushgateway.address}", servers.pushgateway())
+    if settings.prometheus:
+        from push_job.commands.check_prometheus import try_prometheus
+
+        report(f"Prometheus {settings.prometheus.address}", try_prometheus(settings.prometheus, settings))
+    if settings.grafana:
+        from push_job.commands.check_grafana import try_grafana
+
+        report(f"Grafana {settings.grafana.address}", try_grafana(settings.grafana, settings))
     sys.exit(FLOWER_DOWN if failed else OK)
 
 

@@ -154,6 +154,8 @@ class Settings:
     max_task_types: int = 1000
     extras: tuple[str, ...] = ()
     buckets: tuple[float, ...] = _BUCKETS
+    prometheus: Endpoint | None = None
+    grafana: Endpoint | None = None
 
     def grouping_key(self, flower: Endpoint) -> dict[str, str]:
         """The labels beside ``job`` that name the group of `flower` on the Pushgateway."""
@@ -168,9 +170,15 @@ class Settings:
         """Seconds of the deadline that are kept back for the push."""
         return min(5.0, self.deadline / 5)
 
+    @property
+    def servers(self) -> tuple[Endpoint, ...]:
+        """Every server that the run may talk to."""
+        behind = (server for server in (self.prometheus, self.grafana) if server)
+        return (*self.flowers, self.pushgateway, *behind)
+
     def secrets(self) -> tuple[str, ...]:
         """All that must never appear in a log line or an error."""
-        return tuple({s for end in (*self.flowers, self.pushgateway) for s in end.credentials.secrets()})
+        return tuple({secret for server in self.servers for secret in server.credentials.secrets()})
 
 
 def is_utf8(text: str) -> bool:

@@ -4,7 +4,7 @@ import time
 import urllib.error
 import urllib.parse
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -78,17 +78,33 @@ class Pushgateway(Service):
         self.client.get(f"{self.url}/api/v1/admin/wipe", method="PUT")
 
 
+class Target(Protocol):
+    """What can be scraped, mostly a Pushgateway."""
+
+    @property
+    def url(self) -> str:
+        """Its address, without the path of its metrics."""
+
+
 class Prometheus(Service):
-    """A Prometheus that scrapes one Pushgateway with `honor_labels: true`."""
+    """A Prometheus that scrapes one Pushgateway, or what stands in its place."""
 
     def __init__(
-        self, folder: Path, name: str, pushgateway: Pushgateway, rule_files: list[Path], scrape_interval: str
+        self,
+        folder: Path,
+        name: str,
+        pushgateway: Target,
+        rule_files: list[Path],
+        scrape_interval: str,
+        *,
+        honor_labels: bool,
     ) -> None:
         """`scrape_interval` is also how often the rules are evaluated."""
         super().__init__(folder, name)
         self.target = pushgateway
         self.rule_files = rule_files
         self.scrape_interval = scrape_interval
+        self.honor_labels = honor_labels
 
     @property
     def url(self) -> str:
@@ -113,7 +129,8 @@ class Prometheus(Service):
             f"global:\n  scrape_interval: {self.scrape_interval}\n  scrape_timeout: {self.scrape_interval}\n"
             f"  evaluation_interval: {self.scrape_interval}\n"
             + (f"rule_files:\n{rules}" if rules else "")
-            + "scrape_configs:\n  - job_name: pushgateway\n    honor_labels: true\n"
+            + "scrape_configs:\n  - job_name: pushgateway\n"
+            f"    honor_labels: {str(self.honor_labels).lower()}\n"
             f"    metrics_path: {target.path}/metrics\n"
             f"    static_configs:\n      - targets: ['{target.netloc}']\n"
         )

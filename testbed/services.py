@@ -23,7 +23,7 @@ from typing import TypeVar
 from testbed import guard
 from testbed.celery_parts import Flower, Redis, Worker, python_with_flower
 from testbed.process import Service, ServiceError
-from testbed.prometheus import Prometheus, Pushgateway
+from testbed.prometheus import Prometheus, Pushgateway, Target
 from testbed.web import Client
 
 __all__ = [
@@ -118,11 +118,18 @@ class Testbed:
         return self._started(Pushgateway(self.folder, name, list(options), client or Client()))
 
     def prometheus(
-        self, pushgateway: Pushgateway, rule_files: Sequence[Path] = (), scrape_interval: str = "1s"
+        self,
+        pushgateway: Target,
+        rule_files: Sequence[Path] = (),
+        scrape_interval: str = "1s",
+        *,
+        honor_labels: bool = True,
     ) -> Prometheus:
-        """A Prometheus that scrapes this Pushgateway with `honor_labels: true`."""
-        name = self._name("prometheus")
-        return self._started(Prometheus(self.folder, name, pushgateway, list(rule_files), scrape_interval))
+        """A Prometheus that scrapes this Pushgateway."""
+        name, rules = self._name("prometheus"), list(rule_files)
+        return self._started(
+            Prometheus(self.folder, name, pushgateway, rules, scrape_interval, honor_labels=honor_labels)
+        )
 
     def _name(self, kind: str) -> str:
         return f"{kind}-{sum(service.name.startswith(kind) for service in self._services) + 1}"

@@ -161,6 +161,13 @@ gateway_options = stacked(
     ),
 )
 
+wall_options = stacked(
+    option("--prometheus", metavar="URL", help="Go on to the Prometheus that scrapes the Pushgateway."),
+    server_options("prometheus"),
+    option("--grafana", metavar="URL", help="Go on to the Grafana with the dashboards."),
+    server_options("grafana"),
+)
+
 scrape_options = stacked(
     option(
         "--page-size",

@@ -25,12 +25,15 @@ from push_job.options.parsing import (
 )
 from push_job.settings import Credentials, Endpoint, Settings, SettingsError, Tls
 
+#: The kinds of servers, each with options of its own.
+_SERVERS = ("flower", "pushgateway", "prometheus", "grafana")
+
 
 def read_settings(options: dict[str, Any]) -> Settings:
     """Check the options once and set up the log. Raises OneLineError."""
     try:
         settings = _settings(options)
-        secrets = settings.secrets() + _check_proxies((*settings.flowers, settings.pushgateway))
+        secrets = settings.secrets() + _check_proxies(settings.servers)
     except SettingsError as error:
         raise OneLineError(str(error)) from None
     log.set_up(options["log_format"], verbose=options["verbose"], redact=log.Redactor(secrets))
@@ -47,7 +50,7 @@ def _unknown_variables() -> set[str]:
     """Variables that look like settings and are none, as a misspelt one in a manifest."""
     program = click.get_current_context().find_root().command
     commands = program.commands.values() if isinstance(program, click.Group) else [program]
-    known = {_variable(server, name) for server in ("flower", "pushgateway") for name in Credentials.names(secret=True)}
+    known = {_variable(server, name) for server in _SERVERS for name in Credentials.names(secret=True)}
     for parameter in (parameter for command in commands for parameter in command.params):
         known.update([parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ())
     return {name for name in os.environ if name.startswith("PUSH_JOB_")} - known
@@ -64,8 +67,17 @@ def _settings(options: dict[str, Any]) -> Settings:
     return Settings(
         flowers=flowers,
         pushgateway=Endpoint.parse(given.get("pushgateway", DEFAULT_PUSHGATEWAY), "--pushgateway", *gateway_access),
+        prometheus=_behind("prometheus", given),
+        grafana=_behind("grafana", given),
         **{name: parse(given[name]) for name, parse in _PARSERS.items() if name in given},
     )
+
+
+def _behind(server: str, given: dict[str, Any]) -> Endpoint | None:
+    """A server behind the Pushgateway, if its URL is given."""
+    if not given.get(server):  # an empty variable is one that is not set
+        return None
+    return Endpoint.parse(given[server], f"--{server}", _credentials(server, given), _tls(server, given))
 
 
 #: How the value of each option that is one of the Settings is read; what click has checked already stays as it is.
@@ -95,7 +107,7 @@ def _credentials(server: str, options: dict[str, Any]) -> Credentials:
 
 def _overruled_variables(options: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Variables of secrets that are set beside an option with a file, which goes first; and that option."""
-    for server in ("flower", "pushgateway"):
+    for server in _SERVERS:
         for name in Credentials.names(secret=True):
             if options.get(f"{server}_{name}_file") and os.environ.get(_variable(server, name)):
                 yield _variable(server, name), f"--{server}-{name}-file"

@@ -47,10 +47,17 @@ class FoundTask:
 
 @dataclass(frozen=True)
 class Worker:
-    """What Flower's page of workers has of one: the Unix time of its last heartbeat, None after an orderly stop."""
+    """What Flower's page of workers has of one.
+
+    Attributes:
+        last_heartbeat: its Unix time, None after an orderly stop.
+        processed: tasks that it has accepted.
+        active: tasks that it ran then.
+    """
 
     last_heartbeat: float | None
     processed: float
+    active: float
 
 
 @dataclass
@@ -62,14 +69,14 @@ class Consumers:
         queues: how many of those that are alive consume each queue.
         keys: the routing keys of these queues.
         any_key: whether one of them takes keys that cannot be compared with a task's.
-        busy: how many tasks each worker runs, and how many it can, where it said both.
+        processes: how many tasks each worker can run at once, where it said so.
     """
 
     answered: set[str] = field(default_factory=set)
     queues: Counter[str] = field(default_factory=Counter)
     keys: set[str] = field(default_factory=set)
     any_key: bool = False
-    busy: dict[str, tuple[int, float]] = field(default_factory=dict)
+    processes: dict[str, float] = field(default_factory=dict)
 
 
 class Asking:
@@ -87,7 +94,9 @@ class Asking:
         found = {}
         for name, row in rows.items():
             beats = finite_numbers(row.get("heartbeats"))
-            found[name] = Worker(max(beats, default=None), finite_number(row.get("processed")) or 0.0)
+            found[name] = Worker(
+                max(beats, default=None), *(finite_number(row.get(key)) or 0.0 for key in ("processed", "active"))
+            )
         return found, now
 
     def started_at(self) -> float | None:
@@ -118,11 +127,13 @@ class Asking:
 
     def held_by(self, worker: str) -> list[FoundTask]:
         """The tasks that the worker had fetched and not done, the first MOST_TASKS of a state."""
-        found = [task for state in ("STARTED", "RECEIVED") for task in self._tasks(state=state, workername=worker)]
-        return [task for task in found if task.worker == worker and task.state in ("STARTED", "RECEIVED")]
+        states = ("RECEIVED", "STARTED")
+        # By id: one may be started between the two questions.
+        found = {task.id: task for state in states for task in self._tasks(state=state, workername=worker)}
+        return [task for task in found.values() if task.worker == worker and task.state in states]
 
     def consumers(self, alive: set[str]) -> Consumers:
-        """Ask the workers for their queues and tasks, which costs each of them a little and Flower about a second."""
+        """Ask the workers for their queues and pools, which costs each of them a little and Flower about a second."""
         none: dict[str, dict[str, Any]] = {}
         answers = self._try(self._workers_answers, none)
         found = Consumers()
@@ -137,11 +148,11 @@ class Asking:
                 found.keys.add(label_text(key, ""))
                 kind = exchange.get("type") if isinstance(exchange, dict) else None
                 found.any_key = found.any_key or kind not in (None, "direct")
-            running, stats = answer.get("active"), answer.get("stats")
+            stats = answer.get("stats")
             pool = stats.get("pool") if isinstance(stats, dict) else None
             size = finite_number(pool.get("max-concurrency")) if isinstance(pool, dict) else None
-            if isinstance(running, list) and size is not None:
-                found.busy[worker] = len(running), size
+            if size is not None:
+                found.processes[worker] = size
         return found
 
     def _workers_answers(self) -> dict[str, dict[str, Any]]:

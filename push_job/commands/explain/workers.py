@@ -106,7 +106,7 @@ def queues(case: Case) -> Iterator[Finding]:
     for queue in sorted({*waiting, *by_key}, key=lambda queue: (-waiting.get(queue, 0), queue)):
         if consumers.queues[queue] == 0:
             yield _without_consumer(case, queue, int(waiting.get(queue, 0)), by_key.get(queue, []))
-    if longest > WAITS_TOO_LONG and consumers.busy.keys() == alive:
+    if longest > WAITS_TOO_LONG and consumers.processes.keys() == alive:
         yield from _full(case, consumers, int(sum(waiting.values())), longest)
 
 
@@ -139,16 +139,16 @@ def _without_consumer(case: Case, queue: str, messages: int, tasks: list[FoundTa
 
 
 def _full(case: Case, consumers: Consumers, messages: int, longest: float) -> Iterator[Finding]:
-    running = sum(active for active, _ in consumers.busy.values())
-    processes = sum(size for _, size in consumers.busy.values())
-    if not processes or any(active < size for active, size in consumers.busy.values()):
+    processes = sum(consumers.processes.values())
+    active = {name: case.listed[name].active for name in consumers.processes if name in case.listed}
+    if not processes or any(active.get(name, 0.0) < size for name, size in consumers.processes.items()):
         return
     case.told.update(name for (name, state) in case.facts.oldest if state in ("PENDING", "RECEIVED"))
     queued = f", {count_words(messages, 'message')} in the queues" if messages else ""
     yield Finding(
         Level.WRONG,
         "workers-full",
-        f"All {processes:,.0f} processes of {count_words(case.facts.live, 'live worker')} are busy ({running} tasks),"
+        f"All {processes:,.0f} processes of {count_words(case.facts.live, 'live worker')} are busy,"
         f" and a task has waited {time_words(longest)}{queued}",
         "likely there are too few of them, or tasks take longer than they should",
         "add workers or processes; see below for tasks that are stuck",

@@ -1,0 +1,221 @@
+"""What `push-job explain` makes of hostile data and of a lot of it: a screen of safe lines, in one order."""
+
+import json
+import random
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from push_job.commands.explain.asking import Asking, Consumers, FoundTask, Worker
+from push_job.commands.explain.case import Case, Level
+from push_job.commands.explain.diagnosis import Diagnosis
+from push_job.commands.explain.facts import Facts
+from push_job.commands.explain.findings import findings_of
+from push_job.commands.explain.printing import as_json, as_text
+from push_job.commands.words import moment_words, name_words, time_words
+from push_job.flower.tasks import Tally
+from push_job.settings import Credentials, Endpoint, Tls
+from testbed.command import PushJob
+from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
+
+NOW = 1_795_564_800.0  # at midnight
+
+HOSTILE = (
+    "\x1b[31mred",
+    "line\nline",
+    "\u202eright to left",
+    "x" * 200,
+    "{{ $labels }}",
+    "a b",
+    "é" * 70,
+    "\x00",
+    "🛒",
+)
+
+
+class Answers(Asking):
+    """Stands for a Flower that holds one task of whatever is asked for."""
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+
+    def _task(self, state: str, name: str = "shop.a", worker: str = "") -> FoundTask:
+        return FoundTask(self.task_id, name, state, worker, "\x1b[2Jkey", NOW - 9000)
+
+    def held_by(self, worker: str) -> list[FoundTask]:
+        return [self._task("STARTED", worker=worker)]
+
+    def oldest(self, state: str, count: int, name: str | None = None) -> list[FoundTask]:
+        del count
+        return [self._task(state, name or "shop.a")]
+
+    def newest(self, state: str, name: str) -> FoundTask | None:
+        return self._task(state, name)
+
+    def earliest(self, count: int) -> float | None:
+        del count
+        return NOW - 9000
+
+    def consumers(self, alive: set[str]) -> Consumers:
+        return Consumers(answered=alive, queues=Counter({"celery": 1}), keys={"celery"})
+
+
+def hostile_facts(names: list[str]) -> Facts:
+    """Everything is wrong with everything of these names."""
+    return Facts(
+        workers={**dict.fromkeys(names, False), "celery@alive": True},
+        tallies={(name, state): Tally(9, 4.5) for name in names for state in ("STARTED", "FAILURE", "SUCCESS")},
+        task_count=1000,
+        oldest={(name, state): 9000.0 for name in names for state in ("STARTED", "RECEIVED", "PENDING", "RETRY")},
+        failures={name: Counter({f"E{name}": 5, "Error": 5}) for name in names},
+        last_success=dict.fromkeys(names, NOW - 9000),
+        last_failure=dict.fromkeys(names, NOW - 9),
+        interval=dict.fromkeys(names, 60.0),
+        waiting=dict.fromkeys(names, 7.0),
+    )
+
+
+def diagnosed(names: list[str], url: str = "http://flower:5555/ops", task_id: str = "../?a=1#\x1b") -> Diagnosis:
+    listed = {name: Worker(NOW - 60, 1.0, 1.0) for name in names}
+    case = Case(url, hostile_facts(names), Answers(task_id), listed, NOW, NOW, NOW - 86_400)
+    flower = Endpoint.parse(url, "", Credentials("ops", "s3cr3t"), Tls())
+    return Diagnosis(flower, case.facts, findings_of(case))
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 300])
+@pytest.mark.parametrize("flowers", [1, 3])
+def test_whatever_is_wrong_it_is_a_screen_of_safe_lines(
+    width: int, flowers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    found = [diagnosed(list(HOSTILE), f"http://flower-{number}:5555/ops") for number in range(flowers)]
+    lines = as_text(found, in_unicode=True).replace("\x1b[1m", "").replace("\x1b[31m✗\x1b[0m", "✗")
+    lines = lines.replace("\x1b[0m", "")
+    assert all(sign.isprintable() or sign == "\n" for sign in lines)
+    assert sum(-(-len(line) // width) for line in lines.splitlines()) <= 24
+    total = sum(len(diagnosis.findings) for diagnosis in found)
+    shown = sum(line.startswith(("✗ ", "x ")) for line in lines.splitlines())
+    assert shown >= 1
+    assert lines.splitlines()[-1] == f"and {total - shown:,} more: --format json has them all"
+    assert "s3cr3t" not in lines
+
+
+def test_each_kind_is_found_and_the_worst_comes_first() -> None:
+    kinds = [finding.kind for finding in diagnosed(list(HOSTILE)).findings]
+    order = ["worker-gone", "no-consumer", "stuck", "waiting", "failing", "overdue", "flower-full"]
+    assert [kind for place, kind in enumerate(kinds) if kind not in kinds[:place]] == [
+        kind for kind in order if kind in kinds
+    ]
+    assert {"worker-gone", "no-consumer", "stuck", "failing", "flower-full"} <= set(kinds)
+
+
+def test_the_order_of_what_flower_says_changes_nothing() -> None:
+    shuffled = list(HOSTILE)
+    random.Random(1).shuffle(shuffled)
+    assert as_json([diagnosed(shuffled)]) == as_json([diagnosed(list(HOSTILE))])
+
+
+def test_a_link_keeps_the_prefix_and_quotes_the_id_and_one_without_end_has_none() -> None:
+    links = {finding.link for finding in diagnosed(["shop.a"]).findings if finding.kind == "stuck"}
+    assert links == {"http://flower:5555/ops/task/..%2F%3Fa%3D1%23%1B"}
+    assert all(finding.link is None for finding in diagnosed(["shop.a"], task_id="x" * 201).findings)
+
+
+def test_json_has_every_finding_with_its_level_and_no_secret() -> None:
+    diagnosis = diagnosed([f"shop.{number}" for number in range(50)])
+    report = json.loads(as_json([diagnosis]))
+    assert report["well"] is False
+    assert len(report["flowers"][0]["findings"]) == len(diagnosis.findings) > 50
+    assert {finding["level"] for finding in report["flowers"][0]["findings"]} == {"wrong", "note"}
+    assert "s3cr3t" not in str(report)
+
+
+def test_of_a_kind_only_the_first_few_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    text = as_text([diagnosed([f"shop.{number}" for number in range(50)])], in_unicode=False)
+    assert sum("went silent" in line for line in text.splitlines()) == 3
+
+
+def test_all_is_well_is_said_of_what_is_well() -> None:
+    facts = Facts({"celery@a": True}, {("shop.a", "SUCCESS"): Tally(3, 1.0)}, 3, {}, {}, {}, {}, {}, {"celery": 0.0})
+    case = Case("http://f:1", facts, Answers("a"), {}, NOW, NOW, NOW - 86_400)
+    assert findings_of(case) == []
+    flower = Endpoint("http://f:1")
+    assert "all is well (1 live worker, 3 tasks)" in as_text([Diagnosis(flower, facts, [])], in_unicode=True)
+    assert json.loads(as_json([Diagnosis(flower, facts, [])]))["well"] is True
+
+
+def test_a_type_that_failed_long_ago_and_succeeds_since_is_no_trouble() -> None:
+    facts = hostile_facts(["shop.a"])
+    facts.last_failure["shop.a"], facts.last_success["shop.a"] = NOW - 9000, NOW - 5
+    case = Case("http://f:1", facts, Answers("a"), {}, NOW, NOW, NOW - 86_400)
+    assert [finding for finding in findings_of(case) if finding.kind == "failing"] == []
+
+
+def test_what_came_while_the_tasks_were_read_is_not_taken_for_overdue() -> None:
+    facts = Facts({"celery@a": True}, {}, 3, {}, {}, {"shop.a": NOW - 4}, {}, {"shop.a": 1.0}, {})
+    read_for_long = Case("http://f:1", facts, Answers("a"), {}, NOW, NOW - 30, NOW - 86_400)
+    assert findings_of(read_for_long) == []
+    at_once = Case("http://f:1", facts, Answers("a"), {}, NOW, NOW, NOW - 86_400)
+    assert [(finding.kind, finding.level) for finding in findings_of(at_once)] == [("overdue", Level.WRONG)]
+
+
+def test_words_for_names_times_and_moments() -> None:
+    assert name_words("a" * 60) == "a" * 60
+    assert name_words("x" * 100 + ".tasks.send") == "…" + "x" * 48 + ".tasks.send"
+    assert name_words("a\x1b[31m\n") == "a�[31m�"
+    assert [time_words(seconds) for seconds in (0.04, 3, 119, 120, 7200, 172_800)] == [
+        *("0.0 s", "3 s", "119 s", "2 minutes", "2 hours", "2 days"),
+    ]
+    assert moment_words(NOW + 60, NOW) == "00:01 UTC"
+    assert moment_words(NOW - 60, NOW) == "2026-11-24 23:59 UTC"
+    assert moment_words(1e18, NOW) == "an unknown time"
+
+
+ODD: tuple[Any, ...] = (None, True, -1, 1.5, 10**400, "", "x\x1b", "\ud800", [], {}, [1], {"a": 1})
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_answers_of_flower_are_left_out(push_job: PushJob, odd: object) -> None:
+    old = time.time() - 9000
+    fields = dict.fromkeys(
+        ("received", "sent", "started", "worker", "routing_key", "exchange", "timestamp", "eta"), odd
+    )
+    tasks: dict[str, Any] = {
+        "sent": {"name": "shop.a", "state": "PENDING", "sent": old, "timestamp": old},
+        "held": {"name": "shop.a", "state": "STARTED", "started": old, "timestamp": old, "worker": "celery@gone"},
+        "failed": {"name": "shop.b", "state": "FAILURE", "failed": odd, "exception": odd},
+        **{f"odd-{state}": {"name": odd, "state": state, **fields} for state in ("PENDING", "STARTED", "RECEIVED")},
+    }
+    rows = [{"hostname": name, "heartbeats": odd, "processed": odd, "active": odd} for name in ("celery@gone", odd)]
+    asked = {"celery@a": {"active_queues": [odd, {"name": odd, "routing_key": odd, "exchange": odd}], "stats": odd}}
+    answers: dict[str, Script | list[Script]] = {
+        "/api/workers": [json_answer({"celery@a": True, "celery@gone": False}), json_answer(asked)],
+        "/api/tasks": json_answer(tasks),
+        "/api/queues/length": json_answer({"active_queues": [{"name": odd, "messages": 3}]}),
+        "/workers": json_answer({"data": rows}),
+    }
+    with ScriptedServer(answers) as server:
+        done = push_job("explain", "--flower", server.url)
+    assert done.returncode == 1, done.stderr
+    assert "mistake" not in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "held 1 STARTED task" in done.stdout
+
+
+def test_questions_that_are_refused_leave_out_what_they_would_tell(push_job: PushJob) -> None:
+    failed = {"name": "shop.a", "state": "FAILURE", "failed": time.time(), "exception": "ValueError('x')"}
+    tasks = json_answer({str(number): failed for number in range(3)})
+    answers: dict[str, Script | list[Script]] = {
+        "/api/workers": json_answer({"celery@a": True}),
+        "/api/tasks": [tasks, status_answer(500)],
+        "/workers": status_answer(403),
+    }
+    with ScriptedServer(answers) as server:
+        done = push_job("explain", "--flower", server.url, "--format", "json")
+        assert done.returncode == 1
+    [finding] = [found for found in json.loads(done.stdout)["flowers"][0]["findings"] if found["level"] == "wrong"]
+    assert finding["kind"] == "failing"
+    assert finding["link"] is None
