@@ -53,14 +53,15 @@ def options_page() -> str:
     """docs/options.md with the table of options as click has them."""
     rows = ["| option | default | commands | |", "|---|---|---|---|"]
     commands = {name: [p for p in _options(name) if not p.hidden] for name in main.commands}
-    seen: dict[str, click.Option] = {}
-    for options in commands.values():
-        seen = {**{option.opts[0]: option for option in options}, **seen}
-    for name, option in seen.items():
-        having = [command for command, options in commands.items() if any(o.opts[0] == name for o in options)]
-        where = "" if len(having) == len(commands) else ", ".join(f"`{command}`" for command in having)
-        told, default = _default(option)
-        rows.append(f"| `{_call(option)}` | {default} | {where} | {told} |")
+    having: dict[tuple[str, ...], list[str]] = {}
+    for command, options in commands.items():
+        for option in options:
+            told, default = _default(option)
+            # An option of two commands may mean two things.
+            having.setdefault((_call(option), default, told), []).append(command)
+    for (call, default, told), names in having.items():
+        where = "" if len(names) == len(commands) else ", ".join(f"`{name}`" for name in names)
+        rows.append(f"| `{call}` | {default} | {where} | {told} |")
     return _between(ROOT / "docs/options.md", "options", "\n".join(rows))
 
 

@@ -1,6 +1,7 @@
 """`push-job explain` is true, short and worst first for someone who was just paged, on real Flowers and workers."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,12 @@ from tests.independent import eventually
 
 #: The longest that the output may be, in lines of a terminal.
 SCREEN = 24
+
+
+class Gone:
+    """A worker that was heard of once."""
+
+    node = "celery@gone"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ def flower(fresh: Flower, shop_worker: Worker) -> Flower:
     return fresh
 
 
-def past(flower: Flower, worker: Worker, name: str, **ago: float) -> str:
+def past(flower: Flower, worker: Worker | Gone, name: str, **ago: float) -> str:
     """Tell of a task of this worker: so many seconds ago it was received, `started` or `ended`, or `failed`."""
     task_id = f"{name}-{time.time()}"
     now = time.time()
@@ -62,20 +69,24 @@ def past(flower: Flower, worker: Worker, name: str, **ago: float) -> str:
     return task_id
 
 
-def explained(push_job: PushJob, *flowers: str) -> tuple[int, list[str], list[dict[str, Any]]]:
-    """The exit code, the lines for a person, and the findings for a program, all of which must agree."""
+def explained(push_job: PushJob, flower: Flower) -> list[dict[str, Any]]:
+    """The findings, as a program gets them."""
+    done = push_job("explain", "--flower", flower.url, "--format", "json")
+    report = json.loads(done.stdout)
+    findings: list[dict[str, Any]] = report["flowers"][0]["findings"]
+    wrong = any(finding["level"] == "wrong" for finding in findings)
+    assert (done.returncode, report["well"]) == ((1, False) if wrong else (0, True))
+    return findings
+
+
+def shown(push_job: PushJob, *flowers: str) -> tuple[int, list[str]]:
+    """The exit code and the lines, which fit on a screen."""
     options = [option for flower in flowers for option in ("--flower", flower)]
-    shown = push_job("explain", *options, env={"COLUMNS": "80"})
-    told = push_job("explain", *options, "--format", "json")
-    report = json.loads(told.stdout)
-    findings = [finding for flower in report["flowers"] for finding in flower["findings"]]
-    wrong = [finding for finding in findings if finding["level"] == "wrong"]
-    assert shown.returncode == told.returncode == (1 if wrong else 0), shown.stderr
-    assert report["well"] is not bool(wrong)
-    lines = shown.stdout.splitlines()
+    done = push_job("explain", *options, "--deadline", "3", env={"COLUMNS": "80"})
+    lines = done.stdout.splitlines()
     assert sum(-(-len(line) // 80) for line in lines) <= SCREEN
-    assert ("all is well" in lines[0]) is all(finding["level"] == "note" for finding in findings)
-    return shown.returncode, lines, findings
+    assert "s3cr3t" not in done.stdout + done.stderr
+    return done.returncode, lines
 
 
 def kinds(findings: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -98,23 +109,21 @@ def test_all_is_well_in_one_line_and_no_worker_is_asked(flower: Flower, push_job
 
 
 def test_a_flower_that_has_just_started_says_how_little_it_knows(fresh: Flower, push_job: PushJob) -> None:
-    code, lines, findings = explained(push_job, fresh.url)
+    code, lines = shown(push_job, fresh.url)
     assert code == 0
-    assert kinds(findings) == [("flower-young", "")]
     assert "nothing is known to be wrong, but not all can be known" in " ".join(lines[:2])
-    assert "s ago and knows no task yet" in findings[0]["fact"]
+    [finding] = [line for line in lines if line.startswith("?")]
+    assert re.fullmatch(r"\? Flower started [\d.]+ s ago and knows no task yet", finding)
 
 
 def test_a_flower_that_is_down_is_told_with_its_reason_beside_one_that_is_well(
     flower: Flower, push_job: PushJob
 ) -> None:
-    done = push_job("explain", "--flower", flower.url, "--flower", "http://ops:s3cr3t@127.0.0.1:9", "--deadline", "3")
-    assert done.returncode == 1
-    lines = done.stdout.splitlines()
+    code, lines = shown(push_job, flower.url, "http://ops:s3cr3t@127.0.0.1:9")
+    assert code == 1
     assert lines[0] == "2 Flowers: 1 thing is wrong (1 live worker, 1 task)"
     assert lines[1].startswith("✗ 127.0.0.1:9: Flower cannot be read: it refused the connection")
     assert "push-job check" in " ".join(map(str.strip, lines[2:]))
-    assert "s3cr3t" not in done.stdout + done.stderr
 
 
 def test_a_stuck_task_with_its_type_since_when_its_page_and_its_worker(
@@ -123,7 +132,8 @@ def test_a_stuck_task_with_its_type_since_when_its_page_and_its_worker(
     past(flower, shop_worker, "shop.orders.place", started=9)
     stuck = past(flower, shop_worker, "shop.orders.place", started=7300)
     past(flower, shop_worker, "shop.orders.place", started=400)
-    _, lines, [finding] = explained(push_job, flower.url)
+    [finding] = explained(push_job, flower)
+    _, lines = shown(push_job, flower.url)
     assert (finding["kind"], finding["subject"]) == ("stuck", "shop.orders.place")
     assert page_of(flower, finding) == stuck
     assert "has been STARTED for 2 hours, since " in finding["fact"]
@@ -132,9 +142,25 @@ def test_a_stuck_task_with_its_type_since_when_its_page_and_its_worker(
     assert finding["link"] in "".join(lines)
 
 
+@pytest.mark.parametrize("version", ["2.0.1", "1.2.0"])
+def test_earlier_flowers_tell_the_same(
+    testbed: Testbed, broker: Redis, shop_worker: Worker, push_job: PushJob, version: str
+) -> None:
+    flower = testbed.flower(broker, version=version)
+    flower.wait_for_worker(shop_worker.node)
+    past(flower, shop_worker, "shop.orders.place", ended=3600)
+    stuck = past(flower, shop_worker, "shop.orders.place", started=7300)
+    gone = Gone()
+    held = past(flower, gone, "shop.orders.place", started=9000)
+    findings = explained(push_job, flower)
+    assert kinds(findings) == [("worker-gone", "celery@gone"), ("stuck", "shop.orders.place")]
+    assert [page_of(flower, finding) for finding in findings] == [held, stuck]
+    flower.kill()
+
+
 def test_tasks_that_wait_at_a_worker_that_lives(flower: Flower, shop_worker: Worker, push_job: PushJob) -> None:
     waits = past(flower, shop_worker, "shop.mail.send_receipt", received=400)
-    _, _, [finding] = explained(push_job, flower.url)
+    [finding] = explained(push_job, flower)
     assert (finding["kind"], finding["subject"]) == ("waiting", "shop.mail.send_receipt")
     assert page_of(flower, finding) == waits
     assert f"has waited 7 minutes (RECEIVED at {shop_worker.node})" in finding["fact"]
@@ -150,7 +176,7 @@ def test_one_type_fails_with_one_exception_and_the_page_of_the_newest(
         flower.wait_for_task(task_id, "FAILURE")
     odd = app.send_task("shop.stock.reserve", ()).id  # fails for want of arguments
     flower.wait_for_task(odd, "FAILURE")
-    _, _, [finding] = explained(push_job, flower.url)
+    [finding] = explained(push_job, flower)
     assert (finding["kind"], finding["subject"]) == ("failing", "shop.stock.reserve")
     assert "4 of 5 ended tasks failed, the last one" in finding["fact"]
     assert "3 of them with OutOfStockError" in finding["fact"]
@@ -162,13 +188,13 @@ def test_a_beat_that_stopped_is_told_by_what_came_regularly(
 ) -> None:
     for number in range(7):
         past(flower, shop_worker, "shop.vouchers.remind", ended=1000 - 60 * number)
-    _, _, [finding] = explained(push_job, flower.url)
+    [finding] = explained(push_job, flower)
     assert (finding["kind"], finding["subject"]) == ("overdue", "shop.vouchers.remind")
     assert "usually comes every 60 s, but last succeeded 11 minutes ago, at " in finding["fact"]
     assert "likely Celery beat has stopped" in finding["likely"]
     for number in range(7):
         past(flower, shop_worker, "shop.reports.hourly", ended=60 - 10 * number)
-    _, _, [finding] = explained(push_job, flower.url)
+    [finding] = explained(push_job, flower)
     assert finding["subject"] == "shop.vouchers.remind"
     assert "other periodic tasks still come" in finding["likely"]
 
@@ -184,8 +210,7 @@ def test_a_queue_nobody_consumes_by_its_messages_and_by_what_was_sent(
     app.control.cancel_consumer("paged-night", **there)
     sent = app.send_task("shop.orders.place", (1,), queue="paged-night").id
     flower.wait_for_task(sent, "PENDING")
-    done = push_job("explain", "--flower", flower.url, "--format", "json")
-    [finding] = json.loads(done.stdout)["flowers"][0]["findings"]
+    [finding] = explained(push_job, flower)
     assert (finding["kind"], finding["subject"]) == ("no-consumer", "paged-night")
     assert "No live worker consumes paged-night: 1 message in it" in finding["fact"]
     assert page_of(flower, finding) == sent
@@ -196,11 +221,10 @@ def test_a_queue_nobody_consumes_by_its_messages_and_by_what_was_sent(
         old: dict[str, Any] = {"exchange": "", "routing_key": key, "queue": key, "timestamp": time.time() - 4000}
         events.send("task-sent", uuid="paged-sent", name="shop.sent", **old)
     flower.wait_for_task("paged-sent", "PENDING")
-    code, lines, findings = explained(push_job, flower.url)
-    assert code == 1
+    findings = explained(push_job, flower)
     assert sorted(kinds(findings)) == [("no-consumer", "paged-night"), ("no-consumer", "paged-nobody")]
     assert "1 task PENDING with that routing key, the oldest since" in findings[1]["fact"]
-    assert "-Q" in "\n".join(lines)
+    assert all("-Q" in finding["do"] for finding in findings)
 
 
 def queues_told(flower: Flower, worker: Worker) -> set[str]:
@@ -217,7 +241,7 @@ def test_workers_that_are_all_busy_while_a_task_waits(
         flower.wait_for_task(task.id, "STARTED")
     past(flower, shop_worker, "shop.mail.send_receipt", received=400)
     eventually(lambda: active(flower) == [2])  # by its next heartbeat
-    _, _, [finding] = explained(push_job, flower.url)
+    [finding] = explained(push_job, flower)
     app.control.revoke([task.id for task in running], terminate=True)
     assert finding["kind"] == "workers-full"
     assert "All 2 processes of 1 live worker are busy, and a task has waited 7 minutes" in finding["fact"]
@@ -239,9 +263,8 @@ def test_a_full_flower_says_how_far_back_it_remembers_and_that_is_no_trouble(
             events.send("task-received", uuid=f"full-{number}", name="shop.full", **when)
             events.send("task-revoked", uuid=f"full-{number}", **when)
     flower.wait_for_task("full-1000", "REVOKED")
-    code, _, findings = explained(push_job, flower.url)
+    findings = explained(push_job, flower)
     flower.kill()
-    assert code == 0
     assert [(finding["level"], finding["kind"]) for finding in findings] == [("note", "flower-full")]
     assert "remembers 1,000 tasks, back to" in findings[0]["fact"]
     assert "(3 hours)" in findings[0]["fact"]
@@ -260,7 +283,8 @@ def test_a_killed_worker_and_what_it_held_and_that_none_is_left(testbed: Testbed
     flower.wait_for_task(received, "RECEIVED")
     worker.kill()
     flower.wait_for_worker(worker.node, alive=False)
-    _, lines, [finding, _young] = explained(push_job, flower.url)
+    [finding, _young] = explained(push_job, flower)
+    _, lines = shown(push_job, flower.url)
     assert (finding["kind"], finding["subject"]) == ("worker-gone", worker.node)
     assert "s ago and held 1 STARTED and 1 RECEIVED tasks" in finding["fact"]
     assert "likely it was killed" in finding["likely"]
@@ -270,7 +294,7 @@ def test_a_killed_worker_and_what_it_held_and_that_none_is_left(testbed: Testbed
     with TaskEvents(apart.url) as events:
         events.worker("celery@spare", "offline")
     flower.wait_for_worker("celery@spare", alive=False)
-    _, _, findings = explained(push_job, flower.url)
+    findings = explained(push_job, flower)
     # The spare one was stopped in order and held nothing, so it is no news.
     assert kinds(findings)[:2] == [("no-workers", ""), ("worker-gone", worker.node)]
     assert "No worker is alive, of 2 that Flower knows" in findings[0]["fact"]
