@@ -237,3 +237,4 @@ def test_odd_answers_make_no_mistake(pushed: list[str], push_job: PushJob, odd: 
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout
     assert len(steps(done.stdout)) >= 4
+    assert "of these fire: " in done.stdout

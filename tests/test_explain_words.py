@@ -137,6 +137,39 @@ def test_all_is_well_is_said_of_what_is_well() -> None:
     assert json.loads(as_json([Diagnosis(flower, facts, [])]))["well"] is True
 
 
+class Unsure(Answers):
+    """Its workers say what `told` is of which queues they consume."""
+
+    def __init__(self, told: Consumers) -> None:
+        super().__init__("a")
+        self.told = told
+
+    def consumers(self, alive: set[str]) -> Consumers:
+        del alive
+        return self.told
+
+
+@pytest.mark.parametrize("told", [Consumers(), Consumers(answered={"celery@a"}, queues=Counter({"q": 1}))])
+def test_a_queue_is_without_consumer_only_if_every_live_worker_has_said_what_it_consumes(told: Consumers) -> None:
+    workers = {"celery@a": True, "celery@busy": True}
+    facts = Facts(workers, {("shop.a", "PENDING"): Tally(1, 9.0)}, 1, {}, {}, {}, {}, {}, {"night": 3.0})
+    case = Case("http://f:1", facts, Unsure(told), {}, NOW, NOW, NOW - 86_400)
+    assert findings_of(case) == []
+    told.answered |= workers.keys()
+    assert {finding.kind for finding in findings_of(case)} == {"no-consumer"}
+
+
+def test_a_routing_key_is_not_compared_where_an_exchange_takes_patterns() -> None:
+    facts = Facts(
+        {"celery@a": True}, {("shop.a", "PENDING"): Tally(1, 90.0)}, 1, {("shop.a", "PENDING"): 90.0}, *[{}] * 5
+    )
+    topic = Consumers(answered={"celery@a"}, queues=Counter({"q": 1}), keys={"shop.#"}, any_key=True)
+    case = Case("http://f:1", facts, Unsure(topic), {}, NOW, NOW, NOW - 86_400)
+    assert findings_of(case) == []
+    topic.any_key = False
+    assert [finding.subject for finding in findings_of(case)] == ["\x1b[2Jkey"]
+
+
 def test_a_type_that_failed_long_ago_and_succeeds_since_is_no_trouble() -> None:
     facts = hostile_facts(["shop.a"])
     facts.last_failure["shop.a"], facts.last_success["shop.a"] = NOW - 9000, NOW - 5
