@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import psutil
+
 from bench.prober import Prober
 from testbed.command import ROOT, clean_environment
+from testbed.services import Flower
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 TIMEOUT = 300.0  # seconds
@@ -29,6 +32,7 @@ class Cost:
         memory: the most that it held, in MiB.
         stall: the longest that Flower answered no one else meanwhile, in seconds; 0 where nobody asked.
         stalls: the shortest and the longest such time of several runs.
+        flower_cpu: seconds of processor time that Flower's process took meanwhile; 0 where nobody looked.
     """
 
     seconds: float
@@ -36,6 +40,7 @@ class Cost:
     memory: float
     stall: float = 0.0
     stalls: tuple[float, float] = (0.0, 0.0)
+    flower_cpu: float = 0.0
 
 
 def run(command: Sequence[str]) -> Cost:
@@ -59,11 +64,25 @@ def run(command: Sequence[str]) -> Cost:
     return Cost(**json.loads(done.stdout))
 
 
-def run_probed(command: Sequence[str], flower_url: str) -> Cost:
-    """The same, with an eye on how long this Flower answers no one else."""
-    with Prober(flower_url) as prober:
-        cost = run(command)
-    return Cost(cost.seconds, cost.cpu, cost.memory, prober.longest_wait)
+def run_probed(command: Sequence[str], flower: Flower) -> Cost:
+    """The same, with an eye on how long this Flower answers no one else, and on what it takes of the processor."""
+    return probed(lambda: run(command), flower)
+
+
+def probed(work: Callable[[], Cost], flower: Flower) -> Cost:
+    """What `work` costs, and Flower meanwhile."""
+    process = psutil.Process(flower.pid)
+    with Prober(flower.url) as prober:
+        before = processor_time(process)
+        cost = work()
+        spent = processor_time(process) - before
+    return replace(cost, stall=prober.longest_wait, flower_cpu=spent)
+
+
+def processor_time(process: psutil.Process) -> float:
+    """Seconds of processor time that a process has taken so far."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def medians(costs: Sequence[Cost]) -> Cost:
@@ -73,5 +92,6 @@ def medians(costs: Sequence[Cost]) -> Cost:
         cpu=median(cost.cpu for cost in costs),
         memory=median(cost.memory for cost in costs),
         stall=median(cost.stall for cost in costs),
+        flower_cpu=median(cost.flower_cpu for cost in costs),
         stalls=(min(cost.stall for cost in costs), max(cost.stall for cost in costs)),
     )

@@ -184,4 +184,4 @@ def _plain(command: Sequence[str]) -> Callable[[], Cost]:
 
 
 def _probed(command: Sequence[str], flower: Flower) -> Callable[[], Cost]:
-    return lambda: run_probed(command, flower.url)
+    return lambda: run_probed(command, flower)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,8 @@ from push_job.options.command_line import (
     flower_options,
     gateway_options,
     log_options,
+    memory_options,
+    not_empty,
     option,
     scrape_options,
     seconds,
@@ -55,6 +58,7 @@ def main() -> None:
 @gateway_options
 @scrape_options
 @extra_options
+@memory_options
 @time_options
 @log_options
 def push(**options: Any) -> NoReturn:
@@ -72,25 +76,20 @@ def push(**options: Any) -> NoReturn:
     sys.exit(exit_code(outcomes))
 
 
-def _not_empty(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    if value == "":
-        raise click.BadParameter("the path is empty")
-    return value
-
-
 @main.command()
 @option("--every", type=seconds, required=True, metavar="SECONDS", help="From the start of one turn to the next.")
 @option("--delete-on-exit", is_flag=True, help="Remove the groups when told to stop.")
 @option(
     "--heartbeat-file",
     type=click.Path(dir_okay=False),
-    callback=_not_empty,
+    callback=not_empty,
     help="Touch this file after each turn, for a liveness probe.",
 )
 @flower_options
 @gateway_options
 @scrape_options
 @extra_options
+@memory_options
 @time_options
 @log_options
 def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **options: Any) -> NoReturn:
@@ -107,7 +106,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
             heartbeat.touch()
         except OSError as error:
             raise OneLineError(f"--heartbeat-file: cannot write {heartbeat}: {error.strerror}") from None
-    job = Job(settings)
+    job = Job(settings, remember=True)
 
     def beat() -> None:
         if heartbeat:
@@ -124,6 +123,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 @unseen(gateway_options)
 @scrape_options
 @extra_options
+@unseen(memory_options)
 @time_options
 @log_options
 @option(
@@ -143,7 +143,7 @@ def show(output: str, **options: Any) -> NoReturn:
     if sys.stdout is None:
         sys.exit("Error: cannot write the output: stdout is closed")
     with TerminalProgress() as progress:
-        scrapes = Job(settings, progress).scrape()
+        scrapes = Job(replace(settings, memory_file=None), progress).scrape()
     for flower, scrape in scrapes.items():
         if scrape.snapshot is None:
             click.echo(f"{flower.address}: {scrape.error}", err=True)
@@ -166,6 +166,7 @@ def show(output: str, **options: Any) -> NoReturn:
 @gateway_options
 @unseen(scrape_options)
 @unseen(extra_options)
+@unseen(memory_options)
 @time_options
 @log_options
 def delete(**options: Any) -> NoReturn:
@@ -189,6 +190,7 @@ def _delete(job: Job, settings: Settings) -> bool:
 @wall_options
 @unseen(scrape_options)
 @unseen(extra_options)
+@unseen(memory_options)
 @time_options
 @log_options
 def check(**options: Any) -> NoReturn:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 
 from push_job import log
 from push_job.fan_out import FanOut
+from push_job.flower.memory_file import MemoryFile
+from push_job.flower.reading import Reader
 from push_job.gateway import UNKNOWN, Gateway, GatewayError
 from push_job.http.client import Client
 from push_job.http.failures import TransportError
@@ -97,8 +99,11 @@ class Job:
     `progress` is told, from other threads, how many tasks of a Flower were read so far.
     """
 
-    def __init__(self, settings: Settings, progress: Progress = lambda _flower, _tasks: None) -> None:
+    def __init__(
+        self, settings: Settings, progress: Progress = lambda _flower, _tasks: None, *, remember: bool = False
+    ) -> None:
         self._settings = settings
+        self._readers = {flower: _reader(settings, flower, remember) for flower in settings.flowers}
         self._progress = progress
         self._clients = {flower: Client(flower, settings.timeout) for flower in settings.flowers}
         self._idle_gateways: list[Client] = []
@@ -246,7 +251,7 @@ class Job:
         requests_before = client.requests
         try:
             progress = functools.partial(self._progress, flower)
-            snapshot, error = read_snapshot(client, self._settings, until, progress), None
+            snapshot, error = read_snapshot(client, self._settings, self._readers[flower], until, progress), None
         except TransportError as reason:
             snapshot, error = None, str(reason)
         except Exception as bug:  # noqa: BLE001 - a mistake of ours must not leave old numbers standing
@@ -293,10 +298,19 @@ class Job:
             pushgateway=self._settings.pushgateway.address if outcome.push_error else None,
             push_error=outcome.push_error,
             tasks=snapshot.task_count if snapshot else None,
+            read=snapshot.tasks_read if snapshot else None,
             workers=sum(snapshot.workers.values()) if snapshot else None,
             requests=scrape.requests,
             seconds=scrape.seconds,
         )
+
+
+def _reader(settings: Settings, flower: Endpoint, remember: bool) -> Reader:
+    """What reads a Flower, with or without a memory."""
+    path = settings.memory_path(flower)
+    if path is None:
+        return Reader(settings.whole_every if remember else 0)
+    return Reader(settings.whole_every, MemoryFile(path, flower.url, flower.address))
 
 
 def _told(bug: Exception, flower: Endpoint) -> str:

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from push_job import log
 from push_job.flower.api import Flower
-from push_job.flower.scan import scan_tasks
+from push_job.flower.reading import Reader
 from push_job.http.client import Client
 from push_job.metrics import families
 from push_job.metrics.extras import columns_of, read_extras
@@ -20,14 +20,17 @@ from push_job.settings import Settings
 _EARLY = 0.25
 
 
-def read_snapshot(client: Client, settings: Settings, until: float, progress: Callable[[int], None]) -> Snapshot:
+def read_snapshot(
+    client: Client, settings: Settings, reader: Reader, until: float, progress: Callable[[int], None]
+) -> Snapshot:
     """The whole of one Flower by `until`, a moment of ``time.monotonic()``.
 
-    `progress` is told how many tasks were read so far. Raises FlowerError.
+    `reader` knows what was read before, and `progress` is told how many tasks were read so far. Raises FlowerError.
     """
     api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
     workers = client.retrying(lambda: api.workers(until), until)
-    tasks = scan_tasks(api, settings.page_size, until, progress)
+    reading = reader.read(api, settings.page_size, until, progress)
+    tasks = reading.tasks
     tallies = tasks.tally()
     folding = Folding(tallies, settings.max_task_types)
     if folding.folded_types or folding.folded_states:
@@ -43,4 +46,7 @@ def read_snapshot(client: Client, settings: Settings, until: float, progress: Ca
     if settings.extras:
         extras = read_extras(settings.extras, api, tasks, folding.type_label, settings.buckets, until - _EARLY)
     folded = folding.fold(tallies)
-    return Snapshot(workers, folded, len(tasks), families.of_tasks(tasks, folded), extras)
+    of_tasks = families.of_tasks(tasks, folded)
+    if reader.remembers:
+        of_tasks += families.of_reading(whole=reading.whole, tasks_read=reading.tasks_read)
+    return Snapshot(workers, folded, len(tasks), of_tasks, extras, reading.tasks_read)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from urllib3.util import parse_url
@@ -156,6 +158,17 @@ class Settings:
     buckets: tuple[float, ...] = _BUCKETS
     prometheus: Endpoint | None = None
     grafana: Endpoint | None = None
+    memory_file: str | None = None
+    whole_every: float = 600.0
+
+    def memory_path(self, flower: Endpoint) -> Path | None:
+        """The file for what is remembered of `flower`: with several Flowers, each has one of its own."""
+        if self.memory_file is None:
+            return None
+        if len(self.flowers) == 1:
+            return Path(self.memory_file)
+        name = re.sub(r"[^A-Za-z0-9.-]+", "_", flower.address)[:100]
+        return Path(f"{self.memory_file}.{name}-{sha256(flower.url.encode()).hexdigest()[:8]}")
 
     def grouping_key(self, flower: Endpoint) -> dict[str, str]:
         """The labels beside ``job`` that name the group of `flower` on the Pushgateway."""

@@ -39,11 +39,16 @@ class TaskEvents:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Send what is buffered, disconnect."""
+        self.flush()
         for dispatcher in self._dispatchers.values():
-            dispatcher.flush()
             dispatcher.close()
         self._connection.release()
         self._app.close()
+
+    def flush(self) -> None:
+        """Send what is buffered."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.flush()
 
     def send(self, event_type: str, /, *, hostname: str = "celery@events", **fields: Any) -> None:
         """Send one event.
@@ -80,18 +85,23 @@ def fill(redis_url: str, count: int, seed: int = 1, task_types: int = 40) -> Cou
     Returns:
         how many tasks there are by (task type, state).
     """
+    with TaskEvents(redis_url, buffer=100) as events:
+        return send_tasks(events, count, seed, task_types)
+
+
+def send_tasks(events: TaskEvents, count: int, seed: int = 1, task_types: int = 40) -> Counter[tuple[str, str]]:
+    """The same by a sender that goes on, and whose logical clock does not begin again."""
     chance = random.Random(seed)
     areas = ("orders", "mail", "stock", "billing", "courier", "search", "vouchers", "reports")
     names = [f"shop.{areas[number % len(areas)]}.step_{number}" for number in range(task_types)]
     weights = [1 / (rank + 1) for rank in range(task_types)]
     tally: Counter[tuple[str, str]] = Counter()
-    with TaskEvents(redis_url, buffer=100) as events:
-        events.worker("celery@events", event="online")
-        for number in range(count):
-            name = chance.choices(names, weights)[0]
-            tally[name, _one_task(events, chance, name)] += 1
-            if number % 500 == 0:
-                events.worker("celery@events", processed=number)
+    events.worker("celery@events", event="online")
+    for number in range(count):
+        name = chance.choices(names, weights)[0]
+        tally[name, _one_task(events, chance, name)] += 1
+        if number % 500 == 0:
+            events.worker("celery@events", processed=number)
     return tally
 
 

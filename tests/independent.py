@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -45,13 +45,24 @@ def _counts(tasks: Iterable[dict[str, Any]]) -> dict[Key, float]:
     return counts
 
 
+def durations_by_labels(
+    tasks: Iterable[dict[str, Any]], now: float
+) -> tuple[Counter[tuple[str, str]], dict[tuple[str, str], float]]:
+    """How many tasks there are by type and state, and their seconds."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for task in tasks:
+        counts[task["name"] or "unknown", task["state"]] += 1
+    sums = {tuple(sorted(labels)): value for (_, labels), value in _durations(tasks, now)[0].items()}
+    return counts, {labels: sums[("name", labels[0]), ("state", labels[1])] for labels in counts}
+
+
 def _durations(tasks: Iterable[dict[str, Any]], now: float) -> tuple[dict[Key, float], dict[Key, int]]:
     sums: dict[Key, float] = defaultdict(float)
     growing: dict[Key, int] = defaultdict(int)
     for task in tasks:
         sample = key("celery_task_duration_seconds_by_state", name=task["name"] or "unknown", state=task["state"])
         if task["state"] in ENTERED_BY:
-            since = task[ENTERED_BY[task["state"]]]
+            since = task[ENTERED_BY[task["state"]]] or task["timestamp"]
             if task["eta"]:
                 since = max(since, datetime.fromisoformat(task["eta"]).timestamp())
             sums[sample] += max(0.0, now - since)

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
-from push_job.flower.task import Column, label_text
+from push_job.flower.event_counts import EventCounts, count_events
+from push_job.flower.task import Column, EventFields, TaskFields, label_text
 from push_job.flower.tasks import Batch, Interned
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.failures import TransportError
@@ -26,6 +27,7 @@ TASK_LIMIT = 2_000_000
 
 #: The most bytes of one answer: twice the largest Flower ever seen (100,000 tasks of 10 KB).
 TASKS_LIMIT = 2 * 2**30
+METRICS_LIMIT = 64 * 2**20
 STATUS_LIMIT = 2**20
 TEXT_LIMIT = 16 * 2**20
 
@@ -44,13 +46,14 @@ class Flower:
     """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``.
 
     `columns` are what is read of each task beside its type, state and seconds. `now` is Flower's Unix time at its last
-    answer with tasks.
+    answer with tasks, and `tasks_read` is how many tasks were transferred so far.
     """
 
     def __init__(self, client: Client, columns: Iterable[Column] = ()) -> None:
         self.client = client
-        self._columns = tuple(columns)
+        self.columns = tuple(columns)
         self.now = time.time()
+        self.tasks_read = 0
 
     def workers(self, until: float) -> dict[str, bool]:
         """Each worker's node name and whether its heartbeats are seen, as Flower sees it now.
@@ -71,6 +74,10 @@ class Flower:
         """The `limit` tasks after the `offset` newest ones; fewer only at the list's end."""
         return self._tasks(interned, until, limit=limit, offset=offset)
 
+    def newest(self, interned: Interned, limit: int, until: float, **having: str) -> Batch:
+        """The `limit` tasks at the front, of those `having` what Flower filters by; the batch keeps their fields."""
+        return self._tasks(interned, until, EventFields, limit=limit, offset=0, **having)
+
     def all_tasks(self, interned: Interned, until: float) -> Batch:
         """Every task that Flower remembers, as of one moment."""
         return self._tasks(interned, until)
@@ -80,12 +87,15 @@ class Flower:
         with self._answer("/api/tasks", until, limit=1, state=state) as answer:
             return any(decode_tasks(_intact(answer, TASKS_LIMIT)))
 
-    def _tasks(self, interned: Interned, until: float, **params: int) -> Batch:
+    def _tasks(
+        self, interned: Interned, until: float, fields: type[TaskFields] = TaskFields, **params: int | str
+    ) -> Batch:
         with self._answer("/api/tasks", until, **params) as answer:
-            now = self.now = _server_time(answer)
-            batch = Batch(interned, self._columns)
-            for tasks in decode_tasks(_intact(answer, TASKS_LIMIT)):
-                batch.add(tasks, now)
+            self.now = _server_time(answer)
+            batch = Batch(interned, self.columns, self.now, keep=fields is EventFields)
+            for tasks in decode_tasks(_intact(answer, TASKS_LIMIT), fields):
+                batch.add(tasks)
+                self.tasks_read += len(tasks)
                 if len(batch) > TASK_LIMIT:
                     raise too_many_tasks()
             return batch
@@ -114,6 +124,10 @@ class Flower:
         """Any JSON that Flower answers, of at most so many bytes."""
         with self._answer(path, until, **params) as answer:
             return decode_json(b"".join(_intact(answer, most_bytes)))
+
+    def event_counts(self, until: float) -> EventCounts | None:
+        """How many events of tasks it has taken in; None if it does not say."""
+        return count_events(self.lines("/metrics", until, METRICS_LIMIT))
 
     def lines(self, path: str, until: float, limit: int) -> Iterator[str]:
         """The lines of a text in UTF-8 of at most `limit` bytes, as they come."""

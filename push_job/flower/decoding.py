@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from push_job.flower.long_texts import cut_long_texts
-from push_job.flower.task import TaskFields
+from push_job.flower.task import EventFields, TaskFields
 
 #: The end of a task and the beginning of the next one, whose first quote the group ends before.
 _BETWEEN = re.compile(rb'\}(\s*,\s*)"[^"\\]*"\s*:\s*\{')
@@ -42,7 +42,11 @@ _LARGE = 2**20
 #: Bytes to decode at a time, if the body has so many: fewer calls, and still little memory.
 _PIECE = 256 * 1024
 
-_decode_strict = msgspec.json.Decoder(dict[str, TaskFields]).decode
+#: What decodes to each kind of fields.
+_DECODERS: dict[type[TaskFields], msgspec.json.Decoder[dict[str, TaskFields]]] = {
+    TaskFields: msgspec.json.Decoder(dict[str, TaskFields]),
+    EventFields: msgspec.json.Decoder(dict[str, EventFields]),
+}
 
 
 class DecodingError(Exception):
@@ -56,7 +60,7 @@ class DecodingError(Exception):
         self.damaged = damaged
 
 
-def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields]]:
+def decode_tasks(chunks: Iterable[bytes], fields: type[TaskFields] = TaskFields) -> Iterator[dict[str, TaskFields]]:
     """Yield the tasks of a body by id, a piece at a time, in its order; an entry that is no object has no field set.
 
     Raises DecodingError when the body is no JSON object, is cut short, or has entries none of which is an object.
@@ -76,7 +80,7 @@ def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields]]:
             rest, between = held[begin:], held[end:begin]
             held[end:] = b"}"
             try:
-                tasks, objects = decode_piece(held)
+                tasks, objects = decode_piece(held, fields)
             except DecodingError:
                 held[end:] = between + rest
             else:
@@ -90,7 +94,7 @@ def decode_tasks(chunks: Iterable[bytes]) -> Iterator[dict[str, TaskFields]]:
         if len(held) >= PIECE_LIMIT:
             raise _too_large(held)
         enough = max(_PIECE, min(2 * len(held), PIECE_LIMIT))
-    tasks, objects = decode_piece(held)
+    tasks, objects = decode_piece(held, fields)
     yield tasks
     if (odd or objects < len(tasks)) and not (has_tasks or objects):
         raise DecodingError("what it holds are no tasks; is this Flower's address?")
@@ -114,10 +118,10 @@ def _too_large(text: bytearray) -> DecodingError:
     )
 
 
-def decode_piece(text: bytes | bytearray) -> tuple[dict[str, TaskFields], int]:
+def decode_piece(text: bytes | bytearray, fields: type[TaskFields] = TaskFields) -> tuple[dict[str, TaskFields], int]:
     """Decode one whole JSON object of tasks; how many of them are objects too. Raises DecodingError."""
     try:
-        tasks = _decode_strict(text)
+        tasks = _DECODERS[fields].decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
     else:
@@ -126,7 +130,7 @@ def decode_piece(text: bytes | bytearray) -> tuple[dict[str, TaskFields], int]:
     if not isinstance(entries, dict):
         raise DecodingError(f"it is {_kind_of(entries)}, not an object of tasks")
     objects = sum(isinstance(entry, dict) for entry in entries.values())
-    return {task_id: _pick(entry) for task_id, entry in entries.items()}, objects
+    return {task_id: _pick(entry, fields) for task_id, entry in entries.items()}, objects
 
 
 def decode_json(text: bytes | bytearray) -> Any:
@@ -151,10 +155,10 @@ def _int(digits: str) -> float:
     return int(digits) if len(digits) < 100 else math.nan
 
 
-def _pick(entry: Any) -> TaskFields:
+def _pick(entry: Any, fields: type[TaskFields]) -> TaskFields:
     if not isinstance(entry, dict):
-        return TaskFields()
-    return TaskFields(**{name: entry[name] for name in TaskFields.__struct_fields__ if name in entry})
+        return fields()
+    return fields(**{name: entry[name] for name in fields.__struct_fields__ if name in entry})
 
 
 def _kind_of(value: Any) -> str:

@@ -59,6 +59,18 @@ class TextColumn:
     of: Callable[[TaskFields], str | None]
 
 
+class EventFields(TaskFields, gc=False):
+    """What tells, beside those, which events a task has had, and whose the newest one is."""
+
+    succeeded: Any = None
+    failed: Any = None
+    revoked: Any = None
+    rejected: Any = None
+    worker: Any = None
+    clock: Any = None
+    client: Any = None
+
+
 #: What an extra reads of each task beside its type, state and seconds: a number, or NOT_REPORTED. It is none of "now",
 #: for a task that is not read again keeps it.
 Column = Callable[[TaskFields], float] | TextColumn
@@ -77,11 +89,11 @@ def label_text(value: Any, otherwise: str) -> str:
     return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"
 
 
-def seconds_of(task: TaskFields, now: float) -> float:
-    """What the task adds to its sum of durations."""
+def seconds_of(task: TaskFields) -> float:
+    """A finished task's seconds; of one that is not, the Unix time from which its age counts (see `age_at`)."""
     if type(task.state) is not str or task.state not in SINCE:
         return _duration(task.runtime)
-    return age_at(now, since_of(task))
+    return since_of(task)
 
 
 def _duration(value: Any) -> float:
@@ -97,8 +109,8 @@ def _moment(value: Any) -> float | None:
 
 
 def stamp_of(value: Any) -> float:
-    """The Unix time of the event that Flower orders a task by, 0.0 where there is none."""
-    return _moment(value) or 0.0
+    """The time stamp of an event, which Flower orders tasks by; 0.0 where there is none."""
+    return float(value) if type(value) is float or (type(value) is int and abs(value) < 10**15) else 0.0
 
 
 def _eta(value: Any) -> float | None:
@@ -124,6 +136,11 @@ def since_of(task: TaskFields) -> float:
 def age_at(now: float, since: float) -> float:
     """Seconds from `since` to `now`, never below none; NOT_REPORTED if that is."""
     return max(now - since, 0.0)  # in this order, which keeps a NaN
+
+
+def received_of(task: TaskFields) -> float:
+    """When a worker received the task last, or NOT_REPORTED."""
+    return stamp_of(task.received) or NOT_REPORTED
 
 
 def wait_of(task: TaskFields) -> float:

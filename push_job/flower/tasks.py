@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from push_job.flower.task import (
     CENTURY,
@@ -24,6 +24,7 @@ from push_job.flower.task import (
     Column,
     TaskFields,
     TextColumn,
+    age_at,
     label_text,
     reported,
     seconds_of,
@@ -50,18 +51,31 @@ class Tally:
     seconds: float = 0.0
 
 
+class Content(NamedTuple):
+    """What is held of a task: its time stamp, its type and state, and its seconds or the start of its age."""
+
+    stamp: float
+    labels: tuple[str, str]
+    seconds: float
+
+    def counts_as(self, other: Content) -> bool:
+        """Whether both come to the same samples."""
+        both = self.seconds, other.seconds
+        return self.labels == other.labels and (both[0] == both[1] or all(map(math.isnan, both)))
+
+
 class Interned:
     """What the batches of one scan share, so that it is held once: numbers for rows and for kinds of task.
 
     A kind is a pair of task type and state, numbered in the order of appearance; so are the texts of columns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Iterable[tuple[str, str]] = (), texts: Iterable[str] = ()) -> None:
         self.rows: list[int] = []
-        self.kinds: list[tuple[str, str]] = []
-        self.numbers: dict[tuple[str, str], int] = {}
-        self.texts: list[str] = []
-        self._text_numbers: dict[str, float] = {}
+        self.kinds = list(kinds)
+        self.numbers = {labels: number for number, labels in enumerate(self.kinds)}
+        self.texts = list(texts)
+        self._text_numbers = {text: float(number) for number, text in enumerate(self.texts)}
 
     def number(self, name: Any, state: Any) -> int:
         """The number of a pair as it was read, of any JSON type; equal labels have equal numbers."""
@@ -97,11 +111,17 @@ class Batch:
     """The tasks of one answer, in the server's order.
 
     `rows` has each task's row in the columns by its id; `stamps` are the Unix times of the events that the tasks are
-    ordered by, 0.0 where there is none.
+    ordered by, 0.0 where there is none. `seconds` are those of `seconds_of`, and `now` is Flower's Unix time of the
+    answer. `fields` has the tasks as they were read, if asked to keep them.
     """
 
-    def __init__(self, interned: Interned, columns: Iterable[Column] = ()) -> None:
+    def __init__(
+        self, interned: Interned, columns: Iterable[Column] = (), now: float = 0.0, *, keep: bool = False
+    ) -> None:
         self._interned = interned
+        self._keep = keep
+        self.now = now
+        self.fields: dict[str, TaskFields] = {}
         self.rows: dict[str, int] = {}
         self.kinds = array("I")
         self.seconds = array("d")
@@ -111,8 +131,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def add(self, tasks: Mapping[str, TaskFields], now: float) -> None:
-        """Take tasks by id. `now` is Flower's Unix time."""
+    def add(self, tasks: Mapping[str, TaskFields]) -> None:
+        """Take tasks by id."""
+        if self._keep:
+            self.fields.update(tasks)
         first_row, interned = len(self), self._interned
         interned.rows.extend(range(len(interned.rows), first_row + len(tasks)))
         self.rows.update(zip(tasks, interned.rows[first_row : first_row + len(tasks)], strict=True))
@@ -126,20 +148,39 @@ class Batch:
                 add_kind(interned.number(task.name, state))
             # Nearly every task is a success with a runtime; a call for each would cost more than all the rest.
             usual = state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= CENTURY
-            add_seconds(runtime if usual else seconds_of(task, now))
+            add_seconds(runtime if usual else seconds_of(task))
             add_stamp(stamp if type(stamp) is float else stamp_of(stamp))
         for column, values in self.columns.items():
             values.extend(map(self._interned.as_number(column), tasks.values()))
+
+    def take(self, batch: Batch) -> None:
+        """Take all that another one still has, behind what there is."""
+        rows, first_row = list(batch.rows.values()), len(self)
+        self._interned.rows.extend(range(len(self._interned.rows), first_row + len(rows)))
+        self.rows.update(zip(batch.rows, self._interned.rows[first_row : first_row + len(rows)], strict=True))
+        self.kinds.extend(map(batch.kinds.__getitem__, rows))
+        self.seconds.extend(map(batch.seconds.__getitem__, rows))
+        self.stamps.extend(map(batch.stamps.__getitem__, rows))
+        for column, values in self.columns.items():
+            values.extend(map(batch.columns[column].__getitem__, rows))
+
+    def is_by_stamp(self) -> bool:
+        """Whether its tasks are in the order of their time stamps, those of one stamp by id, both descending."""
+        ids, stamps = list(self.rows), list(map(self.stamps.__getitem__, self.rows.values()))
+        pairs = zip(stamps, stamps[1:], ids, ids[1:], strict=False)
+        return all(stamp > later or (stamp == later and one > other) for stamp, later, one, other in pairs)
 
 
 class Tasks:
     """The tasks of a Flower, each once, as they were when they were last read.
 
-    Each task is in one batch: a batch that has it again takes it out of the earlier one.
+    Each task is in one batch: a batch that has it again takes it out of the earlier one. `now` is Flower's Unix time of
+    the newest one, from which all ages count.
     """
 
     def __init__(self, interned: Interned) -> None:
         self.interned = interned
+        self.now = 0.0
         self._batches: list[Batch] = []
 
     def __len__(self) -> int:
@@ -162,6 +203,14 @@ class Tasks:
                 return earlier.stamps[former] == batch.stamps[row] and earlier.kinds[former] == batch.kinds[row]
         return False
 
+    def content(self) -> dict[str, Content]:
+        """What is held of each task, by its id."""
+        return {
+            task_id: Content(batch.stamps[row], self.interned.kinds[batch.kinds[row]], batch.seconds[row])
+            for batch in self._batches
+            for task_id, row in batch.rows.items()
+        }
+
     def labels_of(self, task_id: str) -> tuple[str, str]:
         """A task's type and state. Raises KeyError."""
         batch = next((batch for batch in self._batches if task_id in batch.rows), None)
@@ -174,8 +223,9 @@ class Tasks:
 
         `place` is how many of the batches stand in front of it in Flower's list; None for all of them.
         """
+        self.now = max(self.now, batch.now)
         ids = set(batch.rows)  # quicker to look up in than a dict, which does not keep the hashes of strings
-        again = {task_id for earlier in self._batches for task_id in ids.intersection(earlier.rows)}
+        again = {task_id for earlier in self._batches for task_id in earlier.rows.keys() & ids}
         self.drop(again)
         self._batches.insert(len(self._batches) if place is None else place, batch)
         return len(batch.rows) - len(again)
@@ -195,8 +245,67 @@ class Tasks:
         first = next((task_id for task_id in page.rows if self.has_unchanged(task_id, page)), None)
         if first is None:
             return None
-        behind = takewhile(lambda task_id: task_id != first, self._from_the_end())
-        return [task_id for task_id in behind if task_id not in page.rows]
+        return [task_id for task_id in self._from_the_end_to(first) if task_id not in page.rows]
+
+    def read_anew(self, task_ids: Iterable[str], batch: Batch) -> list[str]:
+        """Those that are new in `batch` or not as they were."""
+        return [task_id for task_id in task_ids if not self.has_unchanged(task_id, batch)]
+
+    def value_of(self, column: Column, task_id: str) -> float | None:
+        """The value of a column of one task, or None for one that is not known."""
+        for batch in self._batches:
+            row = batch.rows.get(task_id)
+            if row is not None:
+                return batch.columns[column][row]
+        return None
+
+    def are_by_stamp(self) -> bool:
+        """Whether each batch is in the order of its time stamps and ids, as Flower 2.2 answers."""
+        return all(batch.is_by_stamp() for batch in self._batches)
+
+    def close_ranks(self) -> None:
+        """Hold all in one batch, without what earlier ones still hold of tasks that were read again."""
+        whole = Batch(self.interned, self._batches[0].columns if self._batches else ())
+        for batch in self._batches:
+            whole.take(batch)
+        self._batches = [whole]
+
+    def as_one_batch(self) -> tuple[list[str], Batch]:
+        """Their ids, and the batch that holds them in the same order."""
+        self.close_ranks()
+        return list(self), self._batches[0]
+
+    @property
+    def batch_count(self) -> int:
+        """How many batches they are in."""
+        return len(self._batches)
+
+    def are_in_order(self, end: Batch) -> bool:
+        """Whether those at the list's end that are as they were stand in the order that they had."""
+        same = [task_id for task_id in end.rows if self.has_unchanged(task_id, end)]
+        if not same:
+            return False
+        known = set(same)
+        return [task_id for task_id in self._from_the_end_to(same[0]) if task_id in known] == same[:0:-1]
+
+    def depth_of(self, task_id: str, end: Batch) -> int:
+        """How many tasks of the list's end stand behind this one."""
+        return sum(other in end.rows for other in self._from_the_end_to(task_id))
+
+    def sort_by_stamp(self) -> None:
+        """Put all in the order of `are_by_stamp`."""
+        self.close_ranks()
+        (batch,) = self._batches
+        by_stamp = sorted(zip(map(batch.stamps.__getitem__, batch.rows.values()), batch.rows.items(), strict=True))
+        batch.rows = {task_id: row for _, (task_id, row) in reversed(by_stamp)}
+
+    def kinds(self) -> set[tuple[str, str]]:
+        """The types and states that there are."""
+        numbers = {batch.kinds[row] for batch in self._batches for row in batch.rows.values()}
+        return {self.interned.kinds[number] for number in numbers}
+
+    def _from_the_end_to(self, task_id: str) -> Iterator[str]:
+        return takewhile(lambda other: other != task_id, self._from_the_end())
 
     def _from_the_end(self) -> Iterator[str]:
         for batch in reversed(self._batches):
@@ -208,9 +317,13 @@ class Tasks:
 
     def tally(self) -> dict[tuple[str, str], Tally]:
         """Count the tasks and sum their seconds by (task type, state)."""
-        return {
-            labels: Tally(len(seconds), math.fsum(reported(seconds))) for labels, seconds in self._durations().items()
-        }
+        tallies = {}
+        for labels, seconds in self._durations().items():
+            known = reported(seconds)
+            if labels[1] in SINCE:
+                known = (age_at(self.now, start) for start in known)
+            tallies[labels] = Tally(len(seconds), math.fsum(known))
+        return tallies
 
     def runtimes(self) -> dict[str, list[float]]:
         """The runtimes that were reported, in seconds, by task type."""
@@ -240,7 +353,7 @@ class Tasks:
         return counts
 
     def _durations(self) -> dict[tuple[str, str], array[float]]:
-        """The seconds of each task by (task type, state), NOT_REPORTED among them."""
+        """The seconds, or the starts, of the tasks by (task type, state), NOT_REPORTED among them."""
         return self._by_kind(lambda batch: batch.seconds)
 
     def _by_kind(self, column_of: Callable[[Batch], array[float]]) -> dict[tuple[str, str], array[float]]:

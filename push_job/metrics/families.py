@@ -73,11 +73,26 @@ DURATIONS = Gauge(
 )
 UP = Gauge("flower_up", "Whether this Flower was scraped whole (1) or not at all (0).")
 SCRAPE_DURATION = Gauge("flower_scrape_duration_seconds", "Seconds that the scrape took.")
-SCRAPE_TASKS = Gauge("flower_scrape_tasks", "Tasks that were read from Flower.")
+SCRAPE_TASKS = Gauge("flower_scrape_tasks", "Tasks that Flower remembers.")
+SCRAPE_WHOLE = Gauge(
+    "flower_scrape_whole",
+    "Whether all tasks were read from Flower (1) or only what had changed since the last scrape (0).",
+)
+SCRAPE_READ_TASKS = Gauge("flower_scrape_read_tasks", "Tasks that were transferred from Flower.")
 BUILD = Gauge("push_job_build_info", "The version of flower-push-job.", ("version",))
 
 #: Every family of a plain push. One that is missing here may clash with what others push, unseen by ``check``.
-PLAIN: tuple[Family, ...] = (WORKERS, COUNTS, DURATIONS, UP, SCRAPE_DURATION, SCRAPE_TASKS, BUILD)
+PLAIN: tuple[Family, ...] = (
+    WORKERS,
+    COUNTS,
+    DURATIONS,
+    UP,
+    SCRAPE_DURATION,
+    SCRAPE_TASKS,
+    SCRAPE_WHOLE,
+    SCRAPE_READ_TASKS,
+    BUILD,
+)
 
 #: What the families below read of each task beside its type, state and seconds.
 COLUMNS: tuple[Column, ...] = ()
@@ -106,6 +121,11 @@ def of_tasks(tasks: Tasks, tallies: dict[tuple[str, str], Tally]) -> list[Metric
         if tally:
             durations.add_metric([name, state], tally.seconds)
     return [SCRAPE_TASKS.of(len(tasks)), counts, durations]
+
+
+def of_reading(*, whole: bool, tasks_read: int) -> list[Metric]:
+    """What a turn that may remember was."""
+    return [SCRAPE_WHOLE.of(int(whole)), SCRAPE_READ_TASKS.of(tasks_read)]
 
 
 def of_the_job(*, up: bool, scrape_seconds: float) -> list[Metric]:

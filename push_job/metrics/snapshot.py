@@ -23,7 +23,8 @@ class Snapshot:
     """A whole reading of one Flower.
 
     `workers` maps a node name to whether its heartbeats are seen; `tallies` maps (task type, state) to its tally;
-    `of_tasks` are the families of the tasks, and `extras` those of what ``--with`` asked for.
+    `of_tasks` are the families of the tasks, `extras` those of what ``--with`` asked for, and
+    `tasks_read` is how many tasks were transferred.
     """
 
     workers: dict[str, bool]
@@ -31,6 +32,7 @@ class Snapshot:
     task_count: int
     of_tasks: list[Metric]
     extras: list[Metric] = field(default_factory=list)
+    tasks_read: int = 0
 
 
 class Folding:

@@ -92,6 +92,13 @@ def stacked(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
     return decorate
 
 
+def not_empty(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """The callback of an option with a path."""
+    if value == "":
+        raise click.BadParameter("the path is empty")
+    return value
+
+
 def unseen(options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Options that are taken but not named in the help: those of another command, whose line may be used again."""
 
@@ -184,6 +191,23 @@ scrape_options = stacked(
         show_default=True,
         metavar="N",
         help="Sum the rarest types under 'other' beyond this.",
+    ),
+)
+
+memory_options = stacked(
+    option(
+        "--memory-file",
+        type=click.Path(dir_okay=False),
+        callback=not_empty,
+        help="Remember here what was read, and read only what has changed since.",
+    ),
+    option(
+        "--whole-every",
+        type=_Seconds(min=0, max=86_400),
+        default=Settings.whole_every,
+        show_default=True,
+        metavar="SECONDS",
+        help="Where something is remembered, read all after so long all the same; 0: in each turn.",
     ),
 )
 

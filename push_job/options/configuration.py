@@ -90,6 +90,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "deadline": float,
     "page_size": int,
     "max_task_types": int,
+    "memory_file": str,
+    "whole_every": float,
 }
 
 

@@ -140,7 +140,7 @@ def test_a_mistake_of_ours_is_logged_without_the_password(
     def broken(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError(f"a bug with [[{password!r} and {password} and {quote(password, safe='')}]]")
 
-    monkeypatch.setattr("push_job.scrape.scan_tasks", broken)
+    monkeypatch.setattr("push_job.flower.reading.scan_tasks", broken)
     # Set back by hand: the log's handler would else outlive the test.
     monkeypatch.setattr(log.logger, "handlers", [])
     monkeypatch.setattr(log.logger, "propagate", True)

@@ -1,0 +1,235 @@
+"""What a turn costs that reads only what has changed: `python -m bench.warm [--quick]`. Part of `make bench`.
+
+Between any two readings of a Flower that is full, so many of its tasks have changed and so many new ones have come.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from bench import ways
+from bench.cost import BenchError, Cost, medians, probed, run
+from bench.scene import flower_version
+from testbed.command import ROOT, clean_environment
+from testbed.events import TaskEvents, send_tasks
+from testbed.process import wait_for
+from testbed.services import Flower, Pushgateway, Redis, Testbed
+
+RUN = "a turn of push-job run"
+FILE = "push-job push --memory-file"
+COLD = "push-job push, cold"
+SIMPLE = "simple exporter"
+DOWNLOAD = "bare download"
+
+PATIENCE = 900.0  # seconds
+
+
+@dataclass(frozen=True)
+class WarmPlan:
+    """How much to measure: Flowers with room for `sizes`, changes (half of them new tasks) a turn."""
+
+    versions: tuple[str | None, ...] = (None, "2.0.1")
+    sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
+    changes: tuple[int, ...] = (0, 200, 2_000, 10_000)
+    usual: int = 2_000
+    rounds: int = 5
+
+
+QUICK = WarmPlan(sizes=(1_500, 3_000), changes=(0, 200), usual=200, rounds=2)
+
+
+@dataclass
+class WarmResults:
+    """Medians: of each way at the largest size and the usual changes; of RUN by size, and by changes."""
+
+    ways: dict[tuple[str, str], Cost] = field(default_factory=dict)  # Flower, way
+    by_size: dict[tuple[str, int], tuple[Cost, int]] = field(default_factory=dict)  # the cost, and tasks read
+    by_changes: dict[tuple[str, int], tuple[Cost, int]] = field(default_factory=dict)
+
+
+class Turns:
+    """A process that makes turns on demand; a context manager."""
+
+    def __init__(self, flower: Flower, pushgateway: Pushgateway, job: str) -> None:
+        """Start it."""
+        self.read = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.turns", flower.url, pushgateway.url, job],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+            env=clean_environment(),
+        )
+
+    def __enter__(self) -> "Turns":
+        """It runs already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        self._process.communicate()
+
+    def turn(self) -> Cost:
+        """Make one turn. Raises BenchError."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchError("a turn failed")
+        told = json.loads(line)
+        self.read = told.pop("read")
+        return Cost(**told)
+
+
+class BusyFlowers:
+    """Full Flowers of several versions that hear the same events."""
+
+    def __init__(self, bed: Testbed, versions: tuple[str | None, ...], room: int) -> None:
+        """Start them and fill them."""
+        self.redis: Redis = bed.redis()
+        started = [bed.flower(self.redis, version=version, options=[f"--max_tasks={room}"]) for version in versions]
+        self.flowers = {flower_version(flower): flower for flower in started}
+        self._open: list[str] = []
+        self._random = random.Random(room)
+        # One sender for all: another one's logical clock would begin at zero, and old Flowers sort by that.
+        self._events = TaskEvents(self.redis.url, buffer=100)
+        self._events.__enter__()
+        send_tasks(self._events, room, seed=room)
+        self.change(2 * room // 50)
+
+    def change(self, count: int) -> None:
+        """Let half as many new tasks begin, and as many that have begun end; returns once all have heard of it."""
+        last = str(uuid.uuid4())
+        events, begun = self._events, [str(uuid.uuid4()) for _ in range(count // 2)]
+        for task_id in begun:
+            name = f"shop.step_{self._random.randrange(40)}"
+            events.send("task-received", uuid=task_id, name=name, args="x" * 500)
+            events.send("task-started", uuid=task_id)
+        for task_id in self._open:
+            events.send("task-succeeded", uuid=task_id, result="y" * 100, runtime=self._random.expovariate(2))
+        self._open = begun
+        events.send("task-received", uuid=last, name="shop.last")
+        events.flush()
+        for flower in self.flowers.values():
+            url = f"{flower.url}/api/tasks?limit=5"
+            wait_for(f"{flower.name} to know the last task", lambda: last in flower.client.get_json(url), PATIENCE)  # noqa: B023 - called at once
+
+    def stop(self) -> None:
+        """Stop them."""
+        self._events.__exit__(None, None, None)
+        for flower in self.flowers.values():
+            flower.stop()
+        self.redis.stop()
+
+
+def measure_warm(plan: WarmPlan, say: Callable[[str], None]) -> WarmResults:
+    """Start the services, measure, stop them."""
+    results = WarmResults()
+    with Testbed() as bed:
+        pushgateway = bed.pushgateway()
+        for size in plan.sizes:
+            say(f"warm turns: filling Flowers with {size:,} tasks")
+            busy = BusyFlowers(bed, plan.versions, size)
+            for version, flower in busy.flowers.items():
+                with Turns(flower, pushgateway, f"turns-{version}-{size}") as turns:
+                    results.by_size[version, size] = _turns(plan.rounds, busy, plan.usual, flower, turns)
+                    if size == plan.sizes[-1]:
+                        for changes in plan.changes:
+                            results.by_changes[version, changes] = _turns(plan.rounds, busy, changes, flower, turns)
+            if size == plan.sizes[-1]:
+                _measure_ways(results, plan, busy, pushgateway, say)
+            busy.stop()
+    return results
+
+
+def _turns(rounds: int, busy: BusyFlowers, changes: int, flower: Flower, turns: Turns) -> tuple[Cost, int]:
+    costs, read = [], []
+    for number in range(rounds + 1):
+        busy.change(changes)
+        cost = probed(turns.turn, flower)
+        if number:  # the first one may be whole
+            costs.append(cost)
+            read.append(turns.read)
+    return medians(costs), sorted(read)[len(read) // 2]
+
+
+def _measure_ways(
+    results: WarmResults, plan: WarmPlan, busy: BusyFlowers, pushgateway: Pushgateway, say: Callable[[str], None]
+) -> None:
+    """Each way in turns, in an order that is drawn anew for each round, with the usual changes before each round."""
+    with tempfile.TemporaryDirectory() as folder:
+        takes: dict[tuple[str, str], tuple[Flower, Callable[[], Cost]]] = {}
+        running = {version: Turns(flower, pushgateway, f"run-{version}") for version, flower in busy.flowers.items()}
+        for version, flower in busy.flowers.items():
+            file = ("--memory-file", str(Path(folder, version)), "--whole-every", "86400")
+            commands = {
+                FILE: ways.push_job([flower.url], pushgateway.url, *file, job=f"file-{version}"),
+                COLD: ways.push_job([flower.url], pushgateway.url, job=f"cold-{version}"),
+                SIMPLE: ways.simple_exporter(flower.url, pushgateway.url, job=f"simple-{version}"),
+                DOWNLOAD: ways.download(flower.url),
+            }
+            for way, command in commands.items():
+                takes[version, way] = flower, lambda command=command: run(command)  # type: ignore[misc]  # a default that binds
+            takes[version, RUN] = flower, running[version].turn
+        costs: dict[tuple[str, str], list[Cost]] = {key: [] for key in takes}
+        order = random.Random(plan.rounds)
+        for number in range(plan.rounds + 1):
+            say(f"warm turns: round {number} of {plan.rounds}")
+            busy.change(plan.usual)
+            for key in order.sample(list(takes), len(takes)):
+                flower, take = takes[key]
+                cost = probed(take, flower)
+                if number:  # in the first round nothing is remembered yet
+                    costs[key].append(cost)
+        for turns in running.values():
+            turns.__exit__(None, None, None)
+        results.ways = {key: medians(of_key) for key, of_key in costs.items()}
+
+
+def table(results: WarmResults) -> str:
+    """The results in plain text."""
+    lines = []
+    for (version, way), cost in results.ways.items():
+        simple, download = results.ways[version, SIMPLE], results.ways[version, DOWNLOAD]
+        flower = (
+            f"{cost.flower_cpu / simple.flower_cpu:.3f} of simple, {cost.flower_cpu / download.flower_cpu:.2f} of it"
+        )
+        lines.append(
+            f"{version} {way:30} wall {cost.seconds:6.2f} ({cost.seconds / simple.seconds:.3f})"
+            f"  own CPU {cost.cpu:6.3f} ({cost.cpu / simple.cpu:.3f})"
+            f"  MiB {cost.memory:4.0f} ({cost.memory / simple.memory:.2f})"
+            f"  stall {cost.stall:5.2f} ({cost.stall / simple.stall:.3f})  Flower CPU {cost.flower_cpu:5.2f} ({flower})"
+        )
+    for name, by in (("tasks", results.by_size), ("changes", results.by_changes)):
+        for (version, number), (cost, read) in by.items():
+            lines.append(
+                f"{version} {name} {number:7,}: read {read:6,} wall {cost.seconds:5.2f} own CPU {cost.cpu:.3f}"
+                f" MiB {cost.memory:.0f} stall {cost.stall:.2f} Flower CPU {cost.flower_cpu:.2f}"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.warm", description="What a warm turn costs.")
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it works")
+    plan = QUICK if parser.parse_args().quick else WarmPlan()
+    print(table(measure_warm(plan, lambda line: print(line, file=sys.stderr, flush=True))))
+
+
+if __name__ == "__main__":
+    main()

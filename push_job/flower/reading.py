@@ -1,0 +1,152 @@
+"""One turn's reading of a Flower's tasks: what has changed if that can be proven, or else everything."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from push_job import log
+from push_job.flower.api import Flower, FlowerError
+from push_job.flower.event_counts import EventCounts
+from push_job.flower.memory_file import MemoryFile
+from push_job.flower.scan import scan_tasks
+from push_job.flower.tasks import Tasks
+from push_job.flower.warm import COLUMNS, Memory, NotProvenError, begin_memory, read_changes
+
+#: So few tasks are one small page: to read all costs no more than to find out what has changed.
+FEW = 1000
+
+#: What has an event within so many seconds before the last reading may have got it after that, by a clock that is slow.
+_RECENT = 300.0
+
+#: How many of the tasks that differed the verbose log names.
+_MOST_NAMED = 100
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The tasks; whether all of them were transferred or only what has changed; and how many were."""
+
+    tasks: Tasks
+    whole: bool
+    tasks_read: int
+
+
+class Reader:
+    """Reads one Flower turn after turn, and remembers.
+
+    Everything is read again every `whole_every` seconds, 0 for in each turn; then nothing is remembered. `file` is
+    where the memory is kept too.
+    """
+
+    def __init__(self, whole_every: float, file: MemoryFile | None = None) -> None:
+        self._whole_every = whole_every
+        self._file = file
+        self._is_loaded = False
+        self._memory: Memory | None = None
+        self._few = False
+        self._lock = threading.Lock()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a turn may be less than whole."""
+        return self._whole_every > 0
+
+    def read(
+        self, flower: Flower, page_size: int, until: float, progress: Callable[[int], None] = lambda _: None
+    ) -> Reading:
+        """Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``."""
+        # A reading that outlived its turn may still have the memory.
+        if not self._whole_every or not self._lock.acquire(blocking=False):
+            return Reading(scan_tasks(flower, page_size, until, progress), True, flower.tasks_read)
+        try:
+            return self._read_with_memory(flower, page_size, until, progress)
+        finally:
+            self._lock.release()
+
+    def _read_with_memory(
+        self, flower: Flower, page_size: int, until: float, progress: Callable[[int], None]
+    ) -> Reading:
+        flower.columns = tuple(dict.fromkeys((*flower.columns, *COLUMNS)))
+        if self._file and not self._is_loaded:
+            self._memory, self._is_loaded = self._file.load(flower.columns), True
+        reading = self._read(flower, page_size, until, progress)
+        if self._file and self._memory:
+            self._file.save(self._memory)
+        return reading
+
+    def _read(self, flower: Flower, page_size: int, until: float, progress: Callable[[int], None]) -> Reading:
+        before = flower.tasks_read
+        memory = self._memory
+        if memory and self._is_fresh(memory):
+            try:
+                read_changes(flower, memory, page_size, until)
+            except NotProvenError as reason:
+                log.event(
+                    logging.INFO,
+                    "all tasks are read again",
+                    flower=flower.client.endpoint.address,
+                    reason=str(reason),
+                )
+            else:
+                return Reading(memory.tasks, False, flower.tasks_read - before)
+        counts = None if self._few else self._counts(flower, until)
+        tasks = scan_tasks(flower, page_size, until, progress)
+        self._memory, self._few = None, len(tasks) <= min(FEW, page_size)
+        if counts is not None and not self._few:
+            self._memory = begin_memory(tasks, counts)
+            if memory and memory.counts.started == counts.started:
+                _tell_differences(flower, memory, tasks, quiet=memory.counts == counts)
+        return Reading(tasks, True, flower.tasks_read - before)
+
+    def _is_fresh(self, memory: Memory) -> bool:
+        return 0 <= time.time() - memory.whole_at < self._whole_every
+
+    def _counts(self, flower: Flower, until: float) -> EventCounts | None:
+        """The counters, or None where nothing can be remembered."""
+        try:
+            return flower.event_counts(until)
+        except FlowerError as error:
+            log.event(
+                logging.DEBUG,
+                "its events cannot be counted, so all tasks are read each time",
+                flower=flower.client.endpoint.address,
+                error=str(error),
+            )
+            return None
+
+
+def _tell_differences(flower: Flower, memory: Memory, now: Tasks, *, quiet: bool) -> None:
+    """Log which tasks are not as they were remembered, though no event can have changed them since."""
+    different = sorted(_differences(memory, now, math.inf if quiet else memory.tasks.now - _RECENT))
+    if not different:
+        return
+    address = flower.client.endpoint.address
+    log.event(logging.WARNING, "what was remembered was wrong, and is put right", flower=address, tasks=len(different))
+    for task_id in different[:_MOST_NAMED]:
+        log.event(
+            logging.DEBUG,
+            "remembered wrong",
+            flower=address,
+            task=task_id,
+            was=str(memory.tasks.labels_of(task_id)) if task_id in memory.tasks else None,
+            is_now=str(now.labels_of(task_id)) if task_id in now else None,
+        )
+
+
+def _differences(memory: Memory, now: Tasks, before: float) -> set[str]:
+    """Tasks whose newest event is older than `before`, a Unix time, and which are not as they were remembered."""
+    known, found = memory.tasks.content(), now.content()
+    different = {
+        task_id
+        for task_id, content in found.items()
+        if content.stamp < before and not (task_id in known and known[task_id].counts_as(content))
+    }
+    if before == math.inf and memory.by_stamp:
+        # Up to 2.0.1 a list loses tasks in its own time.
+        different |= known.keys() - found.keys()
+    return different

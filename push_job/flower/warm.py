@@ -1,0 +1,336 @@
+"""What a Flower's tasks are now, from what they were and what has changed: a *warm* reading, verified or none.
+
+What was read before is kept (`Memory`). A warm reading asks for Flower's counters of events, the end of its list and
+its front, and sometimes for the newest tasks of one worker or other. It is exact, for three reasons.
+
+*Every event is seen.* Flower counts each event by its source (see ``event_counts``), so it is known who has sent any
+since the counters were read last. A source's events come in the order of its own clock, whatever that shows, and the
+list is in the order of these clocks: of the workers' time stamps from Flower 2.2 on, of Celery's logical clock before.
+So what a source has sent since stands above each task that was touched by it last and is as it was. One page is one
+moment, and holds all that stands above its last task. A source is *settled* when the page has such a task of it, an
+*anchor*, above its last one, and shows something new of it: a worker whose clock is 90 s slow has its anchor as deep as
+its events, and one whose clock is fast hides nobody else's. Where there is no anchor, all of the source's events must
+be found on the page one by one, or the worker's own tasks are asked for, which are a list in the same order. A logical
+clock that began again at zero puts its worker's tasks at the list's end: they are found in the same way.
+
+*Nothing else changes, but for what Flower forgets.* One kind of event changes a task that stays where it is: on Flower
+2.2, a `task-received` that comes after `task-started` brings the name alone. So while a task without a name is known,
+the events of this kind have to be found one by one too.
+
+*Forgetting is counted.* The page at the list's end shows which of the last tasks are gone, and where it ends is how
+many tasks there are. What was known, less what is gone, must be that many, or fewer by no more than are new. If some
+of the new ones are too many, they came after that page was read: the newest are left to the next reading. So the tasks
+are those of one moment, and as many as Flower listed then. What is forgotten elsewhere than at the end (its
+order of forgetting is that of arrival) does not add up. It could hide only behind as many new tasks that came in the
+moment between two requests; then the count is right, and which tasks it is of is mended at the next quiet turn.
+
+What is not proven so is read whole: NotProvenError says why. A Flower that does not tell its counters, or that answers
+another process's, is always read whole. What no reading can see are sources whose clock was set back, and two
+sources with one name; that is what a whole reading now and then is for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import cast
+
+from push_job.flower.api import Flower
+from push_job.flower.event_counts import EventCounts, Source
+from push_job.flower.task import UNKNOWN_TYPE, Column, EventFields, received_of, stamp_of
+from push_job.flower.tasks import Batch, Tasks
+
+#: The least that is read of the front, and what is read of the end.
+SMALLEST_FRONT = 500
+_END = 500
+
+#: How much more than last time the front is asked for at first.
+_MORE = 1.5
+
+_FRONT_TRIES = 3
+_END_TRIES = 3
+
+#: Of how many workers the own tasks are asked for, and how many tasks of each.
+_MOST_WORKERS = 8
+_WORKERS_TASKS = 2000
+
+#: How many anchors a source has to have, and a worker among its own tasks. One may show a worker's name on
+#: another's event, for a late `task-received` brings the name of its worker and no time.
+_ANCHORS = 2
+_WORKERS_ANCHORS = 3
+
+#: The last tasks of a page, of which the highest logical clock is taken for how deep the page reaches: some
+#: stand higher than their newest event's clock.
+_BOTTOM = 10
+
+#: After so many warm readings what is held of them is put together.
+_MOST_BATCHES = 24
+
+#: States in which a task that is received late learns its name without moving.
+_MOVED_BY_RECEIVED = frozenset({"PENDING", "RECEIVED", "RETRY", "REJECTED"})
+
+
+#: What is remembered of each task beside what is counted.
+COLUMNS: tuple[Column, ...] = (received_of,)
+
+
+class NotProvenError(Exception):
+    """What has changed could not be told for certain; the message says why."""
+
+
+class _MoreIsGoneError(NotProvenError):
+    """It does not add up: more is gone than was seen at the list's end."""
+
+
+@dataclass
+class Memory:
+    """What is known of a Flower from one reading to the next.
+
+    `counts` were read before `tasks` were; `whole_at` is the Unix time here when all was read last; `front` is how many
+    tasks of the list's front had to be read last time; `latecomers` are the sources of new tasks that
+    were left to the next reading; `spare` is how many receptions were seen beyond those that were counted;
+    `end` is how many tasks of the list's end are to be read.
+    """
+
+    tasks: Tasks
+    counts: EventCounts
+    by_stamp: bool
+    whole_at: float
+    front: int = SMALLEST_FRONT
+    latecomers: set[Source] = field(default_factory=set)
+    spare: int = 0
+    end: int = _END
+
+
+def begin_memory(tasks: Tasks, counts: EventCounts) -> Memory:
+    """The memory of a whole reading, before which the counters were read."""
+    by_stamp = tasks.are_by_stamp()
+    tasks.close_ranks()
+    return Memory(tasks, counts, by_stamp, time.time())
+
+
+def read_changes(flower: Flower, memory: Memory, page_size: int, until: float) -> None:
+    """Bring the memory up to date. Raises NotProvenError, or FlowerError, and has then changed no task."""
+    try:
+        _read_changes(flower, memory, page_size, until)
+    except _MoreIsGoneError:
+        deepest = page_size * 3 // 4
+        if memory.end >= deepest:
+            raise
+        memory.end = min(4 * memory.end, deepest)
+        _read_changes(flower, memory, page_size, until)
+
+
+def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) -> None:
+    counts = flower.event_counts(until)
+    if counts is None or not counts.follow(memory.counts):
+        raise NotProvenError("it is not the Flower process that it was")
+    tasks = memory.tasks
+    end, held = _read_end(flower, memory, page_size, until)
+    active = counts.since(memory.counts)
+    front, unsettled = _read_front(flower, memory, active, page_size, until)
+    if len(unsettled) > _MOST_WORKERS:
+        raise NotProvenError(f"{len(unsettled)} workers sent events that were not found at the list's front")
+    pages = [front, *(_read_workers_own(flower, memory, source, page_size, until) for source in unsettled)]
+    if memory.by_stamp and not all(page.is_by_stamp() for page in (*pages, end)):
+        raise NotProvenError("its list is in another order than it was")
+    changed = [(task_id, page) for page in pages for task_id in tasks.read_anew(page.rows, page)]
+    found = _added_up(tasks, pages, end, held)
+    meanwhile = (flower.event_counts(until) or counts) if found.late else counts
+    if found.late_sources - meanwhile.since(counts):
+        raise _MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
+    taken = [(task_id, page) for task_id, page in changed if task_id not in found.late]
+    spare = memory.spare + _receptions(tasks, taken) - (counts.received - memory.counts.received)
+    unnamed = spare != 0 and memory.by_stamp and _has_unnamed(tasks)
+    if unnamed and spare < 0:
+        raise NotProvenError("a task may have learnt its name without moving in the list")
+    if unnamed and not found.late:
+        meanwhile = flower.event_counts(until) or counts
+    _take(memory, pages, end, found)
+    memory.latecomers, memory.counts = set(found.late_sources), counts
+    memory.spare = min(max(0, spare), meanwhile.received - counts.received) if unnamed else 0
+    memory.end = max(_END, 2 * found.end_depth)
+    memory.front = max(SMALLEST_FRONT, round(_MORE * _depth(front, changed)))
+    if tasks.batch_count > _MOST_BATCHES:
+        tasks.close_ranks()
+
+
+def _depth(front: Batch, changed: list[tuple[str, Batch]]) -> int:
+    """How far down the front reached what had changed."""
+    anew = {task_id for task_id, page in changed if page is front}
+    return max((place for place, task_id in enumerate(front.fields, 1) if task_id in anew), default=0)
+
+
+def _read_end(flower: Flower, memory: Memory, page_size: int, until: float) -> tuple[Batch, int]:
+    """The page that reaches the list's end, and how many tasks the list holds."""
+    tasks = memory.tasks
+    start = len(tasks) - min(memory.end, page_size * 3 // 4)
+    for _ in range(_END_TRIES):
+        place = max(0, start)
+        page = flower.client.retrying(lambda: flower.page(tasks.interned, place, page_size, until), until)  # noqa: B023 - called at once
+        if 0 < len(page) < page_size:
+            return page, place + len(page)
+        start = place + page_size // 2 if len(page) else place - page_size // 2
+    raise NotProvenError("its list's end is not where it was")
+
+
+def _read_front(
+    flower: Flower, memory: Memory, active: Counter[Source], page_size: int, until: float
+) -> tuple[Batch, list[Source]]:
+    """One page of the list's front, and the sources that it does not settle."""
+    tasks = memory.tasks
+    sources = active.keys() | memory.latecomers
+    limit = min(page_size, memory.front)
+    for _ in range(_FRONT_TRIES):
+        size = limit
+        page = flower.client.retrying(lambda: flower.newest(tasks.interned, size, until), until)  # noqa: B023 - called at once
+        if len(page) != limit:
+            raise NotProvenError("its list is shorter than it was")
+        unsettled = _unsettled(memory, page, sources, active)
+        if not unsettled or limit == page_size or (len(unsettled) <= _MOST_WORKERS // 2 and _is_deep(memory, page)):
+            break
+        limit = min(page_size, 4 * limit)
+    return page, unsettled
+
+
+def _is_deep(memory: Memory, page: Batch) -> bool:
+    """Whether the page reaches well below what has changed, so that a deeper one promises little."""
+    return not memory.tasks.read_anew(islice(reversed(page.rows), len(page) // 4), page)
+
+
+def _read_workers_own(flower: Flower, memory: Memory, source: Source, page_size: int, until: float) -> Batch:
+    """A worker's newest tasks, which show all that it has sent. Raises NotProvenError."""
+    if source.is_client:
+        raise NotProvenError(f"what {source.name} sent was not found at the list's front")
+    limit = min(page_size, _WORKERS_TASKS)
+    interned = memory.tasks.interned
+    page = flower.client.retrying(lambda: flower.newest(interned, limit, until, workername=source.name), until)
+    # All of its tasks, or anchors. A name that Flower does not find so would make an empty page.
+    if not 0 < len(page) < limit and _anchors(memory, page)[source] < _WORKERS_ANCHORS:
+        raise NotProvenError(f"not all events of {source.name} were found")
+    return page
+
+
+def _unsettled(memory: Memory, page: Batch, sources: Iterable[Source], active: Counter[Source]) -> list[Source]:
+    anchors = _anchors(memory, page)
+    found = _found(memory, page)
+    return sorted(
+        source
+        for source in sources
+        if not found[source] or (anchors[source] < _ANCHORS and found[source] < max(1, active[source]))
+    )
+
+
+def _anchors(memory: Memory, page: Batch) -> Counter[Source]:
+    """How many tasks of each source are on the page above its last one, and are as they were."""
+    keys = {task_id: _key(memory, task) for task_id, task in _fields(page)}
+    bottom = max(islice(reversed(keys.values()), 1 if memory.by_stamp else _BOTTOM), default=0.0)
+    return Counter(
+        _source_of(task)
+        for task_id, task in _fields(page)
+        if keys[task_id] > bottom and memory.tasks.has_unchanged(task_id, page)
+    )
+
+
+def _found(memory: Memory, page: Batch) -> Counter[Source]:
+    """How many of each source's events are certainly on the page: one of each task that is new or not as it was."""
+    found: Counter[Source] = Counter()
+    for task_id in memory.tasks.read_anew(page.rows, page):
+        task = _field(page, task_id)
+        found[_source_of(task)] += 1
+        if task.sent is not None and task.state != "PENDING" and task_id not in memory.tasks:
+            found[Source(task.client, True)] += 1
+    return found
+
+
+def _key(memory: Memory, task: EventFields) -> float:
+    """What the list is ordered by, as far as the task's newest event tells it; 0.0 where it does not."""
+    if memory.by_stamp:
+        return stamp_of(task.timestamp)
+    return float(task.clock) if type(task.clock) is int and task.clock > 0 else 0.0
+
+
+def _source_of(task: EventFields) -> Source:
+    """Who sent a task's newest event."""
+    by_client = task.timestamp is not None and task.timestamp == task.sent
+    name = task.client if by_client else task.worker
+    return Source(name if isinstance(name, str) else "", by_client)
+
+
+def _receptions(tasks: Tasks, changed: list[tuple[str, Batch]]) -> int:
+    """How many tasks were received by a worker, once more or at all, since they were read before."""
+    known = (tasks.value_of(received_of, task_id) for task_id, _ in changed)
+    now = (received_of(_field(page, task_id)) for task_id, page in changed)
+    return sum(moment > 0 and moment != before for moment, before in zip(now, known, strict=True))
+
+
+def _has_unnamed(tasks: Tasks) -> bool:
+    return any(name == UNKNOWN_TYPE and state not in _MOVED_BY_RECEIVED for name, state in tasks.kinds())
+
+
+@dataclass
+class _Sum:
+    """How known and new tasks add up.
+
+    `gone` are those that Flower has forgotten, and `end_depth` is how far from the end they stood; `late` are those
+    that came too late to be counted.
+    """
+
+    gone: list[str]
+    late: list[str]
+    late_sources: Counter[Source]
+    end_depth: int
+
+
+def _added_up(tasks: Tasks, pages: list[Batch], end: Batch, held: int) -> _Sum:
+    """Raises NotProvenError where what was read does not add up to what the list `held`."""
+    missing = tasks.missing_at_the_end(end)
+    if missing is None or not tasks.are_in_order(end):
+        raise NotProvenError("its list's end is not as it was")
+    gone = [task_id for task_id in missing if not any(task_id in page.rows for page in pages)]
+    at_the_end = {task_id for task_id in end.rows if task_id not in tasks}
+    seen = {task_id: page for page in reversed(pages) for task_id in page.rows if task_id not in tasks}
+    new = [task_id for page in pages for task_id in page.rows if seen.get(task_id) is page]  # the newest first
+    new = [task_id for task_id in new if task_id not in at_the_end]
+    late = len(tasks) - len(gone) + len(at_the_end) + len(new) - held
+    if not 0 <= late <= len(new):
+        raise (_MoreIsGoneError if late > 0 else NotProvenError)(
+            f"{len(tasks)} tasks were known, {len(new) + len(at_the_end)} are new and {len(gone)} gone,"
+            f" but it lists {held}"
+        )
+    sources = Counter(_source_of(_field(seen[task_id], task_id)) for task_id in new[:late])
+    # How many of those that are still there stand behind one that is gone.
+    depth = tasks.depth_of(missing[-1], end) if missing else 0
+    return _Sum(gone, new[:late], sources, depth)
+
+
+def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
+    """Hold what was read instead of what was known, in the order of the list as far as that can be told."""
+    tasks, front = memory.tasks, pages[0]
+    # What was read last is the newest.
+    for number, page in enumerate(pages):
+        for task_id in (*found.late, *(task_id for later in pages[number + 1 :] for task_id in later.rows)):
+            page.rows.pop(task_id, None)
+    tasks.drop(found.gone)
+    # A worker's own tasks stand low where its clock is low; those of time stamps are put in order by these.
+    for page in pages[1:]:
+        tasks.merge(page)
+    if len(pages) > 1 or tasks.read_anew(end.rows, end):
+        newer = {task_id for page in pages for task_id in page.rows}
+        for task_id in [task_id for task_id in end.rows if task_id in newer and not tasks.has_unchanged(task_id, end)]:
+            del end.rows[task_id]
+        tasks.merge(end)
+    tasks.merge(front, 0)
+    if len(pages) > 1 and memory.by_stamp:
+        tasks.sort_by_stamp()
+
+
+def _fields(page: Batch) -> Iterator[tuple[str, EventFields]]:
+    return cast("Iterator[tuple[str, EventFields]]", iter(page.fields.items()))
+
+
+def _field(page: Batch, task_id: str) -> EventFields:
+    return cast("EventFields", page.fields[task_id])

@@ -1,0 +1,132 @@
+"""A Flower without its process: Celery's own memory of events, listed in the order of one Flower version or another.
+
+What a real Flower keeps is `celery.events.state.State`, and so is this: it forgets what was touched least recently, and
+merges events that come out of order. Only the order of the list, the filters and the counters are written here.
+"""
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
+from typing import Any, TypeVar
+
+from celery.events.state import State  # type: ignore[import-untyped]  # celery ships no types
+
+from push_job.http.failures import TransportError
+from push_job.settings import Credentials, Endpoint, Tls
+
+T = TypeVar("T")
+
+#: The order of Flower 2.2's list, and of those before.
+BY_STAMP, BY_CLOCK = "by stamp", "by clock"
+
+
+class CeleryFlower:
+    """Takes events and answers what Flower would.
+
+    Attributes:
+        now: its Unix time.
+        before_answer: called before each answer, with the path.
+        requests: the path and the parameters of each.
+    """
+
+    def __init__(self, order: str, room: int, started: float = 1.0) -> None:
+        """`room` is how many tasks it remembers; `started` tells its process from others."""
+        self.order = order
+        self.room = room
+        self.started = started
+        self.now = 1_700_000_000.0
+        self.state: Any = State(max_tasks_in_memory=room)
+        self.counters: Counter[tuple[str, str, str]] = Counter()
+        self.before_answer: Callable[[str], None] = lambda _path: None
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+
+    def event(self, kind: str, uuid: str, hostname: str, stamp: float, clock: int, **fields: Any) -> None:
+        """Take one event."""
+        self.state.event(
+            dict(fields, type=kind, uuid=uuid, hostname=hostname, timestamp=stamp, clock=clock, local_received=self.now)
+        )
+        task = self.state.tasks[uuid]  # this touches it, as Flower does
+        self.counters[hostname, kind, fields.get("name") or task.name or ""] += 1
+
+    def tasks(self) -> list[tuple[str, dict[str, Any]]]:
+        """The list as it is now."""
+        return [(uuid, self._as_dict(task)) for uuid, task in self._listed()]
+
+    def _listed(self) -> list[tuple[str, Any]]:
+        if self.order == BY_CLOCK:
+            return list(self.state.tasks_by_time())
+        known = self.state.tasks.data.items()
+        return sorted(known, key=lambda item: (item[1].timestamp or 0, item[0]), reverse=True)
+
+    @staticmethod
+    def _as_dict(task: Any) -> dict[str, Any]:
+        shown = {name: getattr(task, name) for name in task._fields if name not in ("root", "parent", "children")}
+        shown["worker"] = task.worker.hostname if task.worker else None
+        return shown
+
+    def answer(self, path: str, params: Mapping[str, Any]) -> bytes:
+        """The body of the answer to a GET."""
+        self.before_answer(path)
+        self.requests.append((path, dict(params)))
+        if path == "/metrics":
+            return self._metrics().encode()
+        listed = self._listed()
+        if "workername" in params:
+            listed = [item for item in listed if self._is_of(item[1], params["workername"])]
+        offset = params.get("offset", 0)
+        page = listed[offset : offset + params["limit"]] if "limit" in params else listed
+        return json.dumps({uuid: self._as_dict(task) for uuid, task in page}).encode()
+
+    def _is_of(self, task: Any, name: str) -> bool:
+        if self.order == BY_CLOCK and not task.worker:
+            return True
+        return bool(task.worker) and task.worker.hostname == name
+
+    def _metrics(self) -> str:
+        lines = ["# TYPE flower_events_total counter"]
+        for (worker, kind, name), count in self.counters.items():
+            lines.append(f'flower_events_total{{task="{name}",type="{kind}",worker="{worker}"}} {float(count)}')
+        return "\n".join(
+            [*lines, "# TYPE process_start_time_seconds gauge", f"process_start_time_seconds {self.started}", ""]
+        )
+
+
+class DirectClient:
+    """In the place of a Client: asks a CeleryFlower without a socket; `flower` may be replaced by another one."""
+
+    def __init__(self, flower: CeleryFlower) -> None:
+        self.flower = flower
+        self.endpoint = Endpoint.parse("http://flower:5555", "--flower", Credentials(), Tls())
+
+    def get(self, path: str, _until: float, **params: Any) -> "DirectAnswer":
+        """See Client."""
+        return DirectAnswer(self.flower.answer(path, params), self.flower.now)
+
+    def retrying(self, attempt: Callable[[], T], _until: float) -> T:
+        """See Client; here it tries once more."""
+        with contextlib.suppress(TransportError):
+            return attempt()
+        return attempt()
+
+
+class DirectAnswer:
+    """In the place of an Answer."""
+
+    def __init__(self, body: bytes, now: float) -> None:
+        self._body = body
+        self.headers = {"Date": formatdate(now, usegmt=True)}
+
+    def chunks(self, _limit: int) -> Iterator[bytes]:
+        """See Answer."""
+        yield self._body
+
+    def close(self) -> None:
+        """See Answer."""
+
+
+def never() -> float:
+    """A moment of ``time.monotonic()`` that does not come."""
+    return time.monotonic() + 1e6

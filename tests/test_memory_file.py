@@ -1,0 +1,222 @@
+"""Whatever becomes of a memory file, a push says what Flower lists; a good file makes it cheap."""
+
+import math
+import multiprocessing
+import os
+import random
+import signal
+import stat
+import time
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from push_job.flower import memory_file
+from push_job.flower.api import Flower
+from push_job.flower.memory_file import MemoryFile
+from push_job.flower.reading import Reader, Reading
+from push_job.flower.warm import COLUMNS
+from push_job.http.client import Client
+from tests.fakes.celery_flower import BY_STAMP, CeleryFlower, DirectClient, never
+
+TASKS, PAGE = 60, 40
+URL, ADDRESS = "http://flower:5555", "flower:5555"
+
+
+class Clock:
+    """A worker's events, one after the other."""
+
+    def __init__(self, flower: CeleryFlower) -> None:
+        self.flower = flower
+        self.ticks = 0
+
+    def send(self, kind: str, uuid: str) -> None:
+        """One event."""
+        self.ticks += 1
+        self.flower.now += 1
+        self.flower.event(kind, uuid, "celery@one", self.flower.now, self.ticks, name="shop.pay")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    made = Clock(CeleryFlower(BY_STAMP, room=1000))
+    for number in range(TASKS):
+        made.send("task-received", f"task-{number}")
+    return made
+
+
+def read(flower: CeleryFlower, path: Path, url: str = URL, whole_every: float = 600) -> Reading:
+    """What a one-shot job reads, in a process that has read nothing before."""
+    reader = Reader(whole_every, MemoryFile(path, url, ADDRESS))
+    return reader.read(Flower(cast(Client, DirectClient(flower))), PAGE, never())
+
+
+def counted(reading: Reading) -> dict[tuple[str, str], int]:
+    return {labels: tally.count for labels, tally in reading.tasks.tally().items()}
+
+
+def listed(flower: CeleryFlower) -> dict[tuple[str, str], int]:
+    states = [task["state"] for _, task in flower.tasks()]
+    return {("shop.pay", state): states.count(state) for state in set(states)}
+
+
+def test_a_second_job_reads_only_what_has_changed(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    assert read(clock.flower, path).whole
+    clock.send("task-started", "task-3")
+    clock.send("task-received", "task-new")
+    second = read(clock.flower, path)
+    assert not second.whole
+    assert counted(second) == listed(clock.flower)
+    assert read(clock.flower, path).whole is False
+
+
+def test_the_file_is_for_its_owner_and_holds_no_arguments(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    clock.flower.event("task-received", "task-x", "celery@one", clock.flower.now, 999, args="secret-argument")
+    read(clock.flower, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert b"secret-argument" not in path.read_bytes()
+    assert os.listdir(tmp_path) == ["memory"]
+
+
+def test_a_file_that_is_cut_anywhere_or_has_one_bit_flipped_is_none(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    read(clock.flower, path)
+    good = path.read_bytes()
+    file = MemoryFile(path, URL, ADDRESS)
+    assert file.load(COLUMNS)
+    chance = random.Random(13)
+    cuts = [good[:length] for length in range(len(good))]
+    flips = [_flipped(good, position, chance.randrange(8)) for position in range(len(good))]
+    for damaged in (*cuts, *flips, good + b"\0"):
+        path.write_bytes(damaged)
+        assert file.load(COLUMNS) is None
+
+
+def _flipped(content: bytes, position: int, bit: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
+
+
+def test_a_damaged_file_is_replaced_by_a_good_one(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    path.write_bytes(b"push-job memory 1\nnonsense")
+    assert read(clock.flower, path).whole
+    assert not read(clock.flower, path).whole
+
+
+@pytest.mark.parametrize("made", ["missing", "folder", "pipe", "unreadable folder above"])
+def test_a_path_that_holds_no_file_costs_a_log_line(
+    made: str, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "memory"
+    if made == "folder":
+        path.mkdir()
+    elif made == "pipe":
+        os.mkfifo(path)
+    elif made == "unreadable folder above":
+        path = tmp_path / "not there" / "memory"
+    caplog.set_level("INFO")
+    assert counted(read(clock.flower, path)) == listed(clock.flower)
+    told = [record.getMessage() for record in caplog.records]
+    assert told.count("nothing is remembered") == 1
+    assert told.count("the memory file could not be written") == (made in ("folder", "unreadable folder above"))
+
+
+def test_a_file_of_another_flower_is_none(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    read(clock.flower, path)
+    assert read(clock.flower, path, url="http://other:5555").whole
+
+
+def test_a_file_of_another_version_is_none(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "memory"
+    with monkeypatch.context() as patched:
+        patched.setattr(memory_file, "__version__", "0.0.0")
+        read(clock.flower, path)
+    assert read(clock.flower, path).whole
+
+
+@pytest.mark.parametrize("ahead", [-700.0, 700.0])
+def test_a_file_that_is_too_old_or_from_the_future_is_none(
+    ahead: float, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "memory"
+    now = time.time()
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now + ahead)
+        read(clock.flower, path)
+    assert read(clock.flower, path).whole
+
+
+def test_a_restarted_flower_is_read_whole(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    read(clock.flower, path)
+    reborn = CeleryFlower(BY_STAMP, room=1000, started=2.0)
+    for number in range(TASKS):
+        reborn.event("task-received", f"task-{number}", "celery@one", 1.0 + number, number + 1, name="shop.pay")
+    reading = read(reborn, path)
+    assert reading.whole
+    assert counted(reading) == listed(reborn)
+
+
+def test_a_disk_that_is_full_costs_a_log_line(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "memory"
+    read(clock.flower, path)
+    before = path.read_bytes()
+    clock.send("task-started", "task-3")
+
+    def full(_number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert counted(read(clock.flower, path)) == listed(clock.flower)
+    assert "No space left on device" in str([record.__dict__ for record in caplog.records])
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["memory"]
+
+
+def test_what_a_killed_process_left_half_written_is_removed_later(clock: Clock, tmp_path: Path) -> None:
+    old, young = tmp_path / ".memory.old.tmp", tmp_path / ".memory.young.tmp"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    read(clock.flower, tmp_path / "memory")
+    assert sorted(os.listdir(tmp_path)) == [".memory.young.tmp", "memory"]
+
+
+def _write_for_ever(path: str, seed: int) -> None:
+    made = Clock(CeleryFlower(BY_STAMP, room=1000))
+    for number in range(TASKS + seed):
+        made.send("task-received", f"task-{seed}-{number}")
+    reader = Reader(600, MemoryFile(Path(path), URL, ADDRESS))
+    while True:
+        reader.read(Flower(cast(Client, DirectClient(made.flower))), PAGE, never())
+
+
+def test_two_processes_that_write_at_once_and_are_killed_leave_a_good_file(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    context = multiprocessing.get_context("fork")
+    chance = random.Random(7)
+    for _ in range(10):
+        writers = [context.Process(target=_write_for_ever, args=(str(path), seed)) for seed in (1, 2)]
+        for writer in writers:
+            writer.start()
+        time.sleep(0.1 + chance.random() / 10)
+        for writer in writers:
+            assert writer.pid
+            os.kill(writer.pid, signal.SIGKILL)
+            writer.join()
+        assert MemoryFile(path, URL, ADDRESS).load(COLUMNS)
+    # The counters tell that this Flower is not theirs, though it answers at their address.
+    assert counted(read(clock.flower, path)) == listed(clock.flower)
+
+
+def test_nothing_is_remembered_where_each_turn_is_whole(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    assert read(clock.flower, path, whole_every=0).whole
+    assert read(clock.flower, path, whole_every=math.inf).whole
+    assert not read(clock.flower, path, whole_every=math.inf).whole
