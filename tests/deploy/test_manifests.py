@@ -82,7 +82,7 @@ def test_a_misspelt_field_of_the_operators_kinds_is_not_valid() -> None:
 
 @every_entry_point
 def test_each_entry_point_has_what_it_is_for(entry_point: str) -> None:
-    jobs, gateway = {"": "CronJob", "sharded": "CronJob", "loop": "Deployment"}, "Deployment"
+    jobs, gateway = {"": "CronJob", "sharded": "CronJob", "loop": "Deployment", "memory": "CronJob"}, "Deployment"
     wanted = {**{name: [kind] for name, kind in jobs.items()}, "pushgateway": [gateway]}
     wanted["kube-prometheus-stack"] = ["CronJob", gateway]
     kinds = sorted(found["kind"] for found in build(CRONJOB / entry_point) if pod_of(found))

@@ -1,0 +1,105 @@
+"""A job that remembers, on a real Flower: what it says of its turns, and that it pushes all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.command import PushJob
+from testbed.events import TaskEvents, send_tasks
+from testbed.services import Flower, Pushgateway, Testbed
+from tests.independent import assert_agree, expected_samples, key, without_group
+from tests.run_loop import Loop
+
+TASKS = 1_500
+
+
+class Shop:
+    """A Flower with many tasks, and who sends it events."""
+
+    def __init__(self, flower: Flower, events: TaskEvents) -> None:
+        self.flower = flower
+        self.events = events
+        self.sent = 0
+
+    def change(self) -> None:
+        """One new task; returns once Flower knows it."""
+        self.sent += 1
+        self.events.send("task-received", uuid=f"new-{self.sent}", name="shop.new")
+        self.events.flush()
+        self.flower.wait_for_tasks(TASKS + self.sent)
+
+
+@pytest.fixture(scope="module")
+def shop(testbed: Testbed) -> Iterator[Shop]:
+    redis = testbed.redis()
+    flower = testbed.flower(redis)
+    with TaskEvents(redis.url, buffer=100) as events:
+        send_tasks(events, TASKS)
+        events.flush()
+        flower.wait_for_tasks(TASKS)
+        yield Shop(flower, events)
+    flower.stop()
+    redis.stop()
+
+
+def own(pushgateway: Pushgateway, name: str) -> float:
+    [value] = [value for (family, _), value in pushgateway.samples().items() if family == name]
+    return value
+
+
+def test_a_push_with_a_memory_file_reads_what_has_changed_and_pushes_all(
+    shop: Shop, clean_pushgateway: Pushgateway, push_job: PushJob, tmp_path: Path
+) -> None:
+    arguments = ("push", "--flower", shop.flower.url, "--pushgateway", clean_pushgateway.url)
+    file = ("--memory-file", str(tmp_path / "memory"))
+    assert push_job(*arguments, *file).returncode == 0
+    assert own(clean_pushgateway, "flower_scrape_whole") == 1
+    shop.change()
+    done = push_job(*arguments, *file)
+    assert done.returncode == 0
+    assert own(clean_pushgateway, "flower_scrape_whole") == 0
+    read = own(clean_pushgateway, "flower_scrape_read_tasks")
+    assert read < TASKS
+    assert f" read={read:.0f} " in done.stderr
+    assert own(clean_pushgateway, "flower_scrape_tasks") == TASKS + shop.sent
+    assert_agree(without_group(clean_pushgateway.samples()), *expected_samples(shop.flower.url), seconds=5)
+
+
+def test_a_push_without_a_memory_file_says_nothing_of_what_it_would_remember(
+    shop: Shop, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    push_job("push", "--flower", shop.flower.url, "--pushgateway", clean_pushgateway.url)
+    assert not [
+        name for name, _ in clean_pushgateway.samples() if name in ("flower_scrape_whole", "flower_scrape_read_tasks")
+    ]
+
+
+def test_a_memory_file_that_cannot_be_written_costs_no_push(
+    shop: Shop, clean_pushgateway: Pushgateway, push_job: PushJob, tmp_path: Path
+) -> None:
+    arguments = ("push", "--flower", shop.flower.url, "--pushgateway", clean_pushgateway.url)
+    done = push_job(*arguments, "--memory-file", str(tmp_path / "no folder" / "memory"))
+    assert done.returncode == 0
+    assert 'level=warning msg="the memory file could not be written"' in done.stderr
+    assert own(clean_pushgateway, "flower_up") == 1
+
+
+def test_the_loop_remembers_without_being_told(shop: Shop, clean_pushgateway: Pushgateway) -> None:
+    with Loop("--flower", shop.flower.url, "--pushgateway", clean_pushgateway.url, "--every", "0.3") as loop:
+        loop.wait_for(2)
+        assert own(clean_pushgateway, "flower_scrape_whole") == 0
+        shop.change()
+        loop.wait_for_more(2)
+        samples = without_group(clean_pushgateway.samples())
+        assert samples[key("celery_task_types_by_state", task_type="shop.new", state="RECEIVED")] == shop.sent
+        whole, *warm = [line["read"] for line in loop.log() if "read" in line]
+        assert whole >= TASKS + shop.sent - 1
+        assert max(warm) < TASKS
+
+
+def test_every_turn_is_whole_if_asked_for(shop: Shop, clean_pushgateway: Pushgateway) -> None:
+    arguments = ("--flower", shop.flower.url, "--pushgateway", clean_pushgateway.url, "--whole-every", "0")
+    with Loop(*arguments, "--every", "0.3") as loop:
+        loop.wait_for(3)
+        assert min(line["read"] for line in loop.log() if "read" in line) >= TASKS
