@@ -82,9 +82,12 @@ class Life:
             self.senders.append(Sender("celery@fast", 90.0))
         if chance.random() < 0.3:
             self.senders.append(Sender("celery@reborn", 0.0, own_clock=0))
-        self.client = Sender("gen1@web") if chance.random() < 0.4 else None
+        # One that only sends knows no other logical clock, unless it hears of others as a worker does.
+        own_clock = chance.choice((None, 0))
+        skew = chance.choice((0.0, 0.0, -90.0, 90.0))
+        self.client = Sender("gen1@web", skew, own_clock) if chance.random() < 0.4 else None
         self.busy = chance.choice((1, 5, 20))
-        self.odd = chance.choice((0.0, 0.0, 0.01, 0.1))
+        self.odd = chance.choice((0.0, 0.0, 0.01, 0.05))
         self.ids: list[str] = []
         self.owner: dict[str, Sender] = {}
         self.named = 0

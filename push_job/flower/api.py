@@ -74,9 +74,9 @@ class Flower:
         """The `limit` tasks after the `offset` newest ones; fewer only at the list's end."""
         return self._tasks(interned, until, limit=limit, offset=offset)
 
-    def newest(self, interned: Interned, limit: int, until: float, **having: str) -> Batch:
-        """The `limit` tasks at the front, of those `having` what Flower filters by; the batch keeps their fields."""
-        return self._tasks(interned, until, EventFields, limit=limit, offset=0, **having)
+    def page_with_fields(self, interned: Interned, offset: int, limit: int, until: float, **having: str) -> Batch:
+        """As `page`, of those `having` what Flower filters by; the batch keeps their fields."""
+        return self._tasks(interned, until, EventFields, limit=limit, offset=offset, **having)
 
     def all_tasks(self, interned: Interned, until: float) -> Batch:
         """Every task that Flower remembers, as of one moment."""

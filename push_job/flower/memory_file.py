@@ -49,6 +49,7 @@ class _Kept(msgspec.Struct, array_like=True):
     end: int
     spare: int
     latecomers: list[tuple[str, bool]]
+    sent_at: dict[str, float]
     started: float
     received: int
     counts: list[tuple[str, bool, int]]
@@ -171,6 +172,7 @@ def _encoded(memory: Memory, flower: str) -> bytes:
             end=memory.end,
             spare=memory.spare,
             latecomers=sorted(memory.latecomers),
+            sent_at=memory.sent_at,
             started=counts.started,
             received=counts.received,
             counts=[(*source, count) for source, count in counts.by_source.items()],
@@ -213,6 +215,7 @@ def _decoded(kept: _Kept, columns: tuple[Column, ...]) -> Memory:
         {Source(name, is_client) for name, is_client in kept.latecomers},
         kept.spare,
         kept.end,
+        kept.sent_at,
     )
 
 

@@ -98,8 +98,9 @@ class Reader:
         tasks = scan_tasks(flower, page_size, until, progress)
         self._memory, self._few = None, len(tasks) <= min(FEW, page_size)
         if counts is not None and not self._few:
-            self._memory = begin_memory(tasks, counts)
-            if memory and memory.counts.started == counts.started:
+            same = memory is not None and memory.counts.started == counts.started
+            self._memory = begin_memory(tasks, counts, memory if same else None)
+            if memory and same:
                 _tell_differences(flower, memory, tasks, quiet=memory.counts == counts)
         return Reading(tasks, True, flower.tasks_read - before)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -299,10 +299,10 @@ class Tasks:
         by_stamp = sorted(zip(map(batch.stamps.__getitem__, batch.rows.values()), batch.rows.items(), strict=True))
         batch.rows = {task_id: row for _, (task_id, row) in reversed(by_stamp)}
 
-    def kinds(self) -> set[tuple[str, str]]:
-        """The types and states that there are."""
-        numbers = {batch.kinds[row] for batch in self._batches for row in batch.rows.values()}
-        return {self.interned.kinds[number] for number in numbers}
+    def of_kinds(self, numbers: Container[int]) -> Iterator[str]:
+        """The ids of those whose type and state have one of these numbers."""
+        for batch in self._batches:
+            yield from (task_id for task_id, row in batch.rows.items() if batch.kinds[row] in numbers)
 
     def _from_the_end_to(self, task_id: str) -> Iterator[str]:
         return takewhile(lambda other: other != task_id, self._from_the_end())

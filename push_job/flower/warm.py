@@ -11,11 +11,14 @@ moment, and holds all that stands above its last task. A source is *settled* whe
 *anchor*, above its last one, and shows something new of it: a worker whose clock is 90 s slow has its anchor as deep as
 its events, and one whose clock is fast hides nobody else's. Where there is no anchor, all of the source's events must
 be found on the page one by one, or the worker's own tasks are asked for, which are a list in the same order. A logical
-clock that began again at zero puts its worker's tasks at the list's end: they are found in the same way.
+clock that began again at zero puts its worker's tasks at the list's end: they are found in the same way. A client that
+sends tasks has its anchors gone as soon as these are received; on Flower 2.2 it will do that the page reaches below
+the time at which it is known to have sent one before.
 
-*Nothing else changes, but for what Flower forgets.* One kind of event changes a task that stays where it is: on Flower
-2.2, a `task-received` that comes after `task-started` brings the name alone. So while a task without a name is known,
-the events of this kind have to be found one by one too.
+*Nothing else changes, but for what Flower forgets.* Events that come late change a task that stays where it is: on
+Flower 2.2, a `task-received` or `task-sent` that comes after `task-started` brings the name and its own time alone. So
+while a task without a name is known, the events of these kinds have to be found one by one. (When a named task was
+sent, as `waits` has it, is then learnt if the task is on a page, and else at the next whole reading.)
 
 *Forgetting is counted.* The page at the list's end shows which of the last tasks are gone, and where it ends is how
 many tasks there are. What was known, less what is gone, must be that many, or fewer by no more than are new. If some
@@ -31,6 +34,7 @@ sources with one name; that is what a whole reading now and then is for.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -92,7 +96,8 @@ class Memory:
     `counts` were read before `tasks` were; `whole_at` is the Unix time here when all was read last; `front` is how many
     tasks of the list's front had to be read last time; `latecomers` are the sources of new tasks that
     were left to the next reading; `spare` is how many receptions were seen beyond those that were counted;
-    `end` is how many tasks of the list's end are to be read.
+    `end` is how many tasks of the list's end are to be read; `sent_at` is when a client, by its own clock, is known to
+    have sent a task before `tasks` were read, and `noted` what was learnt of that since.
     """
 
     tasks: Tasks
@@ -103,13 +108,16 @@ class Memory:
     latecomers: set[Source] = field(default_factory=set)
     spare: int = 0
     end: int = _END
+    sent_at: dict[str, float] = field(default_factory=dict)
+    noted: dict[str, float] = field(default_factory=dict)
 
 
-def begin_memory(tasks: Tasks, counts: EventCounts) -> Memory:
-    """The memory of a whole reading, before which the counters were read."""
+def begin_memory(tasks: Tasks, counts: EventCounts, former: Memory | None = None) -> Memory:
+    """The memory of a whole reading, before which the counters were read; `former` is that of the same process."""
     by_stamp = tasks.are_by_stamp()
     tasks.close_ranks()
-    return Memory(tasks, counts, by_stamp, time.time())
+    sent_at = {**former.sent_at, **former.noted} if former else {}
+    return Memory(tasks, counts, by_stamp, time.time(), sent_at=sent_at)
 
 
 def read_changes(flower: Flower, memory: Memory, page_size: int, until: float) -> None:
@@ -131,7 +139,7 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
     tasks = memory.tasks
     end, held = _read_end(flower, memory, page_size, until)
     active = counts.since(memory.counts)
-    front, unsettled = _read_front(flower, memory, active, page_size, until)
+    front, unsettled = _read_front(flower, memory, active, end, page_size, until)
     if len(unsettled) > _MOST_WORKERS:
         raise NotProvenError(f"{len(unsettled)} workers sent events that were not found at the list's front")
     pages = [front, *(_read_workers_own(flower, memory, source, page_size, until) for source in unsettled)]
@@ -144,7 +152,7 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
         raise _MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     taken = [(task_id, page) for task_id, page in changed if task_id not in found.late]
     spare = memory.spare + _receptions(tasks, taken) - (counts.received - memory.counts.received)
-    unnamed = spare != 0 and memory.by_stamp and _has_unnamed(tasks)
+    unnamed = spare != 0 and memory.by_stamp and _has_unnamed(tasks, front)
     if unnamed and spare < 0:
         raise NotProvenError("a task may have learnt its name without moving in the list")
     if unnamed and not found.late:
@@ -153,6 +161,10 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
     memory.latecomers, memory.counts = set(found.late_sources), counts
     memory.spare = min(max(0, spare), meanwhile.received - counts.received) if unnamed else 0
     memory.end = max(_END, 2 * found.end_depth)
+    late = {source.name for source in found.late_sources if source.is_client}
+    sent_at = {**memory.sent_at, **{client: sent for client, sent in memory.noted.items() if client not in late}}
+    memory.sent_at = {client: sent for client, sent in sent_at.items() if sent > _bottom(front)}
+    memory.noted = {}
     memory.front = max(SMALLEST_FRONT, round(_MORE * _depth(front, changed)))
     if tasks.batch_count > _MOST_BATCHES:
         tasks.close_ranks()
@@ -170,7 +182,7 @@ def _read_end(flower: Flower, memory: Memory, page_size: int, until: float) -> t
     start = len(tasks) - min(memory.end, page_size * 3 // 4)
     for _ in range(_END_TRIES):
         place = max(0, start)
-        page = flower.client.retrying(lambda: flower.page(tasks.interned, place, page_size, until), until)  # noqa: B023 - called at once
+        page = _page(flower, memory, place, page_size, until)
         if 0 < len(page) < page_size:
             return page, place + len(page)
         start = place + page_size // 2 if len(page) else place - page_size // 2
@@ -178,22 +190,26 @@ def _read_end(flower: Flower, memory: Memory, page_size: int, until: float) -> t
 
 
 def _read_front(
-    flower: Flower, memory: Memory, active: Counter[Source], page_size: int, until: float
+    flower: Flower, memory: Memory, active: Counter[Source], end: Batch, page_size: int, until: float
 ) -> tuple[Batch, list[Source]]:
     """One page of the list's front, and the sources that it does not settle."""
-    tasks = memory.tasks
     sources = active.keys() | memory.latecomers
     limit = min(page_size, memory.front)
     for _ in range(_FRONT_TRIES):
-        size = limit
-        page = flower.client.retrying(lambda: flower.newest(tasks.interned, size, until), until)  # noqa: B023 - called at once
+        page = _page(flower, memory, 0, limit, until)
         if len(page) != limit:
             raise NotProvenError("its list is shorter than it was")
-        unsettled = _unsettled(memory, page, sources, active)
+        _note_clients(memory, page)
+        unsettled = _unsettled(memory, page, sources)
+        counted = _counted(memory, page, end, unsettled, active)
+        # What was counted came before the counters were read; there must have been no more by now.
+        if counted and (now := flower.event_counts(until)):
+            counted = _counted(memory, page, end, counted, now.since(memory.counts))
+        unsettled -= counted
         if not unsettled or limit == page_size or (len(unsettled) <= _MOST_WORKERS // 2 and _is_deep(memory, page)):
             break
         limit = min(page_size, 4 * limit)
-    return page, unsettled
+    return page, sorted(unsettled)
 
 
 def _is_deep(memory: Memory, page: Batch) -> bool:
@@ -206,22 +222,58 @@ def _read_workers_own(flower: Flower, memory: Memory, source: Source, page_size:
     if source.is_client:
         raise NotProvenError(f"what {source.name} sent was not found at the list's front")
     limit = min(page_size, _WORKERS_TASKS)
-    interned = memory.tasks.interned
-    page = flower.client.retrying(lambda: flower.newest(interned, limit, until, workername=source.name), until)
+    page = _page(flower, memory, 0, limit, until, workername=source.name)
     # All of its tasks, or anchors. A name that Flower does not find so would make an empty page.
     if not 0 < len(page) < limit and _anchors(memory, page)[source] < _WORKERS_ANCHORS:
         raise NotProvenError(f"not all events of {source.name} were found")
     return page
 
 
-def _unsettled(memory: Memory, page: Batch, sources: Iterable[Source], active: Counter[Source]) -> list[Source]:
-    anchors = _anchors(memory, page)
+def _page(flower: Flower, memory: Memory, offset: int, limit: int, until: float, **having: str) -> Batch:
+    interned = memory.tasks.interned
+    return flower.client.retrying(lambda: flower.page_with_fields(interned, offset, limit, until, **having), until)
+
+
+def _unsettled(memory: Memory, page: Batch, sources: Iterable[Source]) -> set[Source]:
+    """Those of which the page is not known to hold all that they have sent by its place in the list."""
+    anchors, found = _anchors(memory, page), _found(memory, page)
+    reached = _clients_reached(memory, page)
+    return {source for source in sources if source not in reached and (anchors[source] < _ANCHORS or not found[source])}
+
+
+def _counted(memory: Memory, page: Batch, end: Batch, sources: set[Source], active: Counter[Source]) -> set[Source]:
+    """Those of which as many events are on the page as were counted.
+
+    What a client has sent, whose logical clock counts nothing else, is at the list's end until it is received.
+    """
     found = _found(memory, page)
-    return sorted(
-        source
-        for source in sources
-        if not found[source] or (anchors[source] < _ANCHORS and found[source] < max(1, active[source]))
-    )
+    if not memory.by_stamp:
+        new = (
+            _source_of(task)
+            for task_id, task in _fields(end)
+            if task_id not in page.rows and task_id not in memory.tasks
+        )
+        found.update(source for source in new if source.is_client)
+    return {source for source in sources if found[source] >= max(1, active[source])}
+
+
+def _clients_reached(memory: Memory, page: Batch) -> set[Source]:
+    """The clients whose later tasks all stand on the page, by the time at which they sent an earlier one."""
+    if not memory.by_stamp or _has_unnamed(memory.tasks, page):
+        return set()
+    bottom = _bottom(page)
+    return {Source(client, True) for client, sent in memory.sent_at.items() if sent > bottom}
+
+
+def _note_clients(memory: Memory, page: Batch) -> None:
+    """Note when clients have sent a task that the page shows. It is of use only once all up to the page is known."""
+    for _, task in _fields(page) if memory.by_stamp else ():
+        if isinstance(task.client, str):
+            memory.noted[task.client] = max(memory.noted.get(task.client, 0.0), stamp_of(task.sent))
+
+
+def _bottom(page: Batch) -> float:
+    return page.stamps[-1] if page.stamps else math.inf
 
 
 def _anchors(memory: Memory, page: Batch) -> Counter[Source]:
@@ -267,8 +319,11 @@ def _receptions(tasks: Tasks, changed: list[tuple[str, Batch]]) -> int:
     return sum(moment > 0 and moment != before for moment, before in zip(now, known, strict=True))
 
 
-def _has_unnamed(tasks: Tasks) -> bool:
-    return any(name == UNKNOWN_TYPE and state not in _MOVED_BY_RECEIVED for name, state in tasks.kinds())
+def _has_unnamed(tasks: Tasks, front: Batch) -> bool:
+    """Whether there is a task, not at the front, that may learn its name where it stands."""
+    kinds = tasks.interned.kinds
+    of_them = {n for n, (name, state) in enumerate(kinds) if name == UNKNOWN_TYPE and state not in _MOVED_BY_RECEIVED}
+    return bool(of_them) and any(task_id not in front.rows for task_id in tasks.of_kinds(of_them))
 
 
 @dataclass
