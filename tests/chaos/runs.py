@@ -1,6 +1,7 @@
 """One run after another, several side by side: what the Pushgateway had before, what was broken, what it has now."""
 
 import contextlib
+import json
 import os
 import random
 import select
@@ -13,16 +14,20 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from push_job.flower.memory_file import MemoryFile
+from push_job.flower.warm import COLUMNS
 from testbed.command import ROOT, clean_environment
 from testbed.services import Flower, Pushgateway, Testbed
 from tests.chaos.extras import PREFIXES, without_extras
 from tests.chaos.faults import flower_plan, gateway_plan
 from tests.chaos.proxy import Proxy
-from tests.chaos.truth import MOVING, Truth, down_lies, fill_flower, moving_tasks
-from tests.chaos.values import Values, group_values
+from tests.chaos.truth import CLOCK_SLACK, MOVING, Truth, down_lies, fill_flower, moving_tasks
+from tests.chaos.values import READING_FAMILIES, Values, group_values
+from tests.run_loop import PUSH_FAILED
 
 DEADLINES = (2.0, 2.5, 3.0)
 TIMEOUTS = (0.7, 1.0, 5.0)
@@ -30,6 +35,16 @@ PAGE_SIZES = (50, 100, 300, 10_000)
 
 #: Each run with a number that this divides asks for all extras too.
 WITH_EXTRAS = 4
+
+#: Of the runs with a number that leaves such a rest, some have a memory file, and some are of the loop.
+WITH_MEMORY, LOOP = 1, 2
+
+#: The loop's turns, seconds from one to the next, and when it is told to stop.
+EVERY = 0.3
+TURNS = 5
+
+#: How likely a memory file is damaged before it is read.
+DAMAGE_LIKELIHOOD = 0.2
 
 #: Seconds past its deadline in which a run must have ended.
 GRACE = 2.0
@@ -39,6 +54,7 @@ PATIENCE = 20.0
 
 TRUTH, DOWN, BEFORE = "the truth", "flower_up 0", "as before"
 EXPECTED = {0: (TRUTH,), 1: (DOWN,), 3: (BEFORE, TRUTH, DOWN)}
+EXPECTED_OF_LOOP = {0: (BEFORE, TRUTH, DOWN)}
 
 #: What an earlier push has left behind: old numbers, and a family that no push of today has.
 OLD_GROUP = """\
@@ -57,11 +73,12 @@ celery_family_of_an_older_version 1
 
 @dataclass(frozen=True)
 class World:
-    """The real servers, and what this Flower holds."""
+    """The real servers, what this Flower holds, and what the job remembers of it."""
 
     flower: Flower
     pushgateway: Pushgateway
     truth: Truth
+    memory: Path
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,7 @@ class Run:
         late: seconds past the deadline, below 0 if it was in time; counted from its first connection.
         seconds: how long it took, from its first connection, not counting waits for a CPU.
         happened: all that went wrong on the way.
+        warm: whether what was pushed last was read as what had changed; None if that cannot be.
         command: the command line.
         log: the lines that push-job wrote.
         record: of a failure, all of this and every byte that passed.
@@ -86,6 +104,7 @@ class Run:
     late: float
     seconds: float
     happened: list[str]
+    warm: bool | None
     command: str
     log: list[str]
     record: str = field(default="", repr=False)
@@ -102,10 +121,13 @@ class Run:
         """Why the run is not as it must be, or None."""
         if self.late > GRACE:
             return f"it ended {self.late:.1f} s past its deadline"
-        if self.exit_code not in EXPECTED:
+        expected = EXPECTED_OF_LOOP if self.number % WITH_EXTRAS == LOOP else EXPECTED
+        if self.exit_code not in expected:
             return f"exit code {self.exit_code}"
-        if self.group not in EXPECTED[self.exit_code]:
-            return f"exit code {self.exit_code}, but the group is neither of {EXPECTED[self.exit_code]}: {self.group}"
+        if self.group not in expected[self.exit_code]:
+            return f"exit code {self.exit_code}, but the group is neither of {expected[self.exit_code]}: {self.group}"
+        if self.number % WITH_EXTRAS in (WITH_MEMORY, LOOP):
+            return None  # these tell of more than one thing
         # An extra that is left out is a warning beside the one line that each push has.
         told = [line for line in self.log if "level=warning" not in line]
         if len(told) != 1 or (len(self.log) > 1 and "--with" not in self.command):
@@ -121,8 +143,8 @@ def world() -> Iterator[World]:
         flower = bed.flower(redis)
         pushgateway = bed.pushgateway()
         truth = fill_flower(redis, flower)
-        with moving_tasks(redis, "movement"):
-            yield World(flower, pushgateway, truth)
+        with moving_tasks(redis, "movement"), tempfile.TemporaryDirectory() as folder:
+            yield World(flower, pushgateway, truth, Path(folder, "memory"))
 
 
 def many_runs(world: World, seed: str, numbers: range, side_by_side: int) -> Iterator[Run]:
@@ -132,7 +154,7 @@ def many_runs(world: World, seed: str, numbers: range, side_by_side: int) -> Ite
 
 
 def one_run(world: World, seed: str, number: int) -> Run:
-    """Run `push-job push` between two proxies and look at its group on the Pushgateway.
+    """Run `push-job push` or `run` between two proxies and look at its group on the Pushgateway.
 
     Every run has a group of its own, which is there before and is deleted afterwards.
     """
@@ -145,20 +167,30 @@ def one_run(world: World, seed: str, number: int) -> Run:
     group_url = f"{world.pushgateway.url}/metrics/{path}"
     _ask(group_url, "PUT", OLD_GROUP)
     before = _group(world, grouping)
+    kind = number % WITH_EXTRAS
     command = [
-        *(sys.executable, "-m", "push_job", "push"),
+        *(sys.executable, "-m", "push_job"),
+        *(("run", "--every", str(EVERY), "--log-format", "json") if kind == LOOP else ("push",)),
         *("--flower", to_flower.url, "--pushgateway", to_gateway.url),
         *("--job", "chaos", "--grouping", f"run={number}"),
         *("--deadline", str(deadline), "--timeout", str(timeout)),
         *("--page-size", str(chance.choice(PAGE_SIZES))),
     ]
-    extras = tuple(PREFIXES) if number % WITH_EXTRAS == 0 else ()
+    extras = tuple(PREFIXES) if kind == 0 else ()
     command += [part for extra in extras for part in ("--with", extra)]
     with to_flower, to_gateway:
         earliest = time.time()
-        seconds, exit_code, log = _timed(command, to_flower, deadline)
+        if kind == LOOP:
+            seconds, exit_code, log = _looped(command, deadline)
+            earliest = _start_of_last_push(log.splitlines(), earliest)
+        elif kind == WITH_MEMORY:
+            with _memory(world, to_flower.url, random.Random(f"{seed}/{number}/memory")) as file:
+                seconds, exit_code, log = _timed([*command, "--memory-file", str(file)], to_flower, deadline)
+        else:
+            seconds, exit_code, log = _timed(command, to_flower, deadline)
         latest = time.time()
     values = _group(world, grouping)
+    warm = _taken_reading(values)
     _ask(group_url, "DELETE")
     run = Run(
         number=number,
@@ -170,6 +202,7 @@ def one_run(world: World, seed: str, number: int) -> Run:
             *(f"Flower: {what}" for what in to_flower.happened),
             *(f"Pushgateway: {what}" for what in to_gateway.happened),
         ],
+        warm=warm,
         command=" ".join(command),
         log=log.splitlines(),
     )
@@ -212,6 +245,67 @@ def _timed(command: list[str], first: Proxy, deadline: float) -> tuple[float, in
             process.kill()
         log.seek(0)
         return seconds, process.returncode, log.read().decode()
+
+
+@contextmanager
+def _memory(world: World, flower_url: str, chance: random.Random) -> Iterator[Path]:
+    """A memory file of what the last run with one remembers, perhaps damaged; what it remembers then is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, columns = Path(folder, "memory"), COLUMNS
+        kept, own = MemoryFile(world.memory, "kept", "kept"), MemoryFile(file, flower_url, flower_url)
+        if memory := kept.load(columns):
+            own.save(memory)
+            if chance.random() < DAMAGE_LIKELIHOOD:
+                _damage(file, chance)
+        yield file
+        if memory := own.load(columns):
+            kept.save(memory)
+
+
+def _damage(file: Path, chance: random.Random) -> None:
+    """Cut a file, or flip a bit of it."""
+    content = bytearray(file.read_bytes())
+    place = chance.randrange(len(content))
+    if chance.random() < 0.5:
+        del content[place:]
+    else:
+        content[place] ^= 1 << chance.randrange(8)
+    file.write_bytes(content)
+
+
+def _looped(command: list[str], deadline: float) -> tuple[float, int, str]:
+    """Let the loop do some turns and stop it: the seconds that its stop took, its exit code, its stderr."""
+    with tempfile.TemporaryFile() as log:
+        with subprocess.Popen(command, stderr=log, cwd=ROOT, env=clean_environment()) as process:
+            until = time.monotonic() + 2 * deadline + EVERY * TURNS
+            while time.monotonic() < until and os.pread(log.fileno(), 10**6, 0).count(b'"seconds"') < TURNS:
+                time.sleep(0.05)
+            waited = _seconds_without_cpu(process.pid)
+            process.terminate()
+            stopped = time.monotonic()
+            _wait_for_end(process.pid, deadline + PATIENCE)
+            seconds = time.monotonic() - stopped - (_seconds_without_cpu(process.pid) - waited)
+            process.kill()
+        log.seek(0)
+        return seconds, process.returncode, log.read().decode()
+
+
+def _start_of_last_push(log: Sequence[str], otherwise: float) -> float:
+    """The Unix time at which the turn began that pushed last, whether Flower was up or down."""
+    turns = [line for line in map(json.loads, log) if "seconds" in line and line["msg"] != PUSH_FAILED]
+    if not turns:
+        return otherwise
+    return (
+        datetime.fromisoformat(turns[-1]["ts"].replace("Z", "+00:00")).timestamp()
+        - float(turns[-1]["seconds"])
+        - CLOCK_SLACK
+    )
+
+
+def _taken_reading(values: Values) -> bool | None:
+    """Whether a group says that it was read as what had changed; this is taken out of it."""
+    told = {name: values.pop((name, frozenset()), None) for name in READING_FAMILIES}
+    return None if None in told.values() else told["flower_scrape_whole"] == 0.0
 
 
 def _wait_for_end(pid: int, timeout: float) -> None:
