@@ -31,7 +31,8 @@ def read_snapshot(
     workers = client.retrying(lambda: api.workers(until), until)
     reading = reader.read(api, settings.page_size, until, progress)
     tasks = reading.tasks
-    tallies = tasks.tally()
+    by_kind = tasks.by_kind()
+    tallies = by_kind.tally()
     folding = Folding(tallies, settings.max_task_types)
     if folding.folded_types or folding.folded_states:
         log.event(
@@ -44,7 +45,7 @@ def read_snapshot(
         )
     extras: list[Metric] = []
     if settings.extras:
-        extras = read_extras(settings.extras, api, tasks, folding.type_label, settings.buckets, until - _EARLY)
+        extras = read_extras(settings.extras, api, by_kind, folding.type_label, settings.buckets, until - _EARLY)
     folded = folding.fold(tallies)
     of_tasks = families.of_tasks(tasks, folded)
     if reader.remembers:

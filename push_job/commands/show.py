@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from push_job.commands.words import printable
+from push_job.flower.by_kind import Tally
 from push_job.flower.task import STATES
-from push_job.flower.tasks import Tally
 from push_job.metrics.snapshot import Snapshot
 from push_job.settings import Endpoint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from push_job.flower.task import TaskFields
@@ -24,10 +25,14 @@ def exception_class(text: Any) -> str:
     if not isinstance(text, str) or not (text.endswith(")") or len(text) >= _CUT):
         return UNKNOWN_CLASS
     name, parenthesis, _ = text[: _LONGEST + 1].partition("(")
-    is_name = parenthesis and all(part.isidentifier() for part in name.split("."))
-    return name if is_name else UNKNOWN_CLASS
+    return name if parenthesis and _is_name(name) else UNKNOWN_CLASS
 
 
-def failure_of(task: TaskFields) -> str | None:
-    """The class of the exception of a task that is in FAILURE, None for other tasks."""
-    return exception_class(task.exception) if task.state == "FAILURE" else None
+@lru_cache(maxsize=256)  # there are few, and each is met again and again
+def _is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def failure_of(task: TaskFields) -> str:
+    """The class of the exception of a task that is in FAILURE."""
+    return exception_class(task.exception)

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from push_job.flower.by_kind import Tally, TasksByKind
 from push_job.flower.task import (
     CENTURY,
+    IN_BULK,
     NOT_REPORTED,
-    SINCE,
     STATES,
     UNKNOWN_STATE,
     UNKNOWN_TYPE,
     Column,
     TaskFields,
     TextColumn,
-    age_at,
     label_text,
-    reported,
     seconds_of,
     stamp_of,
 )
@@ -41,14 +38,6 @@ _MOST_TEXTS = 10_000
 
 #: The most pairs of type and state that are told apart while reading, to bound the memory they take.
 _MOST_KINDS = 60_000
-
-
-@dataclass(slots=True)
-class Tally:
-    """The tasks of one type in one state: how many, and their seconds summed."""
-
-    count: int = 0
-    seconds: float = 0.0
 
 
 class Content(NamedTuple):
@@ -87,16 +76,12 @@ class Interned:
             self.kinds.append(labels)
         return self.numbers[labels]
 
-    def as_number(self, column: Column) -> Callable[[TaskFields], float]:
-        """What makes the number of a task that the column's array holds."""
-        if not isinstance(column, TextColumn):
-            return column
-
-        def number(task: TaskFields) -> float:
-            text = column.of(task)
-            return NOT_REPORTED if text is None else self._text_number(text)
-
-        return number
+    def of_column(self, column: Column, tasks: Collection[TaskFields]) -> Iterable[float]:
+        """The numbers of the tasks that the column's array holds."""
+        if isinstance(column, TextColumn):
+            number, of, state = self._text_number, column.of, column.state
+            return [number(of(task)) if task.state == state else NOT_REPORTED for task in tasks]
+        return IN_BULK[column](tasks) if column in IN_BULK else map(column, tasks)
 
     def _text_number(self, text: str) -> float:
         if text not in self._text_numbers and len(self.texts) >= _MOST_TEXTS:
@@ -151,7 +136,7 @@ class Batch:
             add_seconds(runtime if usual else seconds_of(task))
             add_stamp(stamp if type(stamp) is float else stamp_of(stamp))
         for column, values in self.columns.items():
-            values.extend(map(self._interned.as_number(column), tasks.values()))
+            values.extend(self._interned.of_column(column, tasks.values()))
 
     def take(self, batch: Batch) -> None:
         """Take all that another one still has, behind what there is."""
@@ -315,52 +300,10 @@ class Tasks:
         """Be the tasks of this batch alone, which has been merged before."""
         self._batches = [batch]
 
+    def by_kind(self) -> TasksByKind:
+        """The tasks as they are now, to be counted and summed; they must not change meanwhile."""
+        return TasksByKind(self._batches, self.interned.kinds, self.interned.texts, self.now)
+
     def tally(self) -> dict[tuple[str, str], Tally]:
         """Count the tasks and sum their seconds by (task type, state)."""
-        tallies = {}
-        for labels, seconds in self._durations().items():
-            known = reported(seconds)
-            if labels[1] in SINCE:
-                known = (age_at(self.now, start) for start in known)
-            tallies[labels] = Tally(len(seconds), math.fsum(known))
-        return tallies
-
-    def runtimes(self) -> dict[str, list[float]]:
-        """The runtimes that were reported, in seconds, by task type."""
-        runtimes: dict[str, list[float]] = defaultdict(list)
-        for (name, state), seconds in self._durations().items():
-            if state not in SINCE and (known := list(reported(seconds))):
-                runtimes[name] += known
-        return runtimes
-
-    def values_of(self, column: Column) -> dict[str, list[float]]:
-        """The values of a column that was read, those that were reported, by task type."""
-        values: dict[str, list[float]] = defaultdict(list)
-        for (name, _), numbers in self.by_kind(column).items():
-            if known := list(reported(numbers)):
-                values[name] += known
-        return values
-
-    def by_kind(self, column: Column) -> dict[tuple[str, str], array[float]]:
-        """The values of a column that was read by (task type, state), NOT_REPORTED among them."""
-        return self._by_kind(lambda batch: batch.columns[column])
-
-    def texts_of(self, column: TextColumn) -> dict[str, Counter[str]]:
-        """How many tasks have each text of a column that was read, by task type."""
-        counts: dict[str, Counter[str]] = defaultdict(Counter)
-        for name, numbers in self.values_of(column).items():
-            counts[name].update({self.interned.texts[int(n)]: count for n, count in Counter(numbers).items()})
-        return counts
-
-    def _durations(self) -> dict[tuple[str, str], array[float]]:
-        """The seconds, or the starts, of the tasks by (task type, state), NOT_REPORTED among them."""
-        return self._by_kind(lambda batch: batch.seconds)
-
-    def _by_kind(self, column_of: Callable[[Batch], array[float]]) -> dict[tuple[str, str], array[float]]:
-        found = [array("d") for _ in self.interned.kinds]
-        for batch in self._batches:
-            rows = batch.rows.values()
-            columns = map(batch.kinds.__getitem__, rows), map(column_of(batch).__getitem__, rows)
-            for kind, value in zip(*columns, strict=True):
-                found[kind].append(value)
-        return {labels: values for labels, values in zip(self.interned.kinds, found, strict=True) if values}
+        return self.by_kind().tally()

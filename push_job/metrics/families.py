@@ -11,8 +11,9 @@ from typing import ClassVar
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from push_job import __version__
+from push_job.flower.by_kind import Tally
 from push_job.flower.task import STATES, Column, label_text
-from push_job.flower.tasks import Tally, Tasks
+from push_job.flower.tasks import Tasks
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from prometheus_client.metrics_core import Metric
 
 from push_job import log
 from push_job.flower.api import Flower
+from push_job.flower.by_kind import TasksByKind
 from push_job.flower.task import Column
-from push_job.flower.tasks import Tasks
 from push_job.http.failures import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras import activity, ages, failures, flower_metrics, last_run, pools, queues, runtimes, waits
@@ -53,7 +53,7 @@ def columns_of(names: Iterable[str]) -> list[Column]:
 def read_extras(
     names: Iterable[str],
     flower: Flower,
-    tasks: Tasks,
+    tasks: TasksByKind,
     label: Callable[[str], str],
     buckets: tuple[float, ...],
     until: float,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.metrics_core import Metric
 
-from push_job.flower.task import age_at, reported, since_of
+from push_job.flower.task import age_at
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Gauge
 
@@ -18,13 +18,12 @@ OLDEST = Gauge(
 def _read(reading: Reading) -> list[Metric]:
     family = OLDEST.empty()
     oldest: dict[tuple[str, str], float] = {}
-    for (name, state), moments in reading.tasks.by_kind(since_of).items():
+    for (name, state), since in reading.tasks.oldest_starts().items():
         label = reading.label(name), state
-        for since in reported(moments):
-            oldest[label] = min(since, oldest.get(label, since))
+        oldest[label] = min(since, oldest.get(label, since))
     for label, since in sorted(oldest.items()):
         family.add_metric(label, age_at(reading.now, since))
     return [family]
 
 
-EXTRA = Extra("ages", (OLDEST,), _read, columns=(since_of,))
+EXTRA = Extra("ages", (OLDEST,), _read)

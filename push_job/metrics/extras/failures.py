@@ -22,7 +22,7 @@ FAILURES = Gauge(
 #: The most classes that are told apart, the one for others among them. A class is told for all task types or for none.
 MOST_CLASSES = 50
 
-_CLASS = TextColumn(failure_of)
+_CLASS = TextColumn(failure_of, "FAILURE")
 
 
 def _read(reading: Reading) -> list[Metric]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
+from operator import sub
 
 from prometheus_client.metrics_core import Metric
 
-from push_job.flower.task import UNKNOWN_TYPE, came_at, ended_at, reported
+from push_job.flower.task import UNKNOWN_TYPE, came_at, ended_at
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Gauge
 
@@ -28,18 +28,21 @@ INTERVAL = Gauge(
 #: none with more.
 FEWEST_RUNS = 6
 _REGULAR_SHARE = 0.9
+
+#: Of a type with more tasks, so many of the newest ones tell.
+MOST_RUNS = 100
 _TOLERANCE = 0.2
 
 
 def _read(reading: Reading) -> list[Metric]:
     success, failure, interval = LAST_SUCCESS.empty(), LAST_FAILURE.empty(), INTERVAL.empty()
-    newest: dict[tuple[str, str], float] = {}
-    for (name, state), moments in reading.tasks.by_kind(ended_at).items():
-        label = state, reading.label(name)
-        for ended in reported(moments):
+    for family, state in ((success, "SUCCESS"), (failure, "FAILURE")):
+        newest: dict[str, float] = {}
+        for name, ended in reading.tasks.newest(ended_at, state).items():
+            label = reading.label(name)
             newest[label] = max(ended, newest.get(label, ended))
-    for (state, name), ended in sorted(newest.items()):
-        (success if state == "SUCCESS" else failure).add_metric([name], ended)
+        for name, ended in sorted(newest.items()):
+            family.add_metric([name], ended)
     for name, came in sorted(reading.tasks.values_of(came_at).items()):
         # Types that are counted together, or have no name, have no rhythm of their own.
         regular = usual_interval(came) if reading.label(name) == name != UNKNOWN_TYPE else None
@@ -50,12 +53,11 @@ def _read(reading: Reading) -> list[Metric]:
 
 def usual_interval(moments: Iterable[float]) -> float | None:
     """The median of the seconds between moments, or None where they are not regular."""
-    gaps = [later - earlier for earlier, later in pairwise(sorted(moments))]
-    if len(gaps) < FEWEST_RUNS - 1:
+    newest = sorted(moments)[-MOST_RUNS:]
+    if len(newest) < FEWEST_RUNS:
         return None
-    from statistics import median  # it takes a while to import
-
-    usual = median(gaps)
+    gaps = sorted(map(sub, newest[1:], newest))
+    usual = (gaps[(len(gaps) - 1) // 2] + gaps[len(gaps) // 2]) / 2
     alike = sum(abs(gap - usual) <= _TOLERANCE * usual for gap in gaps)
     return usual if usual > 0 and alike >= _REGULAR_SHARE * len(gaps) else None
 
