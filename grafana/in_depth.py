@@ -1,4 +1,4 @@
-"""The dashboard for what `push-job push --with queues,runtimes,waits,activity,flower-metrics` adds.
+"""The dashboard for what the extras of `push-job push --with …` add.
 
 Flower's own families (`flower_events_total`, `flower_task_runtime_seconds`) are true counters, so their rates are
 right. They change once a push, not once a scrape: the window has to hold several pushes.
@@ -29,6 +29,7 @@ from grafana.panels import (
 )
 from grafana.queries import CHOSEN, fresh, fresh_window, most, of_live_workers, or_not_pushed, selector, workers
 from grafana.sound import flowers, live_workers
+from grafana.trouble import trouble
 
 QUEUE = 'queue=~"$queue"'
 WORKER = 'worker=~"$worker"'
@@ -46,6 +47,7 @@ def in_depth() -> model.Dashboard:
         description="What push-job adds with --with. Panels of an extra that was not asked for say so.",
         rows=[
             Row("", _at_a_glance()),
+            Row("What is wrong? Stuck, failing, overdue, full", trouble()),
             Row("Do the workers keep up with the queues?", _queues()),
             Row("How long do tasks run? Of those that Flower remembers", runtimes()),
             Row("How long do they wait, from received (or the ETA) to started?", waits()),

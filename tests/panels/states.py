@@ -3,11 +3,13 @@
 Real Flowers with 60 task types or 40 workers would take minutes; what a push of them looks like is known.
 """
 
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from push_job.metrics.extras import EXTRAS
 from tests.panels.scene import STATES
 
 LONG_NAME = "warehouse.inventory.reconciliation.tasks.recount_shelf_{:05d}"
@@ -59,15 +61,22 @@ class Group:
 
     def _extras(self, turn: int) -> Iterable[str]:
         yield 'celery_queue_length{queue="celery"} 5'
-        for extra in ("queues", "runtimes", "waits", "activity", "flower-metrics"):
+        yield 'celery_queue_consumers{queue="celery"} 4'
+        yield 'celery_queue_consumers{queue="nobodys"} 0'
+        for extra in EXTRAS:
             yield f'flower_scrape_extra_success{{extra="{extra}"}} 1'
         for worker in (f"celery@w-{number}" for number in range(self.workers)):
             yield f'celery_worker_active_tasks{{worker="{worker}"}} 1'
+            yield f'celery_worker_pool_processes{{worker="{worker}"}} 4'
             yield f'celery_worker_processed_tasks{{worker="{worker}"}} {turn * 10}'
             yield f'celery_worker_prefetched_tasks{{worker="{worker}"}} 2'
             yield f'celery_worker_load_average{{worker="{worker}",period="1m"}} 0.5'
             yield f'celery_worker_last_heartbeat_age_seconds{{worker="{worker}"}} 1'
         for place, name in enumerate(self.names):
+            yield f'celery_task_oldest_seconds{{task_type="{name}",state="STARTED"}} {100 * (place + 1)}'
+            yield f'celery_task_failures{{name="{name}",exception="ValueError"}} {place + 1}'
+            yield f'celery_task_last_success_timestamp_seconds{{name="{name}"}} {time.time() - 120 * (place + 1)}'
+            yield f'celery_task_interval_seconds{{name="{name}"}} 60'
             yield f'flower_task_prefetch_time_seconds{{worker="celery@w-0",task="{name}"}} 0.5'
             for kind in ("task-succeeded", "task-failed"):
                 count = turn * (place + 1)
@@ -75,6 +84,7 @@ class Group:
             for family, labels in (
                 ("celery_task_runtime_seconds", f'name="{name}"'),
                 ("celery_task_wait_seconds", f'name="{name}"'),
+                ("celery_task_queue_wait_seconds", f'name="{name}"'),
                 ("flower_task_runtime_seconds", f'worker="celery@w-0",task="{name}"'),
             ):
                 for bound in ("2.5", "10", "+Inf"):

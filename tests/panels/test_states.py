@@ -181,3 +181,24 @@ def test_with_many_types_or_workers_a_graph_has_few_lines_and_a_table_all(world:
             if not query.instant and query.where not in {"Age of the data over time", "Flower down", "Data too old"}:
                 for job in ("many-types", "many-workers"):
                     assert len(world.shows(job, query)) <= 20, query
+
+
+IN_DEPTH = BOARDS[1]
+
+
+def test_what_is_wrong_is_told_by_type_queue_and_worker(world: World) -> None:
+    names = [f"shop.task_{number}" for number in range(3)]
+    assert world.panel("well", "Oldest task by type", board=IN_DEPTH) == {
+        ("STARTED", name): 100.0 * (place + 1) for place, name in enumerate(names)
+    }
+    assert world.panel("well", "Failures by exception", board=IN_DEPTH) == {("ValueError",): 3 * (1.0 + 2 + 3)}
+    for place, name in enumerate(names):
+        since, ago, interval = (world.panel("well", "Overdue types", ref, IN_DEPTH)[(name,)] for ref in "ABC")
+        assert since == pytest.approx(2 * (place + 1), abs=0.1)
+        assert ago == pytest.approx(120 * (place + 1), abs=6)
+        assert interval == 60
+    assert world.panel("well", "Consumers of each queue", board=IN_DEPTH) == {("celery",): 12, ("nobodys",): 0}
+    assert world.panel("well", "Saturation: running / processes", "A", IN_DEPTH) == {(): 1 / 4}
+    assert world.panel("well", "Saturation: running / processes", "B", IN_DEPTH) == {
+        (f"celery@w-{number}",): 1 / 4 for number in range(4)
+    }
