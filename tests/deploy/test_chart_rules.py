@@ -154,6 +154,58 @@ def test_how_steady_flower_has_to_be(ratio: float, outcome: str, tmp_path: Path)
     promtool(tmp_path, groups, [_test(series, firing(groups, {"60m": {outcome: {"FlowerUnsteady"}}}))])
 
 
+def _group_with(name: str, labels: str, values: str) -> dict[str, str]:
+    return {
+        f"push_time_seconds{{{GROUP}}}": "0+60x90",
+        f"flower_up{{{GROUP}}}": "1x90",
+        f"{name}{{{GROUP}, {labels}}}": values,
+    }
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(3600, "quiet"), (1200, "fire")])
+def test_how_long_a_task_may_be_in_its_state(seconds: int, outcome: str, tmp_path: Path) -> None:
+    groups = rendered(stuckSeconds=seconds)
+    series = _group_with("celery_task_oldest_seconds", 'task_type="t", state="STARTED"', "1800x90")
+    promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryTaskStuck"}}}))])
+
+
+@pytest.mark.parametrize(
+    ("values", "outcome"),
+    [({}, "fire"), ({"overdueIntervals": 10}, "quiet"), ({"shortestInterval": 600}, "quiet")],
+    ids=["as it is", "more intervals", "a longer shortest one"],
+)
+def test_when_a_periodic_task_is_overdue(values: dict[str, Any], outcome: str, tmp_path: Path) -> None:
+    """It came every five minutes, and last at the beginning."""
+    groups = rendered(**values)
+    series = {
+        **_group_with("celery_task_last_success_timestamp_seconds", 'name="t"', "0x90"),
+        **_group_with("celery_task_interval_seconds", 'name="t"', "300x90"),
+    }
+    promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryPeriodicTaskOverdue"}}}))])
+
+
+@pytest.mark.parametrize(("ratio", "outcome"), [(0.95, "quiet"), (0.7, "fire")])
+def test_how_busy_the_workers_may_be(ratio: float, outcome: str, tmp_path: Path) -> None:
+    """Three of four processes are busy."""
+    groups = rendered(busyRatio=ratio)
+    series = {
+        **_group_with("celery_worker_active_tasks", 'worker="w"', "3x90"),
+        **_group_with("celery_worker_pool_processes", 'worker="w"', "4x90"),
+        **_group_with("celery_queue_length", 'queue="q"', "9x90"),
+    }
+    promtool(tmp_path, groups, [_test(series, firing(groups, {"60m": {outcome: {"CeleryWorkersFull"}}}))])
+
+
+@pytest.mark.parametrize(("count", "outcome"), [(1, "fire"), (5, "quiet")])
+def test_how_many_tasks_may_fail_with_a_new_exception(count: int, outcome: str, tmp_path: Path) -> None:
+    groups = rendered(newFailures=count)
+    series = {
+        **_group_with("flower_scrape_extra_success", 'extra="failures"', "1x90"),
+        **_group_with("celery_task_failures", 'name="t", exception="ValueError"', "_x70 3x20"),
+    }
+    promtool(tmp_path, groups, [_test(series, firing(groups, {"80m": {outcome: {"CeleryNewException"}}}))])
+
+
 def _test(series: dict[str, str], expectations: list[dict[str, Any]]) -> dict[str, Any]:
     given = [{"series": name, "values": values} for name, values in series.items()]
     return {"interval": "1m", "input_series": given, "promql_expr_test": expectations}

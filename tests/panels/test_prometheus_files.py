@@ -53,8 +53,9 @@ def test_each_alert_says_how_bad_it_is_what_it_is_and_what_to_do() -> None:
         if "alert" in rule:
             assert rule["labels"]["severity"] in {"critical", "warning"}, rule["alert"]
             assert rule["for"], rule["alert"]
-            assert rule["annotations"].keys() == {"summary", "runbook"}, rule["alert"]
-            assert rule["annotations"]["runbook"].endswith("."), rule["alert"]
+            assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}, rule["alert"]
+            assert rule["annotations"]["description"].endswith("."), rule["alert"]
+            assert rule["annotations"]["runbook_url"] == f"docs/alerts.md#{rule['alert'].lower()}"
 
 
 def test_the_rules_hide_what_the_dashboards_hide_unless_told_otherwise() -> None:

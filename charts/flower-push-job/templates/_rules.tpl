@@ -17,6 +17,11 @@ Fails when the number is not where it is looked for: a value without effect woul
   (dict "name" "failureMinimum" "alert" "CeleryFailureRatioHigh" "from" ">= 20)" "to" (printf ">= %v)" $set.failureMinimum))
   (dict "name" "failureRatio" "alert" "CeleryFailureRatioHigh" "from" ") > 0.1" "to" (printf ") > %v" $set.failureRatio))
   (dict "name" "waitSeconds" "alert" "CeleryTasksWaitTooLong" "from" ") > 300" "to" (printf ") > %v" $set.waitSeconds))
+  (dict "name" "stuckSeconds" "alert" "CeleryTaskStuck" "from" ") > 3600" "to" (printf ") > %v" $set.stuckSeconds))
+  (dict "name" "overdueIntervals" "alert" "CeleryPeriodicTaskOverdue" "from" "> 3 * (" "to" (printf "> %v * (" $set.overdueIntervals))
+  (dict "name" "shortestInterval" "alert" "CeleryPeriodicTaskOverdue" "from" ">= 60)" "to" (printf ">= %v)" $set.shortestInterval))
+  (dict "name" "busyRatio" "alert" "CeleryWorkersFull" "from" "[15m]) >= 0.95" "to" (printf "[15m]) >= %v" $set.busyRatio))
+  (dict "name" "newFailures" "alert" "CeleryNewException" "from" ") >= 1 " "to" (printf ") >= %v " $set.newFailures))
   (dict "name" "steadyRatio" "alert" "FlowerUnsteady" "from" "[30m]) < 0.8" "to" (printf "[30m]) < %v" $set.steadyRatio))
 -}}
 {{- $groups := list -}}
@@ -33,9 +38,10 @@ Fails when the number is not where it is looked for: a value without effect woul
 {{- end -}}
 {{- end -}}
 {{- $labels := merge (dict "severity" (default $rule.labels.severity (get $set.severity $rule.alert))) $set.alertLabels $rule.labels -}}
-{{- $page := default "docs/alerts.md" $set.runbookUrl -}}
-{{- $description := default $rule.annotations.runbook $rule.annotations.description -}}
-{{- $annotations := merge (dict "description" $description "runbook_url" (printf "%s#%s" $page (lower $rule.alert))) (omit $rule.annotations "runbook") -}}
+{{- $annotations := $rule.annotations -}}
+{{- if $set.runbookUrl -}}
+{{- $annotations = merge (dict "runbook_url" (replace "docs/alerts.md" $set.runbookUrl $annotations.runbook_url)) $annotations -}}
+{{- end -}}
 {{- $rule = merge (dict "for" (default (get $rule "for") (get $set.for $rule.alert)) "labels" $labels "annotations" $annotations) (omit $rule "annotations") -}}
 {{- end -}}
 {{- if not (has $rule.alert $set.disabled) -}}

@@ -1,0 +1,114 @@
+"""The alerts on tasks, queues and pools, on real pushes in a real Prometheus: quiet when all is well, then each fires.
+
+The rules are the project's own, hurried as those of test_trouble.py.
+"""
+
+import time
+import uuid
+
+import pytest
+
+from testbed.command import PushJob
+from testbed.events import TaskEvents
+from testbed.process import wait_for
+from testbed.services import Testbed, Worker
+from testbed.shop import shop_app
+from tests.panels.ask import answer
+from tests.panels.boards import ROOT
+from tests.panels.scene import Tasks, tell
+from tests.panels.test_trouble import Bed, hurried
+
+EXTRAS = "queues,activity,ages,failures,last-run,pools"
+
+#: What the alerts ask is known, and well.
+QUIET = {
+    "celery_task_interval_seconds": 120.0,
+    "celery_task_failures": 1.0,
+    "celery_queue_consumers": 1.0,
+    "celery_queue_length": 0.0,
+    "instance:celery_pools_busy:ratio": 0.0,
+}
+
+TROUBLE = {
+    ("CeleryTaskStuck", "shop.report"),
+    ("CeleryPeriodicTaskOverdue", "shop.nightly"),
+    ("CeleryNewException", "shop.errors.OutOfStock"),
+    ("CeleryQueueNotConsumed", "mail"),
+    ("CeleryWorkersFull", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def mailer(testbed: Testbed) -> Worker:
+    """The only worker of the queue `mail`."""
+    return testbed.worker(testbed.redis(), name="mailer", concurrency=1, options=("-Q", "mail"))
+
+
+@pytest.fixture(scope="module")
+def bed(testbed: Testbed, push_job: PushJob, mailer: Worker) -> Bed:
+    """A Flower that knows the mailer and a worker with one process."""
+    redis, pushgateway = mailer.broker, testbed.pushgateway()
+    rules = [hurried(rules, testbed.folder) for rules in ROOT.glob("prometheus/rules/*.yml")]
+    prometheus = testbed.prometheus(pushgateway, rule_files=rules, scrape_interval="500ms")
+    bed = Bed(redis, testbed.flower(redis), pushgateway, prometheus, push_job)
+    for worker in (mailer, testbed.worker(redis, concurrency=1)):
+        bed.flower.wait_for_worker(worker.node)
+    return bed
+
+
+def come(bed: Bed, name: str, *ago: float) -> None:
+    """Tell of tasks that succeeded so many seconds ago."""
+    now = time.time()
+    with TaskEvents(bed.redis.url) as events:
+        for seconds in ago:
+            task, at = str(uuid.uuid4()), now - seconds
+            events.send("task-received", uuid=task, name=name, timestamp=at - 2)
+            events.send("task-started", uuid=task, timestamp=at - 1)
+            events.send("task-succeeded", uuid=task, timestamp=at, runtime=1.0, result="None")
+    bed.flower.wait_for_task(task, "SUCCESS")
+
+
+def fired(bed: Bed) -> set[tuple[str, str]]:
+    """The alerts that have fired by now, each with the task type, queue or exception that it is about."""
+    query = 'max_over_time(ALERTS{alertname=~"Celery.*", alertstate="firing"}[5m])'
+    about = ("task_type", "name", "queue", "exception")
+    return {
+        (labels["alertname"], next((labels[name] for name in about if name in labels), ""))
+        for labels in map(dict, answer(bed.prometheus, query, time.time()))
+    }
+
+
+def test_each_alert_is_quiet_when_all_is_well_and_fires_when_it_is_not(bed: Bed, mailer: Worker) -> None:
+    come(bed, "shop.tidy", *(120.0 * number for number in range(8, 0, -1)))
+    tell(bed.redis.url, bed.flower, [Tasks("shop.pay", "FAILURE", 1, 1.0)], worker="celery@shop-9")
+    assert bed.push("--with", EXTRAS) == 0
+    # Failures are compared with those of five seconds ago.
+    bed.wait_until('flower_scrape_extra_success{extra="failures"} offset 5s')
+    assert bed.push("--with", EXTRAS) == 0
+    bed.wait_for_a_second_scrape()
+    told = {name: bed.prometheus.query(f"max({name})") for name in QUIET}
+    assert told == {name: [({}, number)] for name, number in QUIET.items()}
+    assert fired(bed) == set()
+
+    tell(bed.redis.url, bed.flower, [Tasks("shop.report", "STARTED", 1, 4000.0)], worker="celery@shop-9")
+    come(bed, "shop.nightly", *(4000.0 + 120.0 * number for number in range(8, 0, -1)))
+    with TaskEvents(bed.redis.url) as events:
+        task = str(uuid.uuid4())
+        events.send("task-received", uuid=task, name="shop.pay")
+        events.send("task-failed", uuid=task, exception="shop.errors.OutOfStock('no teapot')", traceback="")
+    mailer.stop()
+    with shop_app(bed.redis.url) as shop:
+        shop.send_task("shop.mail.send_receipt", (1,), queue="mail")
+        for _ in range(8):  # more than a worker with one process fetches ahead
+            shop.send_task("shop.reports.daily_sales", (60,))
+
+    def all_of_it() -> bool:
+        assert bed.push("--with", EXTRAS) == 0
+        return fired(bed) >= TROUBLE
+
+    try:
+        wait_for("the alerts", all_of_it, 60)
+    finally:
+        print("fired at last:", fired(bed))
+    assert {about for name, about in fired(bed) if name == "CeleryPeriodicTaskOverdue"} == {"shop.nightly"}
+    assert {about for name, about in fired(bed) if name == "CeleryNewException"} == {"shop.errors.OutOfStock"}
