@@ -76,12 +76,12 @@ class Interned:
             self.kinds.append(labels)
         return self.numbers[labels]
 
-    def of_column(self, column: Column, tasks: Collection[TaskFields]) -> Iterable[float]:
+    def of_column(self, column: Column, tasks: Collection[TaskFields]) -> list[float]:
         """The numbers of the tasks that the column's array holds."""
         if isinstance(column, TextColumn):
             number, of, state = self._text_number, column.of, column.state
             return [number(of(task)) if task.state == state else NOT_REPORTED for task in tasks]
-        return IN_BULK[column](tasks) if column in IN_BULK else map(column, tasks)
+        return IN_BULK[column](tasks) if column in IN_BULK else list(map(column, tasks))
 
     def _text_number(self, text: str) -> float:
         if text not in self._text_numbers and len(self.texts) >= _MOST_TEXTS:
@@ -136,7 +136,7 @@ class Batch:
             add_seconds(runtime if usual else seconds_of(task))
             add_stamp(stamp if type(stamp) is float else stamp_of(stamp))
         for column, values in self.columns.items():
-            values.extend(self._interned.of_column(column, tasks.values()))
+            values.fromlist(self._interned.of_column(column, tasks.values()))
 
     def take(self, batch: Batch) -> None:
         """Take all that another one still has, behind what there is."""
