@@ -15,7 +15,7 @@ from push_job.commands.explain.facts import Facts
 from push_job.commands.explain.findings import findings_of
 from push_job.commands.explain.printing import as_json, as_text
 from push_job.commands.words import moment_words, name_words, time_words
-from push_job.flower.tasks import Tally
+from push_job.flower.by_kind import Tally
 from push_job.settings import Credentials, Endpoint, Tls
 from testbed.command import PushJob
 from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
