@@ -13,6 +13,8 @@ import push_job
 from bench import ways
 from bench.cost import Cost, medians, run, run_probed
 from bench.scene import FilledFlowers, flower_of_many_types, require_same_counts, small_flower
+from bench.warm import QUICK as QUICK_WARM
+from bench.warm import WarmPlan, WarmResults, measure_warm
 from bench.writing import cost_of_writing
 from push_job.metrics.extras import EXTRAS
 from testbed.services import Flower, Pushgateway, Testbed
@@ -41,6 +43,7 @@ class Plan:
     instance_rounds: int = 3
     types: int = 10_000
     types_rounds: int = 3
+    warm: WarmPlan = field(default_factory=WarmPlan)
 
 
 QUICK = Plan(
@@ -53,6 +56,7 @@ QUICK = Plan(
     instance_rounds=1,
     types=500,
     types_rounds=1,
+    warm=QUICK_WARM,
 )
 
 
@@ -68,6 +72,7 @@ class Results:
     types: Cost | None = None
     types_scrape_seconds: float = 0.0
     writing: dict[str, Cost] = field(default_factory=dict)  # PROTOBUF or TEXT
+    warm: WarmResults = field(default_factory=WarmResults)
 
 
 def measure(plan: Plan) -> Results:
@@ -92,6 +97,7 @@ def measure(plan: Plan) -> Results:
             filled.fill_up(size)
             measure_ways(results, filled, pushgateway)
         measure_page_sizes(results, filled, pushgateway)
+    results.warm = measure_warm(plan.warm, say)
     return results
 
 

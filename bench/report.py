@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench import warm
 from bench.cost import Cost
 from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
 from bench.targets import Target, targets
@@ -48,6 +49,13 @@ def report(results: Results, load: tuple[float, float, float]) -> str:
             "A smaller page holds Flower up for a shorter time, but there are more of them, and the newest Flower sorts"
             f" all of its tasks for each. {_rounds(plan.page_rounds)}",
             *[_page_sizes(results, version) for version in _versions(results)],
+            f"## Turn after turn, at {plan.warm.sizes[-1]:,} tasks",
+            "The Flowers are full and forget. Before each round half as many new tasks come as tasks change, "
+            f"{plan.warm.usual:,} in all; what is remembered is that of the round before. {_rounds(plan.warm.rounds)}",
+            *[_turns(results, version) for version in _warm_versions(results)],
+            "A turn of `run` against the number of tasks that are remembered, and against how many changed or came."
+            " *read* are the tasks that were transferred.",
+            *[_turns_by(results, version) for version in _warm_versions(results)],
             "## Small and many",
             _small(results),
         ]
@@ -102,14 +110,16 @@ def _sizes(results: Results, version: str) -> str:
                 f"{cost.cpu:.2f}",
                 f"{cost.memory:.0f}",
                 _stall(cost),
+                f"{cost.flower_cpu:.2f}",
                 f"{cost.seconds / download.seconds:.2f}",
                 f"{cost.cpu / simple.cpu:.2f}",
                 f"{cost.memory / simple.memory:.2f}",
                 f"{cost.stall / simple.stall:.2f}",
+                f"{cost.flower_cpu / simple.flower_cpu:.2f}",
             )
         )
-    columns = ["tasks", "way", "wall s", "CPU s", "MiB", "stall s"]
-    ratios = ["wall / download", "CPU / simple", "MiB / simple", "stall / simple"]
+    columns = ["tasks", "way", "wall s", "CPU s", "MiB", "stall s", "Flower's CPU s"]
+    ratios = ["wall / download", "CPU / simple", "MiB / simple", "stall / simple", "Flower's / simple"]
     return f"Flower {version}:\n\n{_table(columns + ratios, rows)}"
 
 
@@ -122,6 +132,7 @@ def _page_sizes(results: Results, version: str) -> str:
             f"{size:,} (default)" if size == Settings.page_size else f"{size:,}",
             f"{cost.seconds:.2f}",
             _stall(cost),
+            f"{cost.flower_cpu:.2f}",
             f"{cost.memory:.0f}",
             f"{cost.seconds / download.seconds:.2f}",
             f"{cost.stall / simple.stall:.2f}",
@@ -129,7 +140,56 @@ def _page_sizes(results: Results, version: str) -> str:
         for (its_version, size), cost in results.by_page_size.items()
         if its_version == version
     ]
-    columns = ["tasks a page", "wall s", "stall s", "MiB", "wall / download", "stall / simple"]
+    columns = ["tasks a page", "wall s", "stall s", "Flower's CPU s", "MiB", "wall / download", "stall / simple"]
+    return f"Flower {version}:\n\n{_table(columns, rows)}"
+
+
+def _warm_versions(results: Results) -> list[str]:
+    return list(dict.fromkeys(version for version, _ in results.warm.ways))
+
+
+def _turns(results: Results, version: str) -> str:
+    of_ways = results.warm.ways
+    simple, download = of_ways[version, warm.SIMPLE], of_ways[version, warm.DOWNLOAD]
+    rows = [
+        (
+            way,
+            f"{cost.seconds:.2f}",
+            f"{cost.cpu:.3f}",
+            f"{cost.memory:.0f}",
+            _stall(cost),
+            f"{cost.flower_cpu:.2f}",
+            f"{cost.seconds / simple.seconds:.2f}",
+            f"{cost.cpu / simple.cpu:.2f}",
+            f"{cost.stall / simple.stall:.2f}",
+            f"{cost.flower_cpu / simple.flower_cpu:.2f}",
+            f"{cost.flower_cpu / download.flower_cpu:.2f}",
+        )
+        for (its_version, way), cost in of_ways.items()
+        if its_version == version
+    ]
+    columns = ["way", "wall s", "CPU s", "MiB", "stall s", "Flower's CPU s", "wall / simple", "CPU / simple"]
+    ratios = ["stall / simple", "Flower's / simple", "Flower's / download"]
+    return f"Flower {version}:\n\n{_table(columns + ratios, rows)}"
+
+
+def _turns_by(results: Results, version: str) -> str:
+    found = results.warm
+    rows = [
+        (
+            what,
+            f"{number:,}",
+            f"{read:,}",
+            f"{cost.seconds:.2f}",
+            f"{cost.cpu:.3f}",
+            f"{cost.memory:.0f}",
+            f"{cost.flower_cpu:.2f}",
+        )
+        for what, of_number in (("tasks", found.by_size), ("changes", found.by_changes))
+        for (its_version, number), (cost, read) in of_number.items()
+        if its_version == version
+    ]
+    columns = ["of", "number", "read", "wall s", "CPU s", "MiB", "Flower's CPU s"]
     return f"Flower {version}:\n\n{_table(columns, rows)}"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bench import warm
 from bench.measure import DOWNLOAD, IMPORTS, PUSH_JOB, SIMPLE, WITH_EXTRAS, Results
 from bench.writing import PROTOBUF, TEXT
 
@@ -52,6 +53,7 @@ def targets(results: Results) -> Iterator[Target]:
             yield Target("wall time, all extras", "without extras", version, extras.seconds / push.seconds, 1.25)
             yield Target("own CPU, all extras", "without extras", version, extras.cpu / push.cpu, 1.25)
             yield Target("peak memory, all extras", "without extras", version, extras.memory / push.memory, 1.25)
+    yield from _of_turns(results)
     small = f"{results.plan.small_tasks} tasks"
     one, many = results.instances[1], results.instances[results.plan.instances]
     alone = results.plan.instances * one.seconds
@@ -68,3 +70,21 @@ def targets(results: Results) -> Iterator[Target]:
     push, imports = results.cold[PUSH_JOB], results.cold[IMPORTS]
     yield Target("wall time, cold start", "importing its libraries", small, push.seconds / imports.seconds, 1.5)
     yield Target("peak memory, cold start", "MiB", small, push.memory, 50)
+
+
+def _of_turns(results: Results) -> Iterator[Target]:
+    """Those of turns that remember."""
+    for version in dict.fromkeys(version for version, _ in results.warm.ways):
+        ways = {way: cost for (its_version, way), cost in results.warm.ways.items() if its_version == version}
+        run, file, cold, simple = ways[warm.RUN], ways[warm.FILE], ways[warm.COLD], ways[warm.SIMPLE]
+        other, old = "the simple exporter", version in WALL_LIMITS
+        share, stall_share, cold_limit = (1 / 8, 1 / 8, 1.15) if old else (1 / 5, 1 / 6, 1.3)
+        of_flower = cold.flower_cpu / ways[warm.DOWNLOAD].flower_cpu
+        yield Target("Flower's CPU, a turn of run", other, version, run.flower_cpu / simple.flower_cpu, share)
+        yield Target("wall time, a turn of run", other, version, run.seconds / simple.seconds, share)
+        yield Target("Flower's longest stall, a turn of run", other, version, run.stall / simple.stall, stall_share)
+        yield Target("own CPU, a turn of run", other, version, run.cpu / simple.cpu, 1 / 20)
+        yield Target("peak memory, run", other, version, run.memory / simple.memory, 1 / 5)
+        yield Target("own CPU, with a memory file", other, version, file.cpu / simple.cpu, 1 / 6)
+        yield Target("peak memory, with a memory file", other, version, file.memory / simple.memory, 1 / 5)
+        yield Target("Flower's CPU, a cold scan", "the bare download", version, of_flower, cold_limit)

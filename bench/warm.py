@@ -1,9 +1,8 @@
-"""What a turn costs that reads only what has changed: `python -m bench.warm [--quick]`. Part of `make bench`.
+"""What a turn costs that reads only what has changed.
 
 Between any two readings of a Flower that is full, so many of its tasks have changed and so many new ones have come.
 """
 
-import argparse
 import json
 import random
 import subprocess
@@ -204,38 +203,3 @@ def _measure_ways(
         for turns in running.values():
             turns.__exit__(None, None, None)
         results.ways = {key: medians(of_key) for key, of_key in costs.items()}
-
-
-def table(results: WarmResults) -> str:
-    """The results in plain text."""
-    lines = []
-    for (version, way), cost in results.ways.items():
-        simple, download = results.ways[version, SIMPLE], results.ways[version, DOWNLOAD]
-        flower = (
-            f"{cost.flower_cpu / simple.flower_cpu:.3f} of simple, {cost.flower_cpu / download.flower_cpu:.2f} of it"
-        )
-        lines.append(
-            f"{version} {way:30} wall {cost.seconds:6.2f} ({cost.seconds / simple.seconds:.3f})"
-            f"  own CPU {cost.cpu:6.3f} ({cost.cpu / simple.cpu:.3f})"
-            f"  MiB {cost.memory:4.0f} ({cost.memory / simple.memory:.2f})"
-            f"  stall {cost.stall:5.2f} ({cost.stall / simple.stall:.3f})  Flower CPU {cost.flower_cpu:5.2f} ({flower})"
-        )
-    for name, by in (("tasks", results.by_size), ("changes", results.by_changes)):
-        for (version, number), (cost, read) in by.items():
-            lines.append(
-                f"{version} {name} {number:7,}: read {read:6,} wall {cost.seconds:5.2f} own CPU {cost.cpu:.3f}"
-                f" MiB {cost.memory:.0f} stall {cost.stall:.2f} Flower CPU {cost.flower_cpu:.2f}"
-            )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.warm", description="What a warm turn costs.")
-    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it works")
-    plan = QUICK if parser.parse_args().quick else WarmPlan()
-    print(table(measure_warm(plan, lambda line: print(line, file=sys.stderr, flush=True))))
-
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,7 @@ from bench.measure import PUSH_JOB, Plan, measure
 from bench.report import report
 from bench.scene import FilledFlowers, require_same_counts, task_counts
 from bench.targets import targets
+from bench.warm import RUN, WarmPlan
 from testbed.services import Pushgateway, Testbed
 
 pytestmark = pytest.mark.services
@@ -24,6 +25,7 @@ TINY = Plan(
     instance_rounds=1,
     types=30,
     types_rounds=1,
+    warm=WarmPlan(versions=(None,), sizes=(1_200,), changes=(20,), usual=50, rounds=1),
 )
 
 
@@ -36,6 +38,10 @@ def test_the_bench_measures_on_real_services_and_prints_a_line_for_each_target()
         ratio, limit = f"{target.measured:.2f}", f"{target.limit:.2f}"
         assert (target.what, target.against, target.flower, ratio, limit) in {row[:5] for row in rows}
     assert {row[:2] for row in rows} >= {("20", PUSH_JOB), ("60", PUSH_JOB), ("60", "simple exporter")}
+    assert RUN in {row[0] for row in rows}
+    [(turn, read)] = results.warm.by_size.values()
+    assert turn.flower_cpu > 0
+    assert read < 1_200  # only what had changed
     assert all(cost.cpu > 0 and cost.stall > 0 for cost in results.by_size.values())
 
 
