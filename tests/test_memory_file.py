@@ -14,9 +14,9 @@ import pytest
 
 from push_job.flower import memory_file
 from push_job.flower.api import Flower
+from push_job.flower.memory import COLUMNS
 from push_job.flower.memory_file import MemoryFile
 from push_job.flower.reading import Reader, Reading
-from push_job.flower.warm import COLUMNS
 from push_job.http.client import Client
 from tests.fakes.celery_flower import BY_STAMP, CeleryFlower, DirectClient, never
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from push_job import log
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.event_counts import EventCounts
+from push_job.flower.memory import COLUMNS, Memory, begin_memory
 from push_job.flower.memory_file import MemoryFile
 from push_job.flower.scan import scan_tasks
 from push_job.flower.tasks import Tasks
-from push_job.flower.warm import COLUMNS, Memory, NotProvenError, begin_memory, read_changes
+from push_job.flower.warm import NotProvenError, read_changes
 
 #: So few tasks are one small page: to read all costs no more than to find out what has changed.
 FEW = 1000
@@ -83,17 +84,18 @@ class Reader:
         before = flower.tasks_read
         memory = self._memory
         if memory and self._is_fresh(memory):
+            level, reason = logging.INFO, ""
             try:
                 read_changes(flower, memory, page_size, until)
-            except NotProvenError as reason:
-                log.event(
-                    logging.INFO,
-                    "all tasks are read again",
-                    flower=flower.client.endpoint.address,
-                    reason=str(reason),
-                )
+            except NotProvenError as error:
+                reason = str(error)
+            except FlowerError:
+                raise
+            except Exception as bug:  # noqa: BLE001 - reading everything knows nothing of what is remembered
+                level, reason = logging.WARNING, f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
             else:
                 return Reading(memory.tasks, False, flower.tasks_read - before)
+            log.event(level, "all tasks are read again", flower=flower.client.endpoint.address, reason=reason)
         counts = None if self._few else self._counts(flower, until)
         tasks = scan_tasks(flower, page_size, until, progress)
         self._memory, self._few = None, len(tasks) <= min(FEW, page_size)

@@ -34,22 +34,25 @@ sources with one name; that is what a whole reading now and then is for.
 
 from __future__ import annotations
 
-import math
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import cast
 
 from push_job.flower.api import Flower
-from push_job.flower.event_counts import EventCounts, Source
-from push_job.flower.task import UNKNOWN_TYPE, Column, EventFields, received_of, stamp_of
+from push_job.flower.event_counts import Source
+from push_job.flower.memory import SMALLEST_END, SMALLEST_FRONT, Memory
+from push_job.flower.sources import (
+    anchors_of,
+    counted_on,
+    field_of,
+    has_unnamed,
+    lowest_stamp,
+    note_clients,
+    source_of,
+    unsettled_by,
+)
+from push_job.flower.task import received_of
 from push_job.flower.tasks import Batch, Tasks
-
-#: The least that is read of the front, and what is read of the end.
-SMALLEST_FRONT = 500
-_END = 500
 
 #: How much more than last time the front is asked for at first.
 _MORE = 1.5
@@ -61,24 +64,11 @@ _END_TRIES = 3
 _MOST_WORKERS = 8
 _WORKERS_TASKS = 2000
 
-#: How many anchors a source has to have, and a worker among its own tasks. One may show a worker's name on
-#: another's event, for a late `task-received` brings the name of its worker and no time.
-_ANCHORS = 2
+#: How many anchors a worker has to have among its own tasks.
 _WORKERS_ANCHORS = 3
-
-#: The last tasks of a page, of which the highest logical clock is taken for how deep the page reaches: some
-#: stand higher than their newest event's clock.
-_BOTTOM = 10
 
 #: After so many warm readings what is held of them is put together.
 _MOST_BATCHES = 24
-
-#: States in which a task that is received late learns its name without moving.
-_MOVED_BY_RECEIVED = frozenset({"PENDING", "RECEIVED", "RETRY", "REJECTED"})
-
-
-#: What is remembered of each task beside what is counted.
-COLUMNS: tuple[Column, ...] = (received_of,)
 
 
 class NotProvenError(Exception):
@@ -87,37 +77,6 @@ class NotProvenError(Exception):
 
 class _MoreIsGoneError(NotProvenError):
     """It does not add up: more is gone than was seen at the list's end."""
-
-
-@dataclass
-class Memory:
-    """What is known of a Flower from one reading to the next.
-
-    `counts` were read before `tasks` were; `whole_at` is the Unix time here when all was read last; `front` is how many
-    tasks of the list's front had to be read last time; `latecomers` are the sources of new tasks that
-    were left to the next reading; `spare` is how many receptions were seen beyond those that were counted;
-    `end` is how many tasks of the list's end are to be read; `sent_at` is when a client, by its own clock, is known to
-    have sent a task before `tasks` were read, and `noted` what was learnt of that since.
-    """
-
-    tasks: Tasks
-    counts: EventCounts
-    by_stamp: bool
-    whole_at: float
-    front: int = SMALLEST_FRONT
-    latecomers: set[Source] = field(default_factory=set)
-    spare: int = 0
-    end: int = _END
-    sent_at: dict[str, float] = field(default_factory=dict)
-    noted: dict[str, float] = field(default_factory=dict)
-
-
-def begin_memory(tasks: Tasks, counts: EventCounts, former: Memory | None = None) -> Memory:
-    """The memory of a whole reading, before which the counters were read; `former` is that of the same process."""
-    by_stamp = tasks.are_by_stamp()
-    tasks.close_ranks()
-    sent_at = {**former.sent_at, **former.noted} if former else {}
-    return Memory(tasks, counts, by_stamp, time.time(), sent_at=sent_at)
 
 
 def read_changes(flower: Flower, memory: Memory, page_size: int, until: float) -> None:
@@ -152,7 +111,7 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
         raise _MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     taken = [(task_id, page) for task_id, page in changed if task_id not in found.late]
     spare = memory.spare + _receptions(tasks, taken) - (counts.received - memory.counts.received)
-    unnamed = spare != 0 and memory.by_stamp and _has_unnamed(tasks, front)
+    unnamed = spare != 0 and memory.by_stamp and has_unnamed(tasks, front)
     if unnamed and spare < 0:
         raise NotProvenError("a task may have learnt its name without moving in the list")
     if unnamed and not found.late:
@@ -160,10 +119,10 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
     _take(memory, pages, end, found)
     memory.latecomers, memory.counts = set(found.late_sources), counts
     memory.spare = min(max(0, spare), meanwhile.received - counts.received) if unnamed else 0
-    memory.end = max(_END, 2 * found.end_depth)
+    memory.end = max(SMALLEST_END, 2 * found.end_depth)
     late = {source.name for source in found.late_sources if source.is_client}
     sent_at = {**memory.sent_at, **{client: sent for client, sent in memory.noted.items() if client not in late}}
-    memory.sent_at = {client: sent for client, sent in sent_at.items() if sent > _bottom(front)}
+    memory.sent_at = {client: sent for client, sent in sent_at.items() if sent > lowest_stamp(front)}
     memory.noted = {}
     memory.front = max(SMALLEST_FRONT, round(_MORE * _depth(front, changed)))
     if tasks.batch_count > _MOST_BATCHES:
@@ -199,12 +158,12 @@ def _read_front(
         page = _page(flower, memory, 0, limit, until)
         if len(page) != limit:
             raise NotProvenError("its list is shorter than it was")
-        _note_clients(memory, page)
-        unsettled = _unsettled(memory, page, sources)
-        counted = _counted(memory, page, end, unsettled, active)
+        note_clients(memory, page)
+        unsettled = unsettled_by(memory, page, sources)
+        counted = counted_on(memory, page, end, unsettled, active)
         # What was counted came before the counters were read; there must have been no more by now.
-        if counted and (now := flower.event_counts(until)):
-            counted = _counted(memory, page, end, counted, now.since(memory.counts))
+        now = flower.event_counts(until) if counted else None
+        counted = counted_on(memory, page, end, counted, now.since(memory.counts)) if now else set()
         unsettled -= counted
         if not unsettled or limit == page_size or (len(unsettled) <= _MOST_WORKERS // 2 and _is_deep(memory, page)):
             break
@@ -224,7 +183,7 @@ def _read_workers_own(flower: Flower, memory: Memory, source: Source, page_size:
     limit = min(page_size, _WORKERS_TASKS)
     page = _page(flower, memory, 0, limit, until, workername=source.name)
     # All of its tasks, or anchors. A name that Flower does not find so would make an empty page.
-    if not 0 < len(page) < limit and _anchors(memory, page)[source] < _WORKERS_ANCHORS:
+    if not 0 < len(page) < limit and anchors_of(memory, page)[source] < _WORKERS_ANCHORS:
         raise NotProvenError(f"not all events of {source.name} were found")
     return page
 
@@ -234,96 +193,11 @@ def _page(flower: Flower, memory: Memory, offset: int, limit: int, until: float,
     return flower.client.retrying(lambda: flower.page_with_fields(interned, offset, limit, until, **having), until)
 
 
-def _unsettled(memory: Memory, page: Batch, sources: Iterable[Source]) -> set[Source]:
-    """Those of which the page is not known to hold all that they have sent by its place in the list."""
-    anchors, found = _anchors(memory, page), _found(memory, page)
-    reached = _clients_reached(memory, page)
-    return {source for source in sources if source not in reached and (anchors[source] < _ANCHORS or not found[source])}
-
-
-def _counted(memory: Memory, page: Batch, end: Batch, sources: set[Source], active: Counter[Source]) -> set[Source]:
-    """Those of which as many events are on the page as were counted.
-
-    What a client has sent, whose logical clock counts nothing else, is at the list's end until it is received.
-    """
-    found = _found(memory, page)
-    if not memory.by_stamp:
-        new = (
-            _source_of(task)
-            for task_id, task in _fields(end)
-            if task_id not in page.rows and task_id not in memory.tasks
-        )
-        found.update(source for source in new if source.is_client)
-    return {source for source in sources if found[source] >= max(1, active[source])}
-
-
-def _clients_reached(memory: Memory, page: Batch) -> set[Source]:
-    """The clients whose later tasks all stand on the page, by the time at which they sent an earlier one."""
-    if not memory.by_stamp or _has_unnamed(memory.tasks, page):
-        return set()
-    bottom = _bottom(page)
-    return {Source(client, True) for client, sent in memory.sent_at.items() if sent > bottom}
-
-
-def _note_clients(memory: Memory, page: Batch) -> None:
-    """Note when clients have sent a task that the page shows. It is of use only once all up to the page is known."""
-    for _, task in _fields(page) if memory.by_stamp else ():
-        if isinstance(task.client, str):
-            memory.noted[task.client] = max(memory.noted.get(task.client, 0.0), stamp_of(task.sent))
-
-
-def _bottom(page: Batch) -> float:
-    return page.stamps[-1] if page.stamps else math.inf
-
-
-def _anchors(memory: Memory, page: Batch) -> Counter[Source]:
-    """How many tasks of each source are on the page above its last one, and are as they were."""
-    keys = {task_id: _key(memory, task) for task_id, task in _fields(page)}
-    bottom = max(islice(reversed(keys.values()), 1 if memory.by_stamp else _BOTTOM), default=0.0)
-    return Counter(
-        _source_of(task)
-        for task_id, task in _fields(page)
-        if keys[task_id] > bottom and memory.tasks.has_unchanged(task_id, page)
-    )
-
-
-def _found(memory: Memory, page: Batch) -> Counter[Source]:
-    """How many of each source's events are certainly on the page: one of each task that is new or not as it was."""
-    found: Counter[Source] = Counter()
-    for task_id in memory.tasks.read_anew(page.rows, page):
-        task = _field(page, task_id)
-        found[_source_of(task)] += 1
-        if task.sent is not None and task.state != "PENDING" and task_id not in memory.tasks:
-            found[Source(task.client, True)] += 1
-    return found
-
-
-def _key(memory: Memory, task: EventFields) -> float:
-    """What the list is ordered by, as far as the task's newest event tells it; 0.0 where it does not."""
-    if memory.by_stamp:
-        return stamp_of(task.timestamp)
-    return float(task.clock) if type(task.clock) is int and task.clock > 0 else 0.0
-
-
-def _source_of(task: EventFields) -> Source:
-    """Who sent a task's newest event."""
-    by_client = task.timestamp is not None and task.timestamp == task.sent
-    name = task.client if by_client else task.worker
-    return Source(name if isinstance(name, str) else "", by_client)
-
-
 def _receptions(tasks: Tasks, changed: list[tuple[str, Batch]]) -> int:
     """How many tasks were received by a worker, once more or at all, since they were read before."""
     known = (tasks.value_of(received_of, task_id) for task_id, _ in changed)
-    now = (received_of(_field(page, task_id)) for task_id, page in changed)
+    now = (received_of(field_of(page, task_id)) for task_id, page in changed)
     return sum(moment > 0 and moment != before for moment, before in zip(now, known, strict=True))
-
-
-def _has_unnamed(tasks: Tasks, front: Batch) -> bool:
-    """Whether there is a task, not at the front, that may learn its name where it stands."""
-    kinds = tasks.interned.kinds
-    of_them = {n for n, (name, state) in enumerate(kinds) if name == UNKNOWN_TYPE and state not in _MOVED_BY_RECEIVED}
-    return bool(of_them) and any(task_id not in front.rows for task_id in tasks.of_kinds(of_them))
 
 
 @dataclass
@@ -356,7 +230,7 @@ def _added_up(tasks: Tasks, pages: list[Batch], end: Batch, held: int) -> _Sum:
             f"{len(tasks)} tasks were known, {len(new) + len(at_the_end)} are new and {len(gone)} gone,"
             f" but it lists {held}"
         )
-    sources = Counter(_source_of(_field(seen[task_id], task_id)) for task_id in new[:late])
+    sources = Counter(source_of(field_of(seen[task_id], task_id)) for task_id in new[:late])
     # How many of those that are still there stand behind one that is gone.
     depth = tasks.depth_of(missing[-1], end) if missing else 0
     return _Sum(gone, new[:late], sources, depth)
@@ -381,11 +255,3 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
     tasks.merge(front, 0)
     if len(pages) > 1 and memory.by_stamp:
         tasks.sort_by_stamp()
-
-
-def _fields(page: Batch) -> Iterator[tuple[str, EventFields]]:
-    return cast("Iterator[tuple[str, EventFields]]", iter(page.fields.items()))
-
-
-def _field(page: Batch, task_id: str) -> EventFields:
-    return cast("EventFields", page.fields[task_id])

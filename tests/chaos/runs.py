@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from push_job.flower.memory import COLUMNS
 from push_job.flower.memory_file import MemoryFile
-from push_job.flower.warm import COLUMNS
 from testbed.command import ROOT, clean_environment
 from testbed.services import Flower, Pushgateway, Testbed
 from tests.chaos.extras import PREFIXES, without_extras

@@ -1,0 +1,125 @@
+"""Which sources of events a page of Flower's list settles: what they have sent since the last reading is all on it.
+
+Why that can be told is in the head of ``warm``. Sources are workers and clients, as ``event_counts`` has them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import cast
+
+from push_job.flower.event_counts import Source
+from push_job.flower.memory import Memory
+from push_job.flower.task import UNKNOWN_TYPE, EventFields, stamp_of
+from push_job.flower.tasks import Batch, Tasks
+
+#: How many anchors a source has to have. One may show a worker's name on
+#: another's event, for a late `task-received` brings the name of its worker and no time.
+_ANCHORS = 2
+
+#: The last tasks of a page, of which the highest logical clock is taken for how deep the page reaches: some
+#: stand higher than their newest event's clock.
+_BOTTOM = 10
+
+#: States in which a task that is received late learns its name without moving.
+_MOVED_BY_RECEIVED = frozenset({"PENDING", "RECEIVED", "RETRY", "REJECTED"})
+
+
+def unsettled_by(memory: Memory, page: Batch, sources: Iterable[Source]) -> set[Source]:
+    """Those of which the page is not known to hold all that they have sent by its place in the list."""
+    anchors, found = anchors_of(memory, page), _found(memory, page)
+    reached = _clients_reached(memory, page)
+    return {source for source in sources if source not in reached and (anchors[source] < _ANCHORS or not found[source])}
+
+
+def counted_on(memory: Memory, page: Batch, end: Batch, sources: set[Source], active: Counter[Source]) -> set[Source]:
+    """Those of which as many events are on the page as were counted.
+
+    What a client has sent, whose logical clock counts nothing else, is at the list's end until it is received.
+    """
+    found = _found(memory, page)
+    if not memory.by_stamp:
+        new = (
+            source_of(task)
+            for task_id, task in fields_of(end)
+            if task_id not in page.rows and task_id not in memory.tasks
+        )
+        found.update(source for source in new if source.is_client)
+    return {source for source in sources if found[source] >= max(1, active[source])}
+
+
+def _clients_reached(memory: Memory, page: Batch) -> set[Source]:
+    """The clients whose later tasks all stand on the page, by the time at which they sent an earlier one."""
+    if not memory.by_stamp or has_unnamed(memory.tasks, page):
+        return set()
+    bottom = lowest_stamp(page)
+    return {Source(client, True) for client, sent in memory.sent_at.items() if sent > bottom}
+
+
+def note_clients(memory: Memory, page: Batch) -> None:
+    """Note when clients have sent a task that the page shows. It is of use only once all up to the page is known."""
+    for _, task in fields_of(page) if memory.by_stamp else ():
+        if isinstance(task.client, str):
+            memory.noted[task.client] = max(memory.noted.get(task.client, 0.0), stamp_of(task.sent))
+
+
+def lowest_stamp(page: Batch) -> float:
+    """The time stamp of a page's last task, a Unix time."""
+    return page.stamps[-1] if page.stamps else math.inf
+
+
+def anchors_of(memory: Memory, page: Batch) -> Counter[Source]:
+    """How many tasks of each source are on the page above its last one, and are as they were."""
+    keys = {task_id: _key(memory, task) for task_id, task in fields_of(page)}
+    bottom = max(islice(reversed(keys.values()), 1 if memory.by_stamp else _BOTTOM), default=0.0)
+    return Counter(
+        source_of(task)
+        for task_id, task in fields_of(page)
+        if keys[task_id] > bottom and memory.tasks.has_unchanged(task_id, page)
+    )
+
+
+def _found(memory: Memory, page: Batch) -> Counter[Source]:
+    """How many of each source's events are certainly on the page: one of each task that is new or not as it was."""
+    found: Counter[Source] = Counter()
+    for task_id in memory.tasks.read_anew(page.rows, page):
+        task = field_of(page, task_id)
+        found[source_of(task)] += 1
+        told = task.sent is not None and isinstance(task.client, str)
+        if told and task.state != "PENDING" and task_id not in memory.tasks:
+            found[Source(task.client, True)] += 1
+    return found
+
+
+def _key(memory: Memory, task: EventFields) -> float:
+    """What the list is ordered by, as far as the task's newest event tells it; 0.0 where it does not."""
+    if memory.by_stamp:
+        return stamp_of(task.timestamp)
+    return float(task.clock) if type(task.clock) is int and task.clock > 0 else 0.0
+
+
+def source_of(task: EventFields) -> Source:
+    """Who sent a task's newest event."""
+    by_client = task.timestamp is not None and task.timestamp == task.sent
+    name = task.client if by_client else task.worker
+    return Source(name if isinstance(name, str) else "", by_client)
+
+
+def has_unnamed(tasks: Tasks, front: Batch) -> bool:
+    """Whether there is a task, not at the front, that may learn its name where it stands."""
+    kinds = tasks.interned.kinds
+    of_them = {n for n, (name, state) in enumerate(kinds) if name == UNKNOWN_TYPE and state not in _MOVED_BY_RECEIVED}
+    return bool(of_them) and any(task_id not in front.rows for task_id in tasks.of_kinds(of_them))
+
+
+def fields_of(page: Batch) -> Iterator[tuple[str, EventFields]]:
+    """The tasks of a page that keeps them, by id, in the list's order."""
+    return cast("Iterator[tuple[str, EventFields]]", iter(page.fields.items()))
+
+
+def field_of(page: Batch, task_id: str) -> EventFields:
+    """One of them."""
+    return cast("EventFields", page.fields[task_id])
