@@ -21,8 +21,8 @@ from push_job.flower.tasks import Batch, Tasks
 _ANCHORS = 2
 
 #: The last tasks of a page, of which the highest logical clock is taken for how deep the page reaches: some
-#: stand higher than their newest event's clock.
-_BOTTOM = 10
+#: stand higher than their newest event's clock, where an earlier one of theirs was by another worker.
+_BOTTOM = 30
 
 #: States in which a task that is received late learns its name without moving.
 _MOVED_BY_RECEIVED = frozenset({"PENDING", "RECEIVED", "RETRY", "REJECTED"})
@@ -87,8 +87,12 @@ def _found(memory: Memory, page: Batch) -> Counter[Source]:
     found: Counter[Source] = Counter()
     for task_id in memory.tasks.read_anew(page.rows, page):
         task = field_of(page, task_id)
-        found[source_of(task)] += 1
-        told = task.sent is not None and isinstance(task.client, str)
+        if memory.tasks.stamp_of(task_id) == page.stamps[page.rows[task_id]]:
+            continue  # what changed it came late, and is not its newest event
+        newest = source_of(task)
+        found[newest] += 1
+        # One that was sent and received since; a sending that came late is its newest event, and counted as that.
+        told = task.sent is not None and isinstance(task.client, str) and not newest.is_client
         if told and task.state != "PENDING" and task_id not in memory.tasks:
             found[Source(task.client, True)] += 1
     return found

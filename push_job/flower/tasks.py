@@ -244,6 +244,11 @@ class Tasks:
                 return batch.columns[column][row]
         return None
 
+    def stamp_of(self, task_id: str) -> float | None:
+        """The time stamp of a task, a Unix time; None for one that is not known."""
+        batch = next((batch for batch in self._batches if task_id in batch.rows), None)
+        return None if batch is None else batch.stamps[batch.rows[task_id]]
+
     def are_by_stamp(self) -> bool:
         """Whether each batch is in the order of its time stamps and ids, as Flower 2.2 answers."""
         return all(batch.is_by_stamp() for batch in self._batches)
