@@ -43,3 +43,12 @@ def test_every_target_of_make_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:`|\$ )make ([a-z -]+)", page.read_text(encoding="utf-8"))
     assert {word for words in named for word in words.split()} <= targets
+
+
+def test_the_page_on_trouble_has_a_row_for_each_kind_of_finding_and_no_other() -> None:
+    page = (ROOT / "docs/trouble.md").read_text(encoding="utf-8")
+    table = page[page.index("| `kind` in JSON |") : page.index("What follows from one thing")]
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "push_job/commands/explain").glob("*.py"))
+    kinds = {kind for source in sources for kind in re.findall(r'Level\.[A-Z]+,\n +"([a-z-]+)"', source)}
+    assert len(kinds) > 10
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == kinds
