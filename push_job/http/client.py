@@ -34,6 +34,9 @@ _CHUNK = 256 * 1024
 
 _ERROR_BODY = 2000
 
+#: Seconds before a deadline that are not enough for a request.
+_NO_TIME = 0.001
+
 _NOT_DONE = "it was not done by the deadline"
 
 
@@ -87,7 +90,7 @@ class Client:
         """
         started = time.monotonic()
         ends = min(until, started + self.timeout)
-        if ends - started < 0.001 or self._aborted.is_set():
+        if ends - started < _NO_TIME or self._aborted.is_set():
             raise TransportError("no time was left before the deadline")
         self.requests += 1
         limit = ends - started
@@ -138,7 +141,7 @@ class Client:
                 return attempt()
             except TransportError as error:
                 first = first or error
-                if self._aborted.is_set() or time.monotonic() >= until:
+                if self._aborted.is_set() or until - time.monotonic() < _NO_TIME:
                     # The last try had less time than it needed, so the first one knows better what is wrong.
                     raise first from None
                 if not error.transient:
