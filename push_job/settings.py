@@ -24,6 +24,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: A host, its colon, and then something that is no port.
 _NO_PORT = re.compile(r"^((?:[^:/]*://)?[^:/\[\]]*:)(?!//|\d*(?:/|$)).*", re.DOTALL)
 
+_PORT = re.compile(r":(\d{1,9})(?:/|$)")
+_BARE_IPV6 = re.compile(r"(?=.*:.*:)[0-9a-fA-F:]+$")
+
 
 class SettingsError(Exception):
     """A setting is wrong; the message says which one and what it should be."""
@@ -121,11 +124,12 @@ class Endpoint:
             host = parts.hostname or ""
         except (KeyError, ValueError):
             host = ""
+        # A scheme that is taken for the host is one that is misspelt or stands there twice.
+        if host in _DEFAULT_PORTS and (parts.netloc.endswith(":") or parts.path.startswith("//")):
+            host = ""
         # An @ in a path is the end of a password with a / in it.
         if not host or not port or "@" in parts.path or re.search(r"[\s\x00-\x1f]", text) or not is_utf8(text):
-            signs_in = "@" in text or shown.endswith("***")
-            cure = "; write signs other than letters and digits in its user name or password as %XX" if signs_in else ""
-            raise SettingsError(f"{option}: {shown!r} is not a URL like http://host:port{cure}")
+            raise SettingsError(f"{option}: {shown!r} is not a URL like http://host:port{_cure(text, shown)}")
         if parts.query or parts.fragment:
             raise SettingsError(f"{option}: {shown!r} must end before its '?' or '#'")
         if ":" in host:
@@ -192,6 +196,23 @@ class Settings:
     def secrets(self) -> tuple[str, ...]:
         """All that must never appear in a log line or an error."""
         return tuple({secret for server in self.servers for secret in server.credentials.secrets()})
+
+
+def _cure(text: str, shown: str) -> str:
+    """What to do about a text that is no URL and of which `shown` may be shown; nothing where that is plain."""
+    if "://" in text and not text.lower().startswith(("http://", "https://")):
+        return "; it must begin with http:// or https://"
+    if _BARE_IPV6.match(text.rpartition("@")[2].rpartition("://")[2]):
+        return "; write an IPv6 address in brackets, as http://[::1]:5555"
+    if shown.endswith("***"):
+        return (
+            "; what follows the colon is no port number"
+            " (hidden, for in a password signs other than letters and digits are written as %XX)"
+        )
+    if "@" in text:
+        return "; write signs other than letters and digits in its user name or password as %XX"
+    port = _PORT.search(shown)
+    return "" if port is None or 0 < int(port[1]) < 65_536 else "; a port is a number from 1 to 65535"
 
 
 def is_utf8(text: str) -> bool:

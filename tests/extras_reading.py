@@ -10,10 +10,20 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from push_job.settings import Settings
+from testbed.command import PushJob
 from testbed.prometheus import Samples
+from testbed.services import Flower, Pushgateway
 from tests.independent import ENTERED_BY, Key, key
 
 OF_THE_PUSHGATEWAY = ("push_time_seconds", "push_failure_time_seconds")
+
+
+def push(push_job: PushJob, flower: Flower, pushgateway: Pushgateway, *options: str) -> dict[Key, float]:
+    """A push that warns of nothing, and what the Pushgateway has then."""
+    done = push_job("push", "--flower", flower.url, "--pushgateway", pushgateway.url, *options)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+    return without_group_labels(pushgateway.samples())
 
 
 def without_group_labels(samples: Samples) -> dict[Key, float]:

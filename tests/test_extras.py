@@ -22,6 +22,7 @@ from tests.extras_reading import (
     interpolated_quantile,
     of_family,
     own_metrics,
+    push,
     raw_tasks,
     runtimes,
     waits,
@@ -91,13 +92,6 @@ def quiet(testbed: Testbed) -> Quiet:
 @pytest.fixture(params=VERSIONS)
 def quiet_flower(request: pytest.FixtureRequest, quiet: Quiet) -> Flower:
     return quiet.flowers[request.param]
-
-
-def push(push_job: PushJob, flower: Flower, pushgateway: Pushgateway, *options: str) -> dict[Key, float]:
-    done = push_job("push", "--flower", flower.url, "--pushgateway", pushgateway.url, *options)
-    assert done.returncode == 0, done.stderr
-    assert "warning" not in done.stderr
-    return without_group_labels(pushgateway.samples())
 
 
 def success(samples: Mapping[Key, float]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from testbed.events import TaskEvents
 from testbed.services import Flower, Pushgateway, Testbed, Worker
 from testbed.shop import shop_app
 from tests.extras_answers import pushed
-from tests.extras_reading import histogram, of_family, raw_tasks, without_group_labels
+from tests.extras_reading import histogram, of_family, push, raw_tasks
 from tests.fakes.beat import EVERY, TASK
 from tests.fakes.http import json_answer
 from tests.independent import ENTERED_BY, Key, eventually, key
@@ -118,13 +118,6 @@ def shop(testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture(params=VERSIONS)
 def flower(request: pytest.FixtureRequest, shop: Shop) -> Flower:
     return shop.flowers[request.param]
-
-
-def push(push_job: PushJob, flower: Flower, pushgateway: Pushgateway, *options: str) -> dict[Key, float]:
-    done = push_job("push", "--flower", flower.url, "--pushgateway", pushgateway.url, *options)
-    assert done.returncode == 0, done.stderr
-    assert "warning" not in done.stderr
-    return without_group_labels(pushgateway.samples())
 
 
 def oldest(tasks: Sequence[dict[str, Any]], now: float) -> dict[Key, float]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from push_job.commands.reach import UnreachableError
+from push_job.commands.reach import Step, UnreachableError, reach
 from push_job.commands.words import printable
 from push_job.flower.decoding import DecodingError, decode_json
 from push_job.http.client import REDIRECTS, Client
 from push_job.http.failures import TransportError
+from push_job.settings import Endpoint, Settings
 
 #: The most bytes of an answer: a large Prometheus has megabytes of rules and targets.
 _MOST_BYTES = 64 * 2**20
@@ -54,6 +58,21 @@ class Behind:
         if error.status not in (None, 404) and error.body and not error.body.startswith("<"):
             reason += f": {told(error.body)}"
         return reason
+
+
+def try_behind(
+    server: Endpoint, kind: str, settings: Settings, steps: Callable[[Behind], Iterator[Step]]
+) -> Iterator[Step]:
+    """The steps to such a server and then those it is asked; the first that fails so that no other can is the last."""
+    with contextlib.closing(Client(server, settings.timeout)) as client:
+        ask = Behind(client, kind, time.monotonic() + settings.deadline)
+        try:
+            yield from reach(server, settings.timeout)
+            yield from steps(ask)
+        except TransportError as error:
+            yield Step(False, ask.refused(error))
+        except UnreachableError as error:
+            yield Step(False, str(error))
 
 
 def told(text: Any) -> str:

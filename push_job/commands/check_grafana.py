@@ -5,16 +5,13 @@ What it is asked is in its HTTP API (https://grafana.com/docs/grafana/latest/dev
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from push_job.commands.behind import Behind, objects, told
-from push_job.commands.reach import Step, UnreachableError, reach
-from push_job.http.client import Client
+from push_job.commands.behind import Behind, objects, told, try_behind
+from push_job.commands.reach import Step, UnreachableError
 from push_job.http.failures import TransportError
 from push_job.settings import Endpoint, Settings
 
@@ -27,23 +24,18 @@ _MOST_SOURCES = 10
 
 def try_grafana(server: Endpoint, settings: Settings) -> Iterator[Step]:
     """Each step from here to a panel; the first that fails is the last one where the others could not succeed."""
-    until = time.monotonic() + settings.deadline
-    with contextlib.closing(Client(server, settings.timeout)) as client:
-        ask = Behind(client, "grafana", until)
-        try:
-            yield from reach(server, settings.timeout)
-            health = ask.json("/api/health")
-            if not isinstance(health, dict) or "database" not in health:
-                yield Step(False, "its /api/health is not what Grafana answers; is this one?")
-                return
-            yield Step(True, f"it is Grafana, version {told(health.get('version') or 'unknown')}")
-            for uid in DASHBOARDS:
-                yield _dashboard(ask, uid)
-            yield from _sources(ask, settings)
-        except TransportError as error:
-            yield Step(False, ask.refused(error))
-        except UnreachableError as error:
-            yield Step(False, str(error))
+
+    def steps(ask: Behind) -> Iterator[Step]:
+        health = ask.json("/api/health")
+        if not isinstance(health, dict) or "database" not in health:
+            yield Step(False, "its /api/health is not what Grafana answers; is this one?")
+            return
+        yield Step(True, f"it is Grafana, version {told(health.get('version') or 'unknown')}")
+        for uid in DASHBOARDS:
+            yield _dashboard(ask, uid)
+        yield from _sources(ask, settings)
+
+    return try_behind(server, "grafana", settings, steps)
 
 
 def _dashboard(ask: Behind, uid: str) -> Step:

@@ -8,15 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from push_job.commands.behind import Behind, labels_of, objects, told
-from push_job.commands.reach import Step, UnreachableError, reach
+from push_job.commands.behind import Behind, labels_of, objects, told, try_behind
+from push_job.commands.reach import Step
 from push_job.commands.words import printable, time_words
-from push_job.http.client import Client
 from push_job.http.failures import TransportError
 from push_job.metrics.extras import EXTRAS, families_with
 from push_job.settings import Endpoint, Settings, SettingsError
@@ -34,23 +32,18 @@ Series = tuple[dict[str, str], float]
 
 def try_prometheus(server: Endpoint, settings: Settings) -> Iterator[Step]:
     """Each step from here to the alerts; the first that fails is the last one where the others could not succeed."""
-    until = time.monotonic() + settings.deadline
-    with contextlib.closing(Client(server, settings.timeout)) as client:
-        ask = Behind(client, "prometheus", until)
-        try:
-            yield from reach(server, settings.timeout)
-            build = ask.data("/api/v1/status/buildinfo")
-            version = build.get("version") if isinstance(build, dict) else None
-            yield Step(True, f"it is Prometheus, version {told(version or 'unknown')}")
-            scraped = _scrape(ask, settings.pushgateway)
-            yield scraped
-            if scraped.passed:
-                yield from _groups(ask, settings)
-            yield from _alerts(ask)
-        except TransportError as error:
-            yield Step(False, ask.refused(error))
-        except UnreachableError as error:
-            yield Step(False, str(error))
+
+    def steps(ask: Behind) -> Iterator[Step]:
+        build = ask.data("/api/v1/status/buildinfo")
+        version = build.get("version") if isinstance(build, dict) else None
+        yield Step(True, f"it is Prometheus, version {told(version or 'unknown')}")
+        scraped = _scrape(ask, settings.pushgateway)
+        yield scraped
+        if scraped.passed:
+            yield from _groups(ask, settings)
+        yield from _alerts(ask)
+
+    return try_behind(server, "prometheus", settings, steps)
 
 
 def _scrape(ask: Behind, pushgateway: Endpoint) -> Step:

@@ -1,7 +1,6 @@
 """Requests to one server: signed in, retried where it helps, and over by the time it was told.
 
-The two servers that the job talks to share all of this; what an answer means is said in ``flower`` and
-``gateway``.
+Every server that the job talks to is asked this way; what an answer means is for those to say who asked.
 """
 
 from __future__ import annotations
@@ -26,14 +25,19 @@ from push_job.settings import Credentials, Endpoint
 T = TypeVar("T")
 
 #: Answers that may be different a moment later (RFC 9110 and 6585).
-RETRY_STATUSES = frozenset({429, 502, 503, 504})
+_RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 #: Bytes asked of a socket at a time: large enough to cost little, small enough to keep memory flat.
-CHUNK = 256 * 1024
+_CHUNK = 256 * 1024
 
 _ERROR_BODY = 2000
+
+#: Seconds before a deadline that are not enough for a request.
+_NO_TIME = 0.001
+
+_NOT_DONE = "it was not done by the deadline"
 
 
 class Client:
@@ -58,6 +62,7 @@ class Client:
             {"User-Agent": f"flower-push-job/{__version__}", "Accept-Encoding": "identity"}
         )
         tls = endpoint.tls
+        # Given to each request, for REQUESTS_CA_BUNDLE in the environment goes before what the session has.
         self._verify: bool | str = tls.ca_file or True
         if tls.cert_file:
             self._session.cert = (tls.cert_file, tls.key_file) if tls.key_file else tls.cert_file
@@ -66,7 +71,7 @@ class Client:
             self._session.mount(scheme, self._adapter)
 
     def get(self, path: str, until: float, **params: str | int) -> Answer:
-        """GET `path` below the endpoint's URL. Raises TransportError unless the answer is a 200."""
+        """GET `path` below the endpoint's URL. Raises TransportError as `send` does."""
         return self.send("GET", f"{self.endpoint.url}{path}", until, params=params)
 
     def send(
@@ -85,7 +90,7 @@ class Client:
         """
         started = time.monotonic()
         ends = min(until, started + self.timeout)
-        if ends - started < 0.001 or self._aborted.is_set():
+        if ends - started < _NO_TIME or self._aborted.is_set():
             raise TransportError("no time was left before the deadline")
         self.requests += 1
         limit = ends - started
@@ -103,9 +108,9 @@ class Client:
                 verify=self._verify,
             )
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            reason = self._failure(error, timeout)
-            log.event(logging.DEBUG, "request failed", method=method, url=url, error=str(reason))
-            raise reason from error
+            failure = self.failure(error, timeout)
+            log.event(logging.DEBUG, "request failed", method=method, url=url, error=str(failure))
+            raise failure from error
         log.event(
             logging.DEBUG,
             "request",
@@ -136,7 +141,7 @@ class Client:
                 return attempt()
             except TransportError as error:
                 first = first or error
-                if self._aborted.is_set() or time.monotonic() >= until:
+                if self._aborted.is_set() or until - time.monotonic() < _NO_TIME:
                     # The last try had less time than it needed, so the first one knows better what is wrong.
                     raise first from None
                 if not error.transient:
@@ -152,7 +157,7 @@ class Client:
     def check_aborted(self) -> None:
         """Raise TransportError after `abort`: what then looks like the end of an answer may not be one."""
         if self._aborted.is_set():
-            raise TransportError("it was not done by the deadline")
+            raise TransportError(_NOT_DONE)
 
     def abort(self) -> None:
         """Break every request that is under way and let none begin; safe from any thread."""
@@ -167,10 +172,9 @@ class Client:
         """Close the connections."""
         self._session.close()
 
-    def _failure(self, error: Exception, timeout: float | None) -> TransportError:
-        if self._aborted.is_set():
-            return TransportError("it was not done by the deadline")
-        return as_transport_error(error, timeout)
+    def failure(self, error: Exception, timeout: float | None) -> TransportError:
+        """What the libraries raised, in our words: it comes from `abort` itself if that was called."""
+        return TransportError(_NOT_DONE) if self._aborted.is_set() else as_transport_error(error, timeout)
 
 
 class Answer:
@@ -187,7 +191,7 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
 
     def chunks(self, limit: int) -> Iterator[bytes]:
-        """The body in pieces of at most CHUNK bytes.
+        """The body in pieces of at most 256 KiB.
 
         Raises TransportError when it breaks off, is longer than `limit` bytes, or takes too long.
         """
@@ -198,7 +202,7 @@ class Answer:
         total = 0
         read1 = self._response.raw.read1
         try:
-            while chunk := read1(CHUNK, decode_content=False):
+            while chunk := read1(_CHUNK, decode_content=False):
                 total += len(chunk)
                 if total > limit:
                     raise TransportError(f"its answer is longer than {limit / 2**20:,.0f} MiB")
@@ -212,7 +216,7 @@ class Answer:
                     )
             self._client.check_aborted()
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise self._client._failure(error, self._timeout) from error
+            raise self._client.failure(error, self._timeout) from error
         finally:
             # After the last byte this gives the connection back; before it, it ends it.
             self.close()
@@ -243,11 +247,11 @@ class Answer:
         body = " ".join(redact(text[:_ERROR_BODY].decode("utf-8", "replace")).split())
         return TransportError(
             f"it answered {status} {redact(str(self._response.reason or ''))[:60]}".rstrip(),
-            transient=status in RETRY_STATUSES,
+            transient=status in _RETRY_STATUSES,
             status=status,
             body=body,
             location=redact(self.headers.get("Location", "")),
-            retry_after=_retry_after(self._response.raw) if status in RETRY_STATUSES else None,
+            retry_after=_retry_after(self._response.raw) if status in _RETRY_STATUSES else None,
         )
 
 

@@ -81,6 +81,12 @@ def option(name: str, *names: str, **attributes: Any) -> Callable[[Command], Com
     return click.option(name, *names, **attributes)
 
 
+def setting(name: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option whose default is that of the field of Settings with its name."""
+    default = getattr(Settings, name.strip("-").replace("-", "_"))
+    return option(name, default=default, show_default=True, **attributes)
+
+
 def stacked(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several options as one decorator, in the order of the help text."""
 
@@ -159,7 +165,7 @@ gateway_options = stacked(
         help="The Pushgateway.",
     ),
     server_options("pushgateway"),
-    option("--job", metavar="NAME", default=Settings.job, show_default=True, help="The groups' job label."),
+    setting("--job", metavar="NAME", help="The groups' job label."),
     option(
         "--grouping",
         multiple=True,
@@ -176,19 +182,10 @@ wall_options = stacked(
 )
 
 scrape_options = stacked(
-    option(
-        "--page-size",
-        type=click.IntRange(4, 1_000_000),
-        default=Settings.page_size,
-        show_default=True,
-        metavar="N",
-        help="Tasks in one request.",
-    ),
-    option(
+    setting("--page-size", type=click.IntRange(4, 1_000_000), metavar="N", help="Tasks in one request."),
+    setting(
         "--max-task-types",
         type=click.IntRange(1, 1_000_000),
-        default=Settings.max_task_types,
-        show_default=True,
         metavar="N",
         help="Sum the rarest types under 'other' beyond this.",
     ),
@@ -212,22 +209,8 @@ memory_options = stacked(
 )
 
 time_options = stacked(
-    option(
-        "--timeout",
-        type=seconds,
-        default=Settings.timeout,
-        show_default=True,
-        metavar="SECONDS",
-        help="For one request.",
-    ),
-    option(
-        "--deadline",
-        type=seconds,
-        default=Settings.deadline,
-        show_default=True,
-        metavar="SECONDS",
-        help="For the whole scrape and push.",
-    ),
+    setting("--timeout", type=seconds, metavar="SECONDS", help="For one request."),
+    setting("--deadline", type=seconds, metavar="SECONDS", help="For the whole scrape and push."),
 )
 
 extra_options = stacked(

@@ -1,4 +1,4 @@
-"""Which objects Kubernetes takes, by its published schemas: the oldest version that is supported, and the newest."""
+"""Which objects Kubernetes takes, by its published schemas, of each version that is supported."""
 
 import json
 from functools import cache
@@ -11,7 +11,9 @@ from packaging.version import Version
 from tests.deploy import operator
 
 _CARRIED = sorted({Version(version) for version in kubernetes_validate.utils.all_versions()})
-KUBERNETES = [str(next(version for version in _CARRIED if version >= Version("1.29"))), str(_CARRIED[-1])]
+SUPPORTED = [str(version) for version in _CARRIED if version >= Version("1.29")]
+#: The oldest and the newest, for whatever there are many of.
+KUBERNETES = [SUPPORTED[0], SUPPORTED[-1]]
 
 
 def valid(manifest: dict[str, Any], kubernetes: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from push_job import __version__
 from release.render import ROOT
 from testbed.services import Flower, Pushgateway
+from tests.deploy import command_line
 from tests.deploy.dockerfile import Image, instructions, is_sent_to_the_engine, last
 from tests.deploy.manifests import CRONJOB, build, of_kind, pod_of
 
@@ -122,9 +123,7 @@ def test_the_image_has_the_runtime_lock_and_nothing_else(image: Image) -> None:
     assert installed == {*locked, "flower-push-job"}
 
 
-@pytest.mark.parametrize(
-    "args", [["--version"], ["--help"], ["push", "--help"], ["run", "--help"], ["check", "--help"]]
-)
+@pytest.mark.parametrize("args", [["--version"], ["--help"], *([name, "--help"] for name in command_line.commands())])
 def test_one_image_serves_every_command(image: Image, args: list[str]) -> None:
     run = as_container(image, *args)
     assert run.returncode == 0, run.stderr

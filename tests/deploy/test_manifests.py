@@ -11,10 +11,11 @@ import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]  # has annotations, but no py.typed
 import pytest
 import yaml
+from packaging.version import Version
 
-from release.render import Manifest
+from release.render import ROOT, Manifest
 from tests.deploy import operator, restricted
-from tests.deploy.kubernetes import KUBERNETES, valid
+from tests.deploy.kubernetes import KUBERNETES, SUPPORTED, valid
 from tests.deploy.manifests import COMPONENTS, CRONJOB, ENTRY_POINTS, WAYS, build, container_of, of_kind, pod_of, read
 
 COMBINED = [(), *((name,) for name in COMPONENTS), tuple(COMPONENTS)]
@@ -54,6 +55,20 @@ def test_every_object_is_valid_with_each_component_and_with_all(
     added = [name for name in components if name not in given]
     for manifest in build(kustomization(tmp_path, resources=[CRONJOB / entry_point], components=added)):
         valid(manifest, kubernetes)
+
+
+@pytest.mark.parametrize("kubernetes", SUPPORTED)
+def test_every_object_is_valid_in_each_version_that_is_supported(kubernetes: str) -> None:
+    for entry_point in ENTRY_POINTS:
+        for manifest in build(CRONJOB / entry_point):
+            valid(manifest, kubernetes)
+
+
+def test_the_versions_that_are_supported_are_those_from_1_29_on_without_a_gap() -> None:
+    minors = [Version(version).minor for version in SUPPORTED]
+    assert minors == list(range(29, minors[-1] + 1))
+    assert minors[-1] >= 37
+    assert "Kubernetes 1.29 or newer" in (ROOT / "docs/run-cluster.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kubernetes", KUBERNETES)

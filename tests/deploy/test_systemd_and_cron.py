@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from testbed.command import clean_environment
+from testbed.command import ROOT, clean_environment
 from testbed.services import Flower, Pushgateway
 from tests.deploy import command_line
 from tests.deploy.manifests import CRONJOB
@@ -15,6 +15,7 @@ from tests.deploy.manifests import CRONJOB
 SERVICE = CRONJOB / "systemd/push-job.service"
 TIMER = CRONJOB / "systemd/push-job.timer"
 CRONTAB = CRONJOB / "crontab.example"
+PAGE = ROOT / "docs/run-systemd-cron.md"
 INSTALLED = "/opt/push-job/bin/push-job"
 
 
@@ -48,6 +49,19 @@ def test_the_units_are_what_systemd_accepts(tmp_path: Path) -> None:
         rate = [analyze, "security", "--offline=true", "--threshold=15", str(tmp_path / SERVICE.name)]
         rated = subprocess.run(rate, capture_output=True, text=True, check=False)
         assert rated.returncode == 0, rated.stdout
+
+
+def test_what_the_page_installs_it_takes_away() -> None:
+    commands = re.findall(r"^# (cp|install|rm) (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    removed = {path for program, rest in commands if program == "rm" for path in rest.split()}
+    made = set()
+    for program, rest in commands:
+        *sources, target = [word for word in rest.split() if "/" in word]
+        if program != "rm":
+            assert all((ROOT / source).is_file() for source in sources)
+            made |= {target + Path(source).name for source in sources} if target.endswith("/") else {target}
+    assert removed == made
+    assert made == {f"/etc/systemd/system/{SERVICE.name}", f"/etc/systemd/system/{TIMER.name}", "/etc/push-job.env"}
 
 
 def test_systemds_timeout_is_between_the_jobs_deadline_and_the_minute() -> None:

@@ -1,12 +1,17 @@
 """What may heal by itself is tried again, nothing else is, and each time after a longer wait."""
 
+import contextlib
 import json
 import time
 from email.utils import formatdate
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
+from push_job.http.client import Client
+from push_job.http.failures import TransportError
+from push_job.settings import Endpoint
 from tests.fakes.http import Close, Reset, Script, ScriptedServer, answer, head, status_answer
 from tests.faults.turns import PUSHED, TASKS, WORKERS, fake_flower, one_turn
 from tests.metric_messages import unlabelled
@@ -175,3 +180,23 @@ def test_half_a_date_does_not_change_the_age_of_a_task(date: str) -> None:
         snapshot = one_turn(flower.url, gateway.url).outcome.scrape.snapshot
     assert snapshot
     assert 10 <= snapshot.tallies["shop.age", "STARTED"].seconds < 60
+
+
+def test_a_retry_that_has_no_time_left_is_not_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a millisecond before the deadline, which is too little for a request and not yet past it."""
+    now = 0.0
+    monkeypatch.setattr("push_job.http.client.time", SimpleNamespace(monotonic=lambda: now))
+    client = Client(Endpoint("http://127.0.0.1:9"), timeout=10)
+    tries = 0
+
+    def attempt() -> None:
+        nonlocal now, tries
+        tries += 1
+        if tries == 2:
+            now = 4.9995
+            client.get("/", until=5.0)
+        raise TransportError("it refused the connection", transient=True)
+
+    with contextlib.closing(client), pytest.raises(TransportError, match="it refused the connection"):
+        client.retrying(attempt, until=5.0)
+    assert tries == 2
