@@ -182,7 +182,7 @@ def one_run(world: World, seed: str, number: int) -> Run:
         earliest = time.time()
         if kind == LOOP:
             seconds, exit_code, log = _looped(command, deadline)
-            earliest = _start_of_last_push(log.splitlines(), earliest)
+            earliest = _start_of_last_push(log.splitlines(), deadline, earliest)
         elif kind == WITH_MEMORY:
             with _memory(world, to_flower.url, random.Random(f"{seed}/{number}/memory")) as file:
                 seconds, exit_code, log = _timed([*command, "--memory-file", str(file)], to_flower, deadline)
@@ -290,16 +290,13 @@ def _looped(command: list[str], deadline: float) -> tuple[float, int, str]:
         return seconds, process.returncode, log.read().decode()
 
 
-def _start_of_last_push(log: Sequence[str], otherwise: float) -> float:
-    """The Unix time at which the turn began that pushed last, whether Flower was up or down."""
+def _start_of_last_push(log: Sequence[str], deadline: float, otherwise: float) -> float:
+    """The Unix time before which the turn did not begin that pushed last, whether Flower was up or down."""
     turns = [line for line in map(json.loads, log) if "seconds" in line and line["msg"] != PUSH_FAILED]
     if not turns:
         return otherwise
-    return (
-        datetime.fromisoformat(turns[-1]["ts"].replace("Z", "+00:00")).timestamp()
-        - float(turns[-1]["seconds"])
-        - CLOCK_SLACK
-    )
+    ended = datetime.fromisoformat(turns[-1]["ts"].replace("Z", "+00:00")).timestamp()
+    return max(otherwise, ended - deadline - CLOCK_SLACK)
 
 
 def _taken_reading(values: Values) -> bool | None:
