@@ -45,7 +45,9 @@ def read_snapshot(
         )
     extras: list[Metric] = []
     if settings.extras:
-        extras = read_extras(settings.extras, api, by_kind, folding.type_label, settings.buckets, until - _EARLY)
+        kept = reader.kept
+        extras = read_extras(settings.extras, api, by_kind, folding.type_label, settings.buckets, until - _EARLY, kept)
+    reader.save()
     folded = folding.fold(tallies)
     of_tasks = families.of_tasks(tasks, folded)
     if reader.remembers:

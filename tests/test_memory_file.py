@@ -49,7 +49,9 @@ def clock() -> Clock:
 def read(flower: CeleryFlower, path: Path, url: str = URL, whole_every: float = 600) -> Reading:
     """What a one-shot job reads, in a process that has read nothing before."""
     reader = Reader(whole_every, MemoryFile(path, url, ADDRESS))
-    return reader.read(Flower(cast(Client, DirectClient(flower))), PAGE, never())
+    reading = reader.read(Flower(cast(Client, DirectClient(flower))), PAGE, never())
+    reader.save()
+    return reading
 
 
 def counted(reading: Reading) -> dict[tuple[str, str], int]:
@@ -195,6 +197,7 @@ def _write_for_ever(path: str, seed: int) -> None:
     reader = Reader(600, MemoryFile(Path(path), URL, ADDRESS))
     while True:
         reader.read(Flower(cast(Client, DirectClient(made.flower))), PAGE, never())
+        reader.save()
 
 
 def test_two_processes_that_write_at_once_and_are_killed_leave_a_good_file(clock: Clock, tmp_path: Path) -> None:

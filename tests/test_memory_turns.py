@@ -1,5 +1,6 @@
 """A job that remembers, on a real Flower: what it says of its turns, and that it pushes all."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,30 @@ def test_every_turn_is_whole_if_asked_for(shop: Shop, clean_pushgateway: Pushgat
     with Loop(*arguments, "--every", "0.3") as loop:
         loop.wait_for(3)
         assert min(line["read"] for line in loop.log() if "read" in line) >= TASKS
+
+
+def test_last_runs_outlive_what_flower_forgets(
+    testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob, tmp_path: Path
+) -> None:
+    redis = testbed.redis()
+    flower = testbed.flower(redis)
+    arguments = ("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url, "--with", "last-run")
+    file = ("--memory-file", str(tmp_path / "memory"))
+    last_success = key("celery_task_last_success_timestamp_seconds", name="shop.nightly")
+    with TaskEvents(redis.url) as events:
+        ended = time.time()
+        events.send("task-received", uuid="last-night", name="shop.nightly", timestamp=ended - 5)
+        events.send("task-succeeded", uuid="last-night", runtime=5.0, timestamp=ended)
+        flower.wait_for_task("last-night", "SUCCESS")
+        assert push_job(*arguments, *file).returncode == 0
+        assert without_group(clean_pushgateway.samples())[last_success] == pytest.approx(ended)
+        flower.stop()
+        flower.start()  # it has forgotten all
+        assert push_job(*arguments, *file).returncode == 0
+        samples = without_group(clean_pushgateway.samples())
+        assert samples[last_success] == pytest.approx(ended)
+        assert not [labels for name, labels in samples if name == "celery_task_types_by_state"]
+        assert push_job(*arguments).returncode == 0  # without a file nobody knows
+        assert last_success not in without_group(clean_pushgateway.samples())
+    flower.stop()
+    redis.stop()

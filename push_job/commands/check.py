@@ -92,7 +92,7 @@ class Check:
         """Read what ``--with`` asks for, as far as it can be told from these tasks."""
         names = self._settings.extras
         for name in names:
-            *found, success = read_extras([name], api, tasks.by_kind(), str, self._settings.buckets, until)
+            *found, success = read_extras([name], api, tasks.by_kind(), str, self._settings.buckets, until, {})
             self._extras += found
             if success.samples[0].value:
                 yield Step(True, f"the extra {name} can be read")

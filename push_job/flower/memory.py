@@ -21,15 +21,16 @@ COLUMNS: tuple[Column, ...] = (received_of,)
 class Memory:
     """What is known of a Flower from one reading to the next.
 
-    `counts` were read before `tasks` were; `whole_at` is the Unix time here when all was read last; `front` is how many
-    tasks of the list's front had to be read last time; `latecomers` are the sources of new tasks that
-    were left to the next reading; `spare` is how many receptions were seen beyond those that were counted;
-    `end` is how many tasks of the list's end are to be read; `sent_at` is when a client, by its own clock, is known to
-    have sent a task before `tasks` were read, and `noted` what was learnt of that since.
+    `counts` were read before `tasks` were, None if they were not; `whole_at` is the Unix time here when all was read
+    last; `front` is how many tasks of the list's front had to be read last time, and `end` how many of its end are to
+    be read; `latecomers` are the sources of new tasks that were left to the next reading; `spare` is how many
+    receptions were seen beyond those that were counted; `sent_at` is when a client, by its own clock, is known to have
+    sent a task before `tasks` were read, and `noted` what was learnt of that since; `kept` is what extras keep of tasks
+    that Flower may forget, numbers by a name of theirs and task type.
     """
 
     tasks: Tasks
-    counts: EventCounts
+    counts: EventCounts | None
     by_stamp: bool
     whole_at: float
     front: int = SMALLEST_FRONT
@@ -38,11 +39,21 @@ class Memory:
     end: int = SMALLEST_END
     sent_at: dict[str, float] = field(default_factory=dict)
     noted: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def begin_memory(tasks: Tasks, counts: EventCounts, former: Memory | None = None) -> Memory:
-    """The memory of a whole reading, before which the counters were read; `former` is that of the same process."""
+def begin_memory(tasks: Tasks, counts: EventCounts | None, former: Memory | None) -> Memory:
+    """The memory of a whole reading, before which the counters were read; `former` is what was known before."""
     by_stamp = tasks.are_by_stamp()
     tasks.close_ranks()
-    sent_at = {**former.sent_at, **former.noted} if former else {}
-    return Memory(tasks, counts, by_stamp, time.time(), sent_at=sent_at)
+    memory = Memory(tasks, counts, by_stamp, time.time())
+    if former:
+        memory.kept = former.kept
+    if former and is_same_process(former, counts):
+        memory.sent_at = {**former.sent_at, **former.noted}
+    return memory
+
+
+def is_same_process(memory: Memory, counts: EventCounts | None) -> bool:
+    """Whether the counters are of the Flower process whose tasks are remembered."""
+    return memory.counts is not None and counts is not None and memory.counts.started == counts.started

@@ -52,7 +52,8 @@ class _Kept(msgspec.Struct, array_like=True):
     sent_at: dict[str, float]
     started: float
     received: int
-    counts: list[tuple[str, bool, int]]
+    counts: list[tuple[str, bool, int]] | None
+    kept: dict[str, dict[str, float]]
     kinds: list[tuple[str, str]]
     texts: list[str]
     ids: list[str]
@@ -173,9 +174,10 @@ def _encoded(memory: Memory, flower: str) -> bytes:
             spare=memory.spare,
             latecomers=sorted(memory.latecomers),
             sent_at=memory.sent_at,
-            started=counts.started,
-            received=counts.received,
-            counts=[(*source, count) for source, count in counts.by_source.items()],
+            started=counts.started if counts else 0.0,
+            received=counts.received if counts else 0,
+            counts=[(*source, count) for source, count in counts.by_source.items()] if counts else None,
+            kept=memory.kept,
             kinds=tasks.interned.kinds,
             texts=tasks.interned.texts,
             ids=ids,
@@ -205,10 +207,13 @@ def _decoded(kept: _Kept, columns: tuple[Column, ...]) -> Memory:
         raise ValueError
     tasks = Tasks(interned)
     tasks.merge(batch)
-    by_source = Counter({Source(name, is_client): count for name, is_client, count in kept.counts})
+    counts = None
+    if kept.counts is not None:
+        by_source = Counter({Source(name, is_client): count for name, is_client, count in kept.counts})
+        counts = EventCounts(kept.started, by_source, kept.received)
     return Memory(
         tasks,
-        EventCounts(kept.started, by_source, kept.received),
+        counts,
         kept.by_stamp,
         kept.whole_at,
         kept.front,
@@ -216,6 +221,7 @@ def _decoded(kept: _Kept, columns: tuple[Column, ...]) -> Memory:
         kept.spare,
         kept.end,
         kept.sent_at,
+        kept=kept.kept,
     )
 
 

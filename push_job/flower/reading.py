@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from push_job import log
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.event_counts import EventCounts
-from push_job.flower.memory import COLUMNS, Memory, begin_memory
+from push_job.flower.memory import COLUMNS, Memory, begin_memory, is_same_process
 from push_job.flower.memory_file import MemoryFile
 from push_job.flower.scan import scan_tasks
 from push_job.flower.tasks import Tasks
@@ -49,13 +49,25 @@ class Reader:
         self._file = file
         self._is_loaded = False
         self._memory: Memory | None = None
-        self._few = False
         self._lock = threading.Lock()
 
     @property
     def remembers(self) -> bool:
         """Whether a turn may be less than whole."""
         return self._whole_every > 0
+
+    @property
+    def kept(self) -> dict[str, dict[str, float]]:
+        """What extras keep from turn to turn, numbers by a name of theirs and task type; for them to change."""
+        return self._memory.kept if self._memory else {}
+
+    def save(self) -> None:
+        """Write the file, if there is one."""
+        if self._file and self._memory and self._lock.acquire(blocking=False):
+            try:
+                self._file.save(self._memory)
+            finally:
+                self._lock.release()
 
     def read(
         self, flower: Flower, page_size: int, until: float, progress: Callable[[int], None] = lambda _: None
@@ -75,15 +87,13 @@ class Reader:
         flower.columns = tuple(dict.fromkeys((*flower.columns, *COLUMNS)))
         if self._file and not self._is_loaded:
             self._memory, self._is_loaded = self._file.load(flower.columns), True
-        reading = self._read(flower, page_size, until, progress)
-        if self._file and self._memory:
-            self._file.save(self._memory)
-        return reading
+        return self._read(flower, page_size, until, progress)
 
     def _read(self, flower: Flower, page_size: int, until: float, progress: Callable[[int], None]) -> Reading:
         before = flower.tasks_read
         memory = self._memory
-        if memory and self._is_fresh(memory):
+        few = memory is not None and len(memory.tasks) <= min(FEW, page_size)
+        if memory and memory.counts and not few and self._is_fresh(memory):
             level, reason = logging.INFO, ""
             try:
                 read_changes(flower, memory, page_size, until)
@@ -96,14 +106,11 @@ class Reader:
             else:
                 return Reading(memory.tasks, False, flower.tasks_read - before)
             log.event(level, "all tasks are read again", flower=flower.client.endpoint.address, reason=reason)
-        counts = None if self._few else self._counts(flower, until)
+        counts = None if few else self._counts(flower, until)
         tasks = scan_tasks(flower, page_size, until, progress)
-        self._memory, self._few = None, len(tasks) <= min(FEW, page_size)
-        if counts is not None and not self._few:
-            same = memory is not None and memory.counts.started == counts.started
-            self._memory = begin_memory(tasks, counts, memory if same else None)
-            if memory and same:
-                _tell_differences(flower, memory, tasks, quiet=memory.counts == counts)
+        self._memory = begin_memory(tasks, counts, memory)
+        if memory and is_same_process(memory, counts):
+            _tell_differences(flower, memory, tasks, quiet=memory.counts == counts)
         return Reading(tasks, True, flower.tasks_read - before)
 
     def _is_fresh(self, memory: Memory) -> bool:

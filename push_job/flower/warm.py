@@ -39,7 +39,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from push_job.flower.api import Flower
-from push_job.flower.event_counts import Source
+from push_job.flower.event_counts import EventCounts, Source
 from push_job.flower.memory import SMALLEST_END, SMALLEST_FRONT, Memory
 from push_job.flower.sources import (
     anchors_of,
@@ -92,13 +92,13 @@ def read_changes(flower: Flower, memory: Memory, page_size: int, until: float) -
 
 
 def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) -> None:
-    counts = flower.event_counts(until)
-    if counts is None or not counts.follow(memory.counts):
+    counts, before = flower.event_counts(until), memory.counts
+    if counts is None or before is None or not counts.follow(before):
         raise NotProvenError("it is not the Flower process that it was")
     tasks = memory.tasks
     end, held = _read_end(flower, memory, page_size, until)
-    active = counts.since(memory.counts)
-    front, unsettled = _read_front(flower, memory, active, end, page_size, until)
+    active = counts.since(before)
+    front, unsettled = _read_front(flower, memory, before, active, end, page_size, until)
     if len(unsettled) > _MOST_WORKERS:
         raise NotProvenError(f"{len(unsettled)} workers sent events that were not found at the list's front")
     pages = [front, *(_read_workers_own(flower, memory, source, page_size, until) for source in unsettled)]
@@ -110,7 +110,7 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
     if found.late_sources - meanwhile.since(counts):
         raise _MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     taken = [(task_id, page) for task_id, page in changed if task_id not in found.late]
-    spare = memory.spare + _receptions(tasks, taken) - (counts.received - memory.counts.received)
+    spare = memory.spare + _receptions(tasks, taken) - (counts.received - before.received)
     unnamed = spare != 0 and memory.by_stamp and has_unnamed(tasks, front)
     if unnamed and spare < 0:
         raise NotProvenError("a task may have learnt its name without moving in the list")
@@ -149,7 +149,13 @@ def _read_end(flower: Flower, memory: Memory, page_size: int, until: float) -> t
 
 
 def _read_front(
-    flower: Flower, memory: Memory, active: Counter[Source], end: Batch, page_size: int, until: float
+    flower: Flower,
+    memory: Memory,
+    before: EventCounts,
+    active: Counter[Source],
+    end: Batch,
+    page_size: int,
+    until: float,
 ) -> tuple[Batch, list[Source]]:
     """One page of the list's front, and the sources that it does not settle."""
     sources = active.keys() | memory.latecomers
@@ -163,7 +169,7 @@ def _read_front(
         counted = counted_on(memory, page, end, unsettled, active)
         # What was counted came before the counters were read; there must have been no more by now.
         now = flower.event_counts(until) if counted else None
-        counted = counted_on(memory, page, end, counted, now.since(memory.counts)) if now else set()
+        counted = counted_on(memory, page, end, counted, now.since(before)) if now else set()
         unsettled -= counted
         if not unsettled or limit == page_size or (len(unsettled) <= _MOST_WORKERS // 2 and _is_deep(memory, page)):
             break

@@ -55,8 +55,8 @@ class Folding:
         self.folded_states = len(states.keys() - self._states)
 
     def type_label(self, name: str) -> str:
-        """What a task type is counted under."""
-        return name if name in self._types else OTHER_TYPES
+        """What a task type is counted under; one that there is no task of by its name too, unless types are folded."""
+        return name if name in self._types or not self.folded_types else OTHER_TYPES
 
     def fold(self, tallies: Mapping[tuple[str, str], Tally]) -> dict[tuple[str, str], Tally]:
         """Sum what is counted under one label."""

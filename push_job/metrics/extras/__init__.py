@@ -57,6 +57,7 @@ def read_extras(
     label: Callable[[str], str],
     buckets: tuple[float, ...],
     until: float,
+    kept: dict[str, dict[str, float]],
 ) -> list[Metric]:
     """The families of the extras called `names`, and how each fared; the arguments are those of Reading."""
     names = tuple(names)
@@ -81,7 +82,7 @@ def read_extras(
         return found
 
     taken = frozenset(name for family in families_with(names) for name in family.sample_names)
-    reading = Reading(flower, tasks, flower.now, label, buckets, until, taken, own_metrics_or_raise)
+    reading = Reading(flower, tasks, flower.now, label, buckets, until, taken, kept, own_metrics_or_raise)
     added: list[Metric] = []
     success = SUCCESS.empty()
     for name in names:

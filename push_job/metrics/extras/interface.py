@@ -25,6 +25,8 @@ class Reading:
         buckets: bounds of histograms in seconds.
         until: the moment of ``time.monotonic()`` to be done by.
         taken: names of samples that stand for something in this push.
+        kept: what extras keep from turn to turn of tasks that Flower may forget, numbers by a name of theirs and task
+            type; for them to change. Empty in each turn where nothing is remembered.
         own_metrics: Flower's own families, those that an extra wants, read once however many do. Raises FlowerError.
     """
 
@@ -35,6 +37,7 @@ class Reading:
     buckets: tuple[float, ...]
     until: float
     taken: frozenset[str]
+    kept: dict[str, dict[str, float]]
     own_metrics: Callable[[], list[Metric]]
 
 

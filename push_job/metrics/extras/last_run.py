@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import sub
+from operator import itemgetter, sub
 
 from prometheus_client.metrics_core import Metric
 
@@ -12,10 +12,14 @@ from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Gauge
 
 LAST_SUCCESS = Gauge(
-    "celery_task_last_success_timestamp_seconds", "Unix time of the newest success that Flower remembers.", ("name",)
+    "celery_task_last_success_timestamp_seconds",
+    "Unix time of the newest success that Flower or the job remembers.",
+    ("name",),
 )
 LAST_FAILURE = Gauge(
-    "celery_task_last_failure_timestamp_seconds", "Unix time of the newest failure that Flower remembers.", ("name",)
+    "celery_task_last_failure_timestamp_seconds",
+    "Unix time of the newest failure that Flower or the job remembers.",
+    ("name",),
 )
 INTERVAL = Gauge(
     "celery_task_interval_seconds",
@@ -33,12 +37,18 @@ _REGULAR_SHARE = 0.9
 MOST_RUNS = 100
 _TOLERANCE = 0.2
 
+#: Of how many task types the last times are kept when Flower has forgotten them.
+_MOST_KEPT = 1000
+
+#: Seconds by which a worker's clock may be fast.
+_CLOCK_SLACK = 300.0
+
 
 def _read(reading: Reading) -> list[Metric]:
     success, failure, interval = LAST_SUCCESS.empty(), LAST_FAILURE.empty(), INTERVAL.empty()
     for family, state in ((success, "SUCCESS"), (failure, "FAILURE")):
         newest: dict[str, float] = {}
-        for name, ended in reading.tasks.newest(ended_at, state).items():
+        for name, ended in _with_forgotten(reading, state).items():
             label = reading.label(name)
             newest[label] = max(ended, newest.get(label, ended))
         for name, ended in sorted(newest.items()):
@@ -49,6 +59,17 @@ def _read(reading: Reading) -> list[Metric]:
         if regular is not None:
             interval.add_metric([name], regular)
     return [success, failure, interval]
+
+
+def _with_forgotten(reading: Reading, state: str) -> dict[str, float]:
+    """When each task type ended last in this state, those too that only earlier turns have seen."""
+    newest = reading.tasks.newest(ended_at, state)
+    for name, ended in reading.kept.get(state, {}).items():
+        newest[name] = max(ended, newest.get(name, ended))
+    # What a wrong clock puts into the future is told as long as Flower does, but not kept for ever.
+    past = {name: ended for name, ended in newest.items() if ended <= reading.now + _CLOCK_SLACK}
+    reading.kept[state] = dict(sorted(past.items(), key=itemgetter(1))[-_MOST_KEPT:])
+    return newest
 
 
 def usual_interval(moments: Iterable[float]) -> float | None:
