@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from push_job.flower.event_counts import EventCounts, Source
-from push_job.flower.task import Column, received_of
+from push_job.flower.task import Column, clock_of, received_of
 from push_job.flower.tasks import Tasks
 
 #: The least that is read of the list's front, and of its end.
@@ -14,7 +14,7 @@ SMALLEST_FRONT = 500
 SMALLEST_END = 500
 
 #: What is remembered of each task beside what is counted.
-COLUMNS: tuple[Column, ...] = (received_of,)
+COLUMNS: tuple[Column, ...] = (received_of, clock_of)
 
 
 @dataclass

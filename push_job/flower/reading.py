@@ -15,7 +15,8 @@ from push_job.flower.event_counts import EventCounts
 from push_job.flower.memory import COLUMNS, Memory, begin_memory, is_same_process
 from push_job.flower.memory_file import MemoryFile
 from push_job.flower.scan import scan_tasks
-from push_job.flower.tasks import Tasks
+from push_job.flower.task import UNKNOWN_TYPE
+from push_job.flower.tasks import Content, Tasks
 from push_job.flower.warm import NotProvenError, read_changes
 
 #: So few tasks are one small page: to read all costs no more than to find out what has changed.
@@ -151,12 +152,18 @@ def _tell_differences(flower: Flower, memory: Memory, now: Tasks, *, quiet: bool
 def _differences(memory: Memory, now: Tasks, before: float) -> set[str]:
     """Tasks whose newest event is older than `before`, a Unix time, and which are not as they were remembered."""
     known, found = memory.tasks.content(), now.content()
-    different = {
-        task_id
-        for task_id, content in found.items()
-        if content.stamp < before and not (task_id in known and known[task_id].counts_as(content))
-    }
-    if before == math.inf and memory.by_stamp:
+    quiet = before == math.inf
+
+    def is_other(task_id: str, content: Content) -> bool:
+        former = known.get(task_id)
+        if not quiet and (former.labels[0] == UNKNOWN_TYPE if former else not memory.by_stamp):
+            return (
+                False  # an event that came late tells an old task's name, or brings it back into an old Flower's list
+            )
+        return former is None or not former.counts_as(content)
+
+    different = {task_id for task_id, content in found.items() if content.stamp < before and is_other(task_id, content)}
+    if quiet and memory.by_stamp:
         # Up to 2.0.1 a list loses tasks in its own time.
         different |= known.keys() - found.keys()
     return different

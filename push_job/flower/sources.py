@@ -13,7 +13,7 @@ from typing import cast
 
 from push_job.flower.event_counts import Source
 from push_job.flower.memory import Memory
-from push_job.flower.task import UNKNOWN_TYPE, EventFields, stamp_of
+from push_job.flower.task import UNKNOWN_TYPE, EventFields, clock_of, stamp_of
 from push_job.flower.tasks import Batch, Tasks
 
 #: How many anchors a source has to have. One may show a worker's name on
@@ -102,7 +102,7 @@ def _key(memory: Memory, task: EventFields) -> float:
     """What the list is ordered by, as far as the task's newest event tells it; 0.0 where it does not."""
     if memory.by_stamp:
         return stamp_of(task.timestamp)
-    return float(task.clock) if type(task.clock) is int and task.clock > 0 else 0.0
+    return clock_of(task)
 
 
 def source_of(task: EventFields) -> Source:

@@ -53,6 +53,7 @@ class TaskFields(msgspec.Struct, gc=False):
     exception: Any = None
     timestamp: Any = None
     runtime: Any = None
+    clock: Any = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,6 @@ class EventFields(TaskFields, gc=False):
     revoked: Any = None
     rejected: Any = None
     worker: Any = None
-    clock: Any = None
     client: Any = None
 
 
@@ -140,6 +140,11 @@ def since_of(task: TaskFields) -> float:
 def age_at(now: float, since: float) -> float:
     """Seconds from `since` to `now`, never below none; NOT_REPORTED if that is."""
     return max(now - since, 0.0)  # in this order, which keeps a NaN
+
+
+def clock_of(task: TaskFields) -> float:
+    """The logical clock of the task's newest event; 0.0 where there is none."""
+    return float(task.clock) if type(task.clock) is int and 0 < task.clock < 2**53 else 0.0
 
 
 def received_of(task: TaskFields) -> float:

@@ -285,9 +285,17 @@ class Tasks:
     def sort_by_stamp(self) -> None:
         """Put all in the order of `are_by_stamp`."""
         self.close_ranks()
+        self._sort(self._batches[0].stamps)
+
+    def sort_by(self, column: Column) -> None:
+        """Put those with the highest value of a column that was read first."""
+        self.close_ranks()
+        self._sort(self._batches[0].columns[column])
+
+    def _sort(self, values: array[float]) -> None:
         (batch,) = self._batches
-        by_stamp = sorted(zip(map(batch.stamps.__getitem__, batch.rows.values()), batch.rows.items(), strict=True))
-        batch.rows = {task_id: row for _, (task_id, row) in reversed(by_stamp)}
+        by_value = sorted(zip(map(values.__getitem__, batch.rows.values()), batch.rows.items(), strict=True))
+        batch.rows = {task_id: row for _, (task_id, row) in reversed(by_value)}
 
     def of_kinds(self, numbers: Container[int]) -> Iterator[str]:
         """The ids of those whose type and state have one of these numbers."""

@@ -51,7 +51,7 @@ from push_job.flower.sources import (
     source_of,
     unsettled_by,
 )
-from push_job.flower.task import received_of
+from push_job.flower.task import clock_of, received_of
 from push_job.flower.tasks import Batch, Tasks
 
 #: How much more than last time the front is asked for at first.
@@ -261,5 +261,6 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
             del end.rows[task_id]
         tasks.merge(end)
     tasks.merge(front, 0)
-    if len(pages) > 1 and memory.by_stamp:
-        tasks.sort_by_stamp()
+    if len(pages) > 1:
+        # By the logical clock this is nearly the list's order; where it is not, the end is not as it was.
+        tasks.sort_by_stamp() if memory.by_stamp else tasks.sort_by(clock_of)
