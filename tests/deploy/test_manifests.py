@@ -51,7 +51,8 @@ def job_spec(entry_point: str) -> Manifest:
 def test_every_object_is_valid_with_each_component_and_with_all(
     entry_point: str, components: tuple[str, ...], kubernetes: str, tmp_path: Path
 ) -> None:
-    given = {"service-monitor", "rules", "dashboards"} if entry_point == "kube-prometheus-stack" else set()
+    stack = {"service-monitor", "rules", "dashboards"}
+    given = {"kube-prometheus-stack": stack, "memory": {"memory"}}.get(entry_point, set())
     added = [name for name in components if name not in given]
     for manifest in build(kustomization(tmp_path, resources=[CRONJOB / entry_point], components=added)):
         valid(manifest, kubernetes)

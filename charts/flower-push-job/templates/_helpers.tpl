@@ -92,6 +92,10 @@ resources:
 - name: credentials
   mountPath: /run/secrets/flower-push-job
   readOnly: true
+{{- if .Values.memory.enabled }}
+- name: memory
+  mountPath: /var/lib/push-job
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -103,6 +107,11 @@ resources:
     secretName: {{ default (include "flower-push-job.fullname" .) .Values.existingSecret }}
     optional: true
     defaultMode: 0440
+{{- if .Values.memory.enabled }}
+- name: memory
+  persistentVolumeClaim:
+    claimName: {{ default (printf "%s-memory" (include "flower-push-job.fullname" .)) .Values.memory.existingClaim }}
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
