@@ -1,6 +1,6 @@
-"""A share of the fuzz of warm readings; `python -m tests.fuzz_warm` does 100,000 turns."""
+"""A share of the fuzz of warm readings; `python -m tests.memory.fuzz` does 100,000 turns."""
 
-from tests.fuzz_warm import run
+from tests.memory.fuzz import run
 
 TURNS = 1500
 

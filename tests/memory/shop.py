@@ -1,4 +1,4 @@
-"""On each Flower version, full or not, a turn that reads only what changed counts just what Flower lists."""
+"""A shop whose tasks change on real Flowers, and how what was read of them is compared with what they list."""
 
 import random
 import time
@@ -8,24 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
-from push_job.flower.api import Flower as FlowerApi
-from push_job.flower.reading import Reader, Reading
+from push_job.flower.reading import Reading
 from push_job.http.client import Client
 from push_job.settings import Credentials, Endpoint, Tls
 from testbed.events import TaskEvents
-from testbed.services import Flower, Redis, Testbed
+from testbed.services import Flower, Redis
 from tests.independent import durations_by_labels
 
 VERSIONS = ("1.2.0", "2.0.1", None)
 TASKS, ROOM = 2_000, 2_300
 PAGE = 1_500
-TURNS = 24
 NAMES = ("shop.pay", "shop.mail", "shop.report")
 ENDS = ("task-succeeded", "task-failed", "task-revoked", "task-retried", "task-rejected", "task-progressed")
 
@@ -128,77 +124,3 @@ def asking(flower: Flower) -> Iterator[Client]:
     client = Client(Endpoint.parse(flower.url, "--flower", Credentials(), Tls()), timeout=30)
     yield client
     client.close()
-
-
-@pytest.fixture(params=[(version, room) for version in VERSIONS for room in (ROOM, 100_000)], ids=str)
-def flower(request: pytest.FixtureRequest, testbed: Testbed) -> Iterator[Flower]:
-    version, room = request.param
-    redis = testbed.redis()
-    started = testbed.flower(redis, version=version, options=[f"--max_tasks={room}"])
-    yield started
-    started.stop()
-    redis.stop()
-
-
-def test_dozens_of_turns_that_read_what_changed_count_what_is_listed(
-    flower: Flower, request: pytest.FixtureRequest
-) -> None:
-    reader = Reader(whole_every=3600)
-    warm = 0
-    with Shop(flower.broker, seed=5) as shop, asking(flower) as client:
-        shop.arrive(TASKS)
-        shop.settle(flower)
-        for _ in range(TURNS):
-            shop.burst()
-            shop.settle(flower)
-            reading = assert_counts_what_is_listed(
-                flower, lambda: reader.read(FlowerApi(client), PAGE, time.monotonic() + 60)
-            )
-            warm += not reading.whole
-    # Old versions list by the logical clock: what REBORN sends moves among all that stands at the list's end.
-    assert warm >= TURNS * (0.75 if request.node.callspec.params["flower"][0] is None else 0.4)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_flower_that_begins_again_or_is_another_is_read_whole_and_then_what_changes(
-    version: str | None, testbed: Testbed, tmp_path: Path
-) -> None:
-    redis = testbed.redis()
-    kept = tmp_path / "flower"
-    flower = testbed.flower(redis, version=version, options=["--persistent=True", f"--db={kept}"])
-    reader = Reader(whole_every=3600)
-
-    def whole_then_warm(read_flower: Flower) -> None:
-        """All is read, as it is not the process that it was; then only what has changed."""
-        with asking(read_flower) as client:
-            for whole in (True, False):
-                reading = assert_counts_what_is_listed(
-                    read_flower, lambda: reader.read(FlowerApi(client), PAGE, time.monotonic() + 60)
-                )
-                assert reading.whole is whole
-                shop.burst()
-                shop.settle(read_flower)
-
-    with Shop(redis, seed=6) as shop:
-        shop.arrive(TASKS)
-        shop.settle(flower)
-        whole_then_warm(flower)
-        known = len(whole_count(flower)[0])
-        flower.stop()
-        flower.start()
-        assert len(whole_count(flower)[0]) == known  # it has them from its file
-        whole_then_warm(flower)
-        flower.stop()
-        for file in tmp_path.iterdir():
-            file.unlink()
-        flower.start()
-        shop.arrive(TASKS)  # nothing of what it knew before
-        shop.settle(flower)
-        whole_then_warm(flower)
-        other = testbed.flower(redis, version=version, options=[f"--max_tasks={3 * TASKS}"])
-        shop.arrive(TASKS)
-        shop.settle(other)
-        whole_then_warm(other)
-        other.stop()
-    flower.stop()
-    redis.stop()

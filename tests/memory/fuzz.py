@@ -1,4 +1,4 @@
-"""Warm readings against Celery's own memory of events: `python -m tests.fuzz_warm [--turns N] [--seed N]`.
+"""Warm readings against Celery's own memory of events: `python -m tests.memory.fuzz [--turns N] [--seed N]`.
 
 Each turn sends a burst of events, as odd as they come, and reads; at quiet moments all that is read is compared with a
 count of the list as it is. 100,000 turns take about a quarter of an hour.
@@ -243,7 +243,7 @@ def _odd_ones(listed: dict[str, dict[str, Any]], tasks: Tasks) -> list[Any]:
 
 def main() -> int:
     """Exit code 1 if a reading was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz_warm", description="Warm readings, by the thousand.")
+    parser = argparse.ArgumentParser(prog="python -m tests.memory.fuzz", description="Warm readings, by the thousand.")
     parser.add_argument("--turns", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
