@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print tables, write bench/RESULTS.md. A quarter of an hour; `--quick` for a try."""
+"""`python -m bench`: measure, print tables, write bench/RESULTS.md. Half an hour; `--quick` for a try."""
 
 import argparse
 import os

@@ -51,14 +51,43 @@ def test_its_commands_are_there() -> None:
 def test_its_cost_is_that_of_the_page_on_costs() -> None:
     """Which gives the numbers that the words stand for."""
     cost = (ROOT / "docs/cost.md").read_text(encoding="utf-8")
-    [cpu] = re.findall(r"\| own CPU \| the simple exporter \| ([\d.]+) \| ([\d.]+)", cost)
-    [memory] = re.findall(r"\| peak memory \| the simple exporter \| ([\d.]+) \| ([\d.]+)", cost)
-    [stall] = re.findall(r"\| Flower's longest stall \| the simple exporter \| ([\d.]+) \| ([\d.]+)", cost)
-    assert "a quarter of the CPU and a tenth of the memory" in README
-    assert max(map(float, cpu)) <= 0.25
-    assert max(map(float, memory)) <= 0.10
+    figures = {
+        name: [float(figure) for figure in row]
+        for name, *row in re.findall(
+            r"^\| ([\w' ]+) \| the simple exporter \| ([\d.]+) \| ([\d.]+) \|$", cost, re.MULTILINE
+        )
+    }
+    [turn] = re.findall(r"^\| Flower's CPU \| ([\d.]+) \| ([\d.]+) \| [\d.]+ \| [\d.]+ \|", cost, re.MULTILINE)
+    assert "less than a third of the CPU and an eighth of the memory" in README
+    assert max(figures["own CPU"]) < 1 / 3
+    assert max(figures["peak memory"]) <= 1 / 8
     assert "less than half as long" in README
-    assert max(map(float, stall)) < 0.5
+    assert max(figures["Flower's longest stall"]) < 0.5
+    assert "1.7 times as much CPU on 2.2, about as much on 2.0" in README
+    assert figures["Flower's CPU"] == [pytest.approx(1.7, abs=0.05), pytest.approx(1.0, abs=0.05)]
+    assert "a fifth on 2.2 and a ninth on 2.0" in README
+    assert [float(figure) for figure in turn] == [pytest.approx(1 / 5, abs=0.02), pytest.approx(1 / 9, abs=0.02)]
+
+
+def test_the_page_of_costs_says_what_the_last_run_measured() -> None:
+    cost = (ROOT / "docs/cost.md").read_text(encoding="utf-8")
+    results = (ROOT / "bench/RESULTS.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in results.splitlines() if line.startswith("| ")]
+    measured = {tuple(row[:3]): row[3] for row in rows if len(row) > 3}
+    table = re.findall(
+        r"^\| ([\w' ]+) \| (the simple exporter|the bare download) \| ([\d.]+) \| ([\d.]+) \|$", cost, re.MULTILINE
+    )
+    assert len(table) == 5
+    for name, against, newest, older in table:
+        if name != "Flower's CPU":  # no target, so in another table
+            assert [measured[name, against, version] for version in ("2.2.0", "2.0.1")] == [newest, older]
+    turns = re.findall(
+        r"^\| ([\w' ]+) \| ([\d.]+) \| ([\d.]+) \| [\d.]+ \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$", cost, re.MULTILINE
+    )
+    assert len(turns) == 4
+    for name, newest, older in turns:
+        found = [measured[f"{name}, a turn of run", "the simple exporter", version] for version in ("2.2.0", "2.0.1")]
+        assert found == [newest, older]
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)

@@ -1,7 +1,7 @@
 """Warm readings against Celery's own memory of events: `python -m tests.memory.fuzz [--turns N] [--seed N]`.
 
 Each turn sends a burst of events, as odd as they come, and reads; at quiet moments all that is read is compared with a
-count of the list as it is. 100,000 turns take about a quarter of an hour.
+count of the list as it is. 100,000 turns take about half an hour.
 """
 
 import argparse
