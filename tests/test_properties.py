@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from push_job.flower.api import Flower, FlowerError
+from push_job.flower.batch import Interned
 from push_job.flower.by_kind import Tally
 from push_job.flower.task import STATES
-from push_job.flower.tasks import Interned, Tasks
+from push_job.flower.tasks import Tasks
 from push_job.http.client import Client
 from push_job.metrics.families import of_tasks
 from push_job.metrics.registries import exposition

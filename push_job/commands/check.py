@@ -14,9 +14,10 @@ from prometheus_client.metrics_core import Metric
 from push_job.commands.reach import Step, UnreachableError, reach
 from push_job.commands.words import time_words
 from push_job.flower.api import Flower
+from push_job.flower.batch import Interned
 from push_job.flower.decoding import DecodingError, decode_json
 from push_job.flower.task import STATES
-from push_job.flower.tasks import Interned, Tasks
+from push_job.flower.tasks import Tasks
 from push_job.gateway import Gateway, GatewayError, as_gateway_error
 from push_job.http.client import Answer, Client
 from push_job.http.failures import TransportError

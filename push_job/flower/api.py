@@ -14,10 +14,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from push_job.flower.batch import Batch, Interned
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
 from push_job.flower.event_counts import EventCounts, count_events
 from push_job.flower.task import Column, EventFields, TaskFields, label_text
-from push_job.flower.tasks import Batch, Interned
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.failures import TransportError
 from push_job.settings import Credentials

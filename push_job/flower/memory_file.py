@@ -22,10 +22,11 @@ from pathlib import Path
 import msgspec
 
 from push_job import __version__, log
+from push_job.flower.batch import Batch, Interned
 from push_job.flower.event_counts import EventCounts, Source
 from push_job.flower.memory import Memory
 from push_job.flower.task import Column, TextColumn
-from push_job.flower.tasks import Batch, Interned, Tasks
+from push_job.flower.tasks import Tasks
 
 #: What every file begins with; the digest of the rest follows. A change of what is in it is another version.
 _MAGIC = b"push-job memory 1\n"

@@ -40,18 +40,14 @@ forever: each page gets on, or is one of a bounded number of tries, and there is
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
 from push_job import log
-from push_job.flower.api import TASK_LIMIT, Flower, FlowerError, too_many_tasks
-from push_job.flower.tasks import Batch, Interned, Tasks
-from push_job.http.failures import TransportError
-
-#: A page that a starved Flower cannot deliver is asked for at half the size, down to this.
-SMALLEST_PAGE = 100
+from push_job.flower.api import TASK_LIMIT, Flower, too_many_tasks
+from push_job.flower.batch import Batch, Interned
+from push_job.flower.pages import Pages
+from push_job.flower.tasks import Tasks
 
 _LARGEST_OVERLAP = 100
 _SMALLEST_FRONT = 500
@@ -60,10 +56,6 @@ _PAGED_TRIES = 2
 _FRONT_TRIES = 4
 _END_TRIES = 5
 _STALLED_TRIES = 5
-_BEYOND_ANY_LIST = 10**9
-
-#: What a proxy answers when the server behind it is silent for too long, or breaks off.
-_STARVED_STATUSES = (502, 504)
 
 
 class _PagesDoNotJoinError(Exception):
@@ -79,7 +71,7 @@ def scan_tasks(flower: Flower, page_size: int, until: float, progress: Callable[
 
     Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``.
     """
-    pages = _Pages(flower, page_size, until, progress)
+    pages = Pages(flower, page_size, until, progress)
     address, reason = flower.client.endpoint.address, ""
     for _ in range(_PAGED_TRIES):
         try:
@@ -96,7 +88,7 @@ def scan_tasks(flower: Flower, page_size: int, until: float, progress: Callable[
     return tasks
 
 
-def _scan_pages(pages: _Pages) -> Tasks:
+def _scan_pages(pages: Pages) -> Tasks:
     tasks = Tasks(Interned())
     down = _Reading(pages, tasks)
     while not down.at_end:
@@ -109,7 +101,7 @@ def _scan_pages(pages: _Pages) -> Tasks:
     return tasks
 
 
-def _read_front_again(pages: _Pages, tasks: Tasks, down: _Reading) -> None:
+def _read_front_again(pages: Pages, tasks: Tasks, down: _Reading) -> None:
     """Count what moved while `down` was read; then the tasks are those that the list held when `down` ended."""
     missing, entered = down.entered, 0
     for _ in range(_FRONT_TRIES):
@@ -133,7 +125,7 @@ def _read_front_again(pages: _Pages, tasks: Tasks, down: _Reading) -> None:
     raise _PagesDoNotJoinError("its front changes faster than it can be read")
 
 
-def _leave_out_forgotten(pages: _Pages, tasks: Tasks, end: int) -> None:
+def _leave_out_forgotten(pages: Pages, tasks: Tasks, end: int) -> None:
     """Leave out what Flower has forgotten, by the end of its list, which was near the place `end` before."""
     page, start = _read_end(pages, tasks, end)
     gone = tasks.missing_at_the_end(page)
@@ -146,7 +138,7 @@ def _leave_out_forgotten(pages: _Pages, tasks: Tasks, end: int) -> None:
     tasks.drop(gone[: max(0, len(gone) - came_since)])
 
 
-def _read_end(pages: _Pages, tasks: Tasks, end: int) -> tuple[Batch, int]:
+def _read_end(pages: Pages, tasks: Tasks, end: int) -> tuple[Batch, int]:
     """The page that reaches the list's end, and the place where it begins."""
     start = max(0, end - min(_SMALLEST_FRONT, pages.size // 2))
     for _ in range(_END_TRIES):
@@ -157,49 +149,12 @@ def _read_end(pages: _Pages, tasks: Tasks, end: int) -> tuple[Batch, int]:
     raise _PagesDoNotJoinError("the list's end is not where it was")
 
 
-def _check_stall(pages: _Pages, down: _Reading) -> None:
+def _check_stall(pages: Pages, down: _Reading) -> None:
     """A page ended among tasks that had been read: the front grew by a page, or the server ignores offsets."""
     if down.stalls == 1 and pages.offset_is_ignored(down.tasks):
         raise _PagesAreNotEnoughError("it answers every page with its first one")
     if down.stalls > _STALLED_TRIES:
         raise _PagesDoNotJoinError("its front grows faster than it can be read")
-
-
-@dataclass
-class _Pages:
-    """Where pages come from: asks again when that may help, for less when Flower is starved."""
-
-    flower: Flower
-    size: int
-    until: float
-    progress: Callable[[int], None]
-
-    def read(self, tasks: Tasks, offset: int, most: int) -> tuple[Batch, int]:
-        """The page at `offset`, of no more than `most` tasks, and how many were asked for."""
-        size = min(self.size, most)
-
-        def attempt() -> tuple[Batch, int]:
-            nonlocal size
-            try:
-                return self.flower.page(tasks.interned, offset, size, self.until), size
-            except TransportError as error:
-                if error.overloaded or error.status in _STARVED_STATUSES:
-                    smaller = max(min(size, SMALLEST_PAGE), size // 2)
-                    # A break on a page that was small already says nothing about the others.
-                    self.size, size = (smaller if size == self.size else self.size), smaller
-                raise
-
-        if time.monotonic() >= self.until:
-            raise FlowerError("not all of its tasks could be read before the deadline")
-        return self.flower.client.retrying(attempt, self.until)
-
-    def offset_is_ignored(self, tasks: Tasks) -> bool:
-        """Whether a page far behind any list's end has tasks."""
-
-        def attempt() -> bool:
-            return len(self.flower.page(tasks.interned, _BEYOND_ANY_LIST, 1, self.until)) > 0
-
-        return self.flower.client.retrying(attempt, self.until)
 
 
 class _Reading:
@@ -211,7 +166,7 @@ class _Reading:
     `stalls` how often one did.
     """
 
-    def __init__(self, pages: _Pages, tasks: Tasks, first_page: int = _ANY_SIZE) -> None:
+    def __init__(self, pages: Pages, tasks: Tasks, first_page: int = _ANY_SIZE) -> None:
         self._pages = pages
         self._first_page = first_page
         self.tasks = tasks
@@ -300,7 +255,7 @@ class _FrontReading(_Reading):
     as they were was met.
     """
 
-    def __init__(self, pages: _Pages, tasks: Tasks, first_page: int) -> None:
+    def __init__(self, pages: Pages, tasks: Tasks, first_page: int) -> None:
         super().__init__(pages, tasks, first_page)
         self._seen: set[str] = set()
         self.moved = 0

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import cast
 
+from push_job.flower.batch import Batch
 from push_job.flower.event_counts import Source
 from push_job.flower.memory import Memory
 from push_job.flower.task import UNKNOWN_TYPE, EventFields, clock_of, stamp_of
-from push_job.flower.tasks import Batch, Tasks
+from push_job.flower.tasks import Tasks
 
 #: How many anchors a source has to have. One may show a worker's name on
 #: another's event, for a late `task-received` brings the name of its worker and no time.

@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from push_job.flower.api import Flower
+from push_job.flower.batch import Batch
 from push_job.flower.event_counts import EventCounts, Source
 from push_job.flower.memory import SMALLEST_END, SMALLEST_FRONT, Memory
 from push_job.flower.sources import (
@@ -52,7 +53,7 @@ from push_job.flower.sources import (
     unsettled_by,
 )
 from push_job.flower.task import clock_of, received_of
-from push_job.flower.tasks import Batch, Tasks
+from push_job.flower.tasks import Tasks
 
 #: How much more than last time the front is asked for at first.
 _MORE = 1.5

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric
 
+from push_job.flower.batch import OTHER_TYPES
 from push_job.flower.by_kind import Tally
 from push_job.flower.task import UNKNOWN_TYPE
-from push_job.flower.tasks import OTHER_TYPES
 from push_job.metrics.extras.ages import OLDEST
 from push_job.metrics.extras.failures import FAILURES
 from push_job.metrics.extras.last_run import INTERVAL, LAST_FAILURE, LAST_SUCCESS

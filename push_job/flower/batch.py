@@ -1,0 +1,136 @@
+"""The tasks of one answer of Flower's as columns of numbers, and what the answers of a scan share."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from push_job.flower.task import (
+    CENTURY,
+    IN_BULK,
+    NOT_REPORTED,
+    STATES,
+    UNKNOWN_STATE,
+    UNKNOWN_TYPE,
+    Column,
+    TaskFields,
+    TextColumn,
+    label_text,
+    seconds_of,
+    stamp_of,
+)
+
+#: Where task types, and custom states, are summed when there are too many of them.
+OTHER_TYPES = "other"
+OTHER_STATES = "OTHER"
+
+#: What texts of a column beyond the number of those that are told apart are counted as.
+OTHER_TEXTS = "other"
+_MOST_TEXTS = 10_000
+
+#: The most pairs of type and state that are told apart while reading, to bound the memory they take.
+_MOST_KINDS = 60_000
+
+
+class Interned:
+    """What the batches of one scan share, so that it is held once: numbers for rows and for kinds of task.
+
+    A kind is a pair of task type and state, numbered in the order of appearance; so are the texts of columns.
+    """
+
+    def __init__(self, kinds: Iterable[tuple[str, str]] = (), texts: Iterable[str] = ()) -> None:
+        self.rows: list[int] = []
+        self.kinds = list(kinds)
+        self.numbers = {labels: number for number, labels in enumerate(self.kinds)}
+        self.texts = list(texts)
+        self._text_numbers = {text: float(number) for number, text in enumerate(self.texts)}
+
+    def number(self, name: Any, state: Any) -> int:
+        """The number of a pair as it was read, of any JSON type; equal labels have equal numbers."""
+        labels = label_text(name, UNKNOWN_TYPE), label_text(state, UNKNOWN_STATE)
+        if labels not in self.numbers and len(self.kinds) >= _MOST_KINDS:
+            labels = OTHER_TYPES, labels[1] if labels[1] in STATES else OTHER_STATES
+        if labels not in self.numbers:
+            self.numbers[labels] = len(self.kinds)
+            self.kinds.append(labels)
+        return self.numbers[labels]
+
+    def of_column(self, column: Column, tasks: Collection[TaskFields]) -> list[float]:
+        """The numbers of the tasks that the column's array holds."""
+        if isinstance(column, TextColumn):
+            number, of, state = self._text_number, column.of, column.state
+            return [number(of(task)) if task.state == state else NOT_REPORTED for task in tasks]
+        return IN_BULK[column](tasks) if column in IN_BULK else list(map(column, tasks))
+
+    def _text_number(self, text: str) -> float:
+        if text not in self._text_numbers and len(self.texts) >= _MOST_TEXTS:
+            text = OTHER_TEXTS
+        if text not in self._text_numbers:
+            self._text_numbers[text] = float(len(self.texts))
+            self.texts.append(text)
+        return self._text_numbers[text]
+
+
+class Batch:
+    """The tasks of one answer, in the server's order.
+
+    `rows` has each task's row in the columns by its id; `stamps` are the Unix times of the events that the tasks are
+    ordered by, 0.0 where there is none. `seconds` are those of `seconds_of`, and `now` is Flower's Unix time of the
+    answer. `fields` has the tasks as they were read, if asked to keep them.
+    """
+
+    def __init__(
+        self, interned: Interned, columns: Iterable[Column] = (), now: float = 0.0, *, keep: bool = False
+    ) -> None:
+        self._interned = interned
+        self._keep = keep
+        self.now = now
+        self.fields: dict[str, TaskFields] = {}
+        self.rows: dict[str, int] = {}
+        self.kinds = array("I")
+        self.seconds = array("d")
+        self.stamps = array("d")
+        self.columns = {column: array("d") for column in columns}
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def add(self, tasks: Mapping[str, TaskFields]) -> None:
+        """Take tasks by id."""
+        if self._keep:
+            self.fields.update(tasks)
+        first_row, interned = len(self), self._interned
+        interned.rows.extend(range(len(interned.rows), first_row + len(tasks)))
+        self.rows.update(zip(tasks, interned.rows[first_row : first_row + len(tasks)], strict=True))
+        numbers = interned.numbers
+        add_kind, add_seconds, add_stamp = self.kinds.append, self.seconds.append, self.stamps.append
+        for task in tasks.values():
+            state, runtime, stamp = task.state, task.runtime, task.timestamp
+            try:
+                add_kind(numbers[task.name, state])
+            except (KeyError, TypeError):  # new, or a list or object, which has no hash
+                add_kind(interned.number(task.name, state))
+            # Nearly every task is a success with a runtime; a call for each would cost more than all the rest.
+            usual = state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= CENTURY
+            add_seconds(runtime if usual else seconds_of(task))
+            add_stamp(stamp if type(stamp) is float else stamp_of(stamp))
+        for column, values in self.columns.items():
+            values.fromlist(self._interned.of_column(column, tasks.values()))
+
+    def take(self, batch: Batch) -> None:
+        """Take all that another one still has, behind what there is."""
+        rows, first_row = list(batch.rows.values()), len(self)
+        self._interned.rows.extend(range(len(self._interned.rows), first_row + len(rows)))
+        self.rows.update(zip(batch.rows, self._interned.rows[first_row : first_row + len(rows)], strict=True))
+        self.kinds.extend(map(batch.kinds.__getitem__, rows))
+        self.seconds.extend(map(batch.seconds.__getitem__, rows))
+        self.stamps.extend(map(batch.stamps.__getitem__, rows))
+        for column, values in self.columns.items():
+            values.extend(map(batch.columns[column].__getitem__, rows))
+
+    def is_by_stamp(self) -> bool:
+        """Whether its tasks are in the order of their time stamps, those of one stamp by id, both descending."""
+        ids, stamps = list(self.rows), list(map(self.stamps.__getitem__, self.rows.values()))
+        pairs = zip(stamps, stamps[1:], ids, ids[1:], strict=False)
+        return all(stamp > later or (stamp == later and one > other) for stamp, later, one, other in pairs)

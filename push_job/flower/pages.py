@@ -1,0 +1,58 @@
+"""Pages of Flower's list, asked for again when that may help, and for less when Flower is starved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from push_job.flower.api import Flower, FlowerError
+from push_job.flower.batch import Batch
+from push_job.flower.tasks import Tasks
+from push_job.http.failures import TransportError
+
+#: A page that a starved Flower cannot deliver is asked for at half the size, down to this.
+SMALLEST_PAGE = 100
+
+#: What a proxy answers when the server behind it is silent for too long, or breaks off.
+_STARVED_STATUSES = (502, 504)
+
+#: An offset behind any list's end.
+_BEYOND_ANY_LIST = 10**9
+
+
+@dataclass
+class Pages:
+    """Where pages come from; `size` is how many tasks each may hold, and `progress` for whoever scans to tell."""
+
+    flower: Flower
+    size: int
+    until: float
+    progress: Callable[[int], None]
+
+    def read(self, tasks: Tasks, offset: int, most: int) -> tuple[Batch, int]:
+        """The page at `offset`, of no more than `most` tasks, and how many were asked for."""
+        size = min(self.size, most)
+
+        def attempt() -> tuple[Batch, int]:
+            nonlocal size
+            try:
+                return self.flower.page(tasks.interned, offset, size, self.until), size
+            except TransportError as error:
+                if error.overloaded or error.status in _STARVED_STATUSES:
+                    smaller = max(min(size, SMALLEST_PAGE), size // 2)
+                    # A break on a page that was small already says nothing about the others.
+                    self.size, size = (smaller if size == self.size else self.size), smaller
+                raise
+
+        if time.monotonic() >= self.until:
+            raise FlowerError("not all of its tasks could be read before the deadline")
+        return self.flower.client.retrying(attempt, self.until)
+
+    def offset_is_ignored(self, tasks: Tasks) -> bool:
+        """Whether a page far behind any list's end has tasks."""
+
+        def attempt() -> bool:
+            return len(self.flower.page(tasks.interned, _BEYOND_ANY_LIST, 1, self.until)) > 0
+
+        return self.flower.client.retrying(attempt, self.until)
