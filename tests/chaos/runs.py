@@ -2,11 +2,7 @@
 
 import contextlib
 import json
-import os
 import random
-import select
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -20,8 +16,8 @@ from urllib.parse import quote
 
 from push_job.flower.memory import COLUMNS
 from push_job.flower.memory_file import MemoryFile
-from testbed.command import ROOT, clean_environment
 from testbed.services import Flower, Pushgateway, Testbed
+from tests.chaos import jobs
 from tests.chaos.extras import PREFIXES, without_extras
 from tests.chaos.faults import flower_plan, gateway_plan
 from tests.chaos.proxy import Proxy
@@ -168,8 +164,7 @@ def one_run(world: World, seed: str, number: int) -> Run:
     _ask(group_url, "PUT", OLD_GROUP)
     before = _group(world, grouping)
     kind = number % WITH_EXTRAS
-    command = [
-        *(sys.executable, "-m", "push_job"),
+    arguments = [
         *(("run", "--every", str(EVERY), "--log-format", "json") if kind == LOOP else ("push",)),
         *("--flower", to_flower.url, "--pushgateway", to_gateway.url),
         *("--job", "chaos", "--grouping", f"run={number}"),
@@ -177,17 +172,17 @@ def one_run(world: World, seed: str, number: int) -> Run:
         *("--page-size", str(chance.choice(PAGE_SIZES))),
     ]
     extras = tuple(PREFIXES) if kind == 0 else ()
-    command += [part for extra in extras for part in ("--with", extra)]
+    arguments += [part for extra in extras for part in ("--with", extra)]
     with to_flower, to_gateway:
         earliest = time.time()
         if kind == LOOP:
-            seconds, exit_code, log = _looped(command, deadline)
+            seconds, exit_code, log = _looped(arguments, to_flower, deadline)
             earliest = _start_of_last_push(log.splitlines(), deadline, earliest)
         elif kind == WITH_MEMORY:
             with _memory(world, to_flower.url, random.Random(f"{seed}/{number}/memory")) as file:
-                seconds, exit_code, log = _timed([*command, "--memory-file", str(file)], to_flower, deadline)
+                seconds, exit_code, log = _timed([*arguments, "--memory-file", str(file)], to_flower, deadline)
         else:
-            seconds, exit_code, log = _timed(command, to_flower, deadline)
+            seconds, exit_code, log = _timed(arguments, to_flower, deadline)
         latest = time.time()
     values = _group(world, grouping)
     warm = _taken_reading(values)
@@ -203,7 +198,7 @@ def one_run(world: World, seed: str, number: int) -> Run:
             *(f"Pushgateway: {what}" for what in to_gateway.happened),
         ],
         warm=warm,
-        command=" ".join(command),
+        command=" ".join(["push-job", *arguments]),
         log=log.splitlines(),
     )
     return replace(run, record=_record(run, values, to_flower, to_gateway)) if run.failure() else run
@@ -226,25 +221,23 @@ def _record(run: Run, values: Values, to_flower: Proxy, to_gateway: Proxy) -> st
     )
 
 
-def _timed(command: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
-    """Run a command; its seconds from the first connection to `first`, its exit code, its stderr.
+def _timed(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
+    """Run push-job; its seconds from the first connection to `first`, its exit code, its stderr.
 
-    The seconds are those that it can help: without Python's start, which is before the deadline begins, and without
-    those in which it was ready to run and a busy machine did not let it. Where no first connection can be seen, the
-    start is taken to last as long as another one just before.
+    The seconds are those that it can help: without its start, which is before the deadline begins, and without those in
+    which it was ready to run and a busy machine did not let it. Where no first connection can be seen, the start is
+    taken to last as long as another one just before.
     """
     start = 0.0 if first.listens_at_once else _seconds_of_a_start()
-    with tempfile.TemporaryFile() as log:
-        with subprocess.Popen(command, stderr=log, cwd=ROOT, env=clean_environment()) as process:
-            started = time.monotonic() + start
-            if first.listens_at_once:
-                first.first_contact.wait(PATIENCE)
-                started = time.monotonic()
-            _wait_for_end(process.pid, deadline + PATIENCE)
-            seconds = time.monotonic() - started - _seconds_without_cpu(process.pid)
-            process.kill()
-        log.seek(0)
-        return seconds, process.returncode, log.read().decode()
+    with jobs.started(arguments) as job:
+        begun = time.monotonic() + start
+        if first.listens_at_once:
+            first.first_contact.wait(PATIENCE)
+            begun = time.monotonic()
+        job.wait(deadline + PATIENCE)
+        seconds = time.monotonic() - begun - job.seconds_without_cpu()
+        job.kill()
+        return seconds, job.exit_code, job.log
 
 
 @contextmanager
@@ -273,21 +266,21 @@ def _damage(file: Path, chance: random.Random) -> None:
     file.write_bytes(content)
 
 
-def _looped(command: list[str], deadline: float) -> tuple[float, int, str]:
+def _looped(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
     """Let the loop do some turns and stop it: the seconds that its stop took, its exit code, its stderr."""
-    with tempfile.TemporaryFile() as log:
-        with subprocess.Popen(command, stderr=log, cwd=ROOT, env=clean_environment()) as process:
-            until = time.monotonic() + 2 * deadline + EVERY * TURNS
-            while time.monotonic() < until and os.pread(log.fileno(), 10**6, 0).count(b'"seconds"') < TURNS:
-                time.sleep(0.05)
-            waited = _seconds_without_cpu(process.pid)
-            process.terminate()
-            stopped = time.monotonic()
-            _wait_for_end(process.pid, deadline + PATIENCE)
-            seconds = time.monotonic() - stopped - (_seconds_without_cpu(process.pid) - waited)
-            process.kill()
-        log.seek(0)
-        return seconds, process.returncode, log.read().decode()
+    with jobs.started(arguments) as job:
+        # Before it has begun, nothing is there that could end it in order.
+        first.first_contact.wait(PATIENCE if first.listens_at_once else 2 * _seconds_of_a_start())
+        until = time.monotonic() + 2 * deadline + EVERY * TURNS
+        while time.monotonic() < until and job.log.count('"seconds"') < TURNS:
+            time.sleep(0.05)
+        waited = job.seconds_without_cpu()
+        job.terminate()
+        stopped = time.monotonic()
+        job.wait(deadline + PATIENCE)
+        seconds = time.monotonic() - stopped - (job.seconds_without_cpu() - waited)
+        job.kill()
+        return seconds, job.exit_code, job.log
 
 
 def _start_of_last_push(log: Sequence[str], deadline: float, otherwise: float) -> float:
@@ -305,27 +298,11 @@ def _taken_reading(values: Values) -> bool | None:
     return None if None in told.values() else told["flower_scrape_whole"] == 0.0
 
 
-def _wait_for_end(pid: int, timeout: float) -> None:
-    """Wait until a process has ended, and leave its remains (a zombie) for another look."""
-    pidfd = os.pidfd_open(pid)
-    try:
-        select.select([pidfd], [], [], timeout)
-    finally:
-        os.close(pidfd)
-
-
-def _seconds_without_cpu(pid: int) -> float:
-    """How long the kernel says that the process's main thread waited for a CPU; 0 if it does not say."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
-
-
 def _seconds_of_a_start() -> float:
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "push_job", "--version"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - started
+    begun = time.monotonic()
+    with jobs.started(["--version"]) as job:
+        job.wait(PATIENCE)
+    return time.monotonic() - begun
 
 
 def _verdict(
