@@ -1,6 +1,7 @@
 """Each Flower version, full of tasks and with events coming in, is counted exactly; a starved one too."""
 
 import random
+import re
 import threading
 import time
 import uuid
@@ -14,7 +15,7 @@ from push_job.flower.api import Flower as FlowerApi
 from push_job.flower.scan import scan_tasks
 from push_job.flower.tasks import Tasks
 from push_job.http.client import Client
-from push_job.settings import Credentials, Endpoint, Tls
+from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Credentials, Endpoint, Tls
 from testbed.command import PushJob
 from testbed.events import TaskEvents, fill
 from testbed.services import Flower, Pushgateway, Redis, Testbed
@@ -89,6 +90,15 @@ def test_every_task_is_accounted_for_while_events_keep_coming(crowd: Crowd, vers
     assert not [task_id for task_id in crowd.restless if task_id not in tasks]
     assert sum(n for (name, _), n in counted.items() if name == "shop.restless") == RESTLESS
     assert sum(counted.values()) == len(tasks)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_the_newest_flower_is_asked_for_larger_pages(crowd: Crowd, push_job: PushJob, version: str | None) -> None:
+    shown = push_job("show", "--flower", crowd.flowers[version].url, "--verbose", "--format", "prometheus")
+    asked = {tuple(map(int, page)) for page in re.findall(r"/api/tasks\?limit=(\d+)&offset=(\d+)", shown.stderr)}
+    second_page = SORTED_PAGE_SIZE if version is None else PAGE_SIZE
+    assert {(PAGE_SIZE, 0), (second_page, PAGE_SIZE - 100)} <= asked
+    assert {limit for limit, offset in asked if offset} == {second_page}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -24,7 +24,7 @@ from push_job.http.failures import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras import columns_of, families_with, read_extras
 from push_job.metrics.registries import FamiliesCollector
-from push_job.settings import Endpoint, Settings
+from push_job.settings import PAGE_SIZE, Endpoint, Settings
 
 #: Seconds by which two clocks may differ before the ages of tasks look wrong to a person.
 _CLOCK_TOLERANCE = 30
@@ -66,7 +66,7 @@ class Check:
                 live = sum(workers.values())
                 yield _workers(live, len(workers))
                 tasks = Tasks(Interned())
-                page = api.page(tasks.interned, 0, settings.page_size, until)
+                page = api.page(tasks.interned, 0, settings.page_size or PAGE_SIZE, until)
                 tasks.merge(page)
                 yield Step(True, f"its newest tasks can be read, {len(tasks):,} in one request")
                 yield _events(api, tasks, max(page.stamps, default=0.0), rows, now, live, until)

@@ -46,13 +46,15 @@ class Flower:
     """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``.
 
     `columns` are what is read of each task beside its type, state and seconds. `now` is Flower's Unix time at its last
-    answer with tasks, and `tasks_read` is how many tasks were transferred so far.
+    answer with tasks, `is_new` is whether that was one of Flower 2.2 or later, and `tasks_read` is how many tasks were
+    transferred so far.
     """
 
     def __init__(self, client: Client, columns: Iterable[Column] = ()) -> None:
         self.client = client
         self.columns = tuple(columns)
         self.now = time.time()
+        self.is_new = False
         self.tasks_read = 0
 
     def workers(self, until: float) -> dict[str, bool]:
@@ -92,6 +94,8 @@ class Flower:
     ) -> Batch:
         with self._answer("/api/tasks", until, **params) as answer:
             self.now = _server_time(answer)
+            # The only sign of its version in an answer. A proxy may send the same header.
+            self.is_new = "X-Content-Type-Options" in answer.headers
             batch = Batch(interned, self.columns, self.now, keep=fields is EventFields)
             for tasks in decode_tasks(_intact(answer, TASKS_LIMIT), fields):
                 batch.add(tasks)

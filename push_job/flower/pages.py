@@ -10,6 +10,10 @@ from push_job.flower.api import Flower, FlowerError
 from push_job.flower.batch import Batch
 from push_job.flower.tasks import Tasks
 from push_job.http.failures import TransportError
+from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE
+
+#: The largest part of the time for one request that a page may be expected to take.
+_LARGEST_PART = 0.5
 
 #: A page that a starved Flower cannot deliver is asked for at half the size, down to this.
 SMALLEST_PAGE = 100
@@ -23,12 +27,29 @@ _BEYOND_ANY_LIST = 10**9
 
 @dataclass
 class Pages:
-    """Where pages come from; `size` is how many tasks each may hold, and `progress` for whoever scans to tell."""
+    """Where pages come from; `progress` is for whoever scans to tell.
+
+    `given_size` is how many tasks each may hold, None if nobody has said; `size` is what comes of that.
+    """
 
     flower: Flower
-    size: int
+    given_size: int | None
     until: float
     progress: Callable[[int], None]
+
+    def __post_init__(self) -> None:
+        self.size = self.given_size or PAGE_SIZE
+        self._seconds = 0.0
+
+    def enlarge(self) -> None:
+        """Ask for fewer and larger pages, if nobody has said how large and the last one came soon enough."""
+        expected = self._seconds * SORTED_PAGE_SIZE / self.size
+        if self.given_size is None and expected < _LARGEST_PART * self.flower.client.timeout:
+            self.size = SORTED_PAGE_SIZE
+
+    def restore(self) -> None:
+        """Take back what `enlarge` did."""
+        self.size = min(self.size, self.given_size or PAGE_SIZE)
 
     def read(self, tasks: Tasks, offset: int, most: int) -> tuple[Batch, int]:
         """The page at `offset`, of no more than `most` tasks, and how many were asked for."""
@@ -36,14 +57,17 @@ class Pages:
 
         def attempt() -> tuple[Batch, int]:
             nonlocal size
+            started = time.monotonic()
             try:
-                return self.flower.page(tasks.interned, offset, size, self.until), size
+                page = self.flower.page(tasks.interned, offset, size, self.until)
             except TransportError as error:
                 if error.overloaded or error.status in _STARVED_STATUSES:
                     smaller = max(min(size, SMALLEST_PAGE), size // 2)
                     # A break on a page that was small already says nothing about the others.
                     self.size, size = (smaller if size == self.size else self.size), smaller
                 raise
+            self._seconds = time.monotonic() - started
+            return page, size
 
         if time.monotonic() >= self.until:
             raise FlowerError("not all of its tasks could be read before the deadline")

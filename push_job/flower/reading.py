@@ -18,6 +18,7 @@ from push_job.flower.scan import scan_tasks
 from push_job.flower.task import UNKNOWN_TYPE
 from push_job.flower.tasks import Content, Tasks
 from push_job.flower.warm import NotProvenError, read_changes
+from push_job.settings import PAGE_SIZE
 
 #: So few tasks are one small page: to read all costs no more than to find out what has changed.
 FEW = 1000
@@ -71,7 +72,7 @@ class Reader:
                 self._lock.release()
 
     def read(
-        self, flower: Flower, page_size: int, until: float, progress: Callable[[int], None] = lambda _: None
+        self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None] = lambda _: None
     ) -> Reading:
         """Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``."""
         # A reading that outlived its turn may still have the memory.
@@ -83,21 +84,22 @@ class Reader:
             self._lock.release()
 
     def _read_with_memory(
-        self, flower: Flower, page_size: int, until: float, progress: Callable[[int], None]
+        self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None]
     ) -> Reading:
         flower.columns = tuple(dict.fromkeys((*flower.columns, *COLUMNS)))
         if self._file and not self._is_loaded:
             self._memory, self._is_loaded = self._file.load(flower.columns), True
         return self._read(flower, page_size, until, progress)
 
-    def _read(self, flower: Flower, page_size: int, until: float, progress: Callable[[int], None]) -> Reading:
+    def _read(self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None]) -> Reading:
         before = flower.tasks_read
         memory = self._memory
-        few = memory is not None and len(memory.tasks) <= min(FEW, page_size)
+        most = page_size or PAGE_SIZE
+        few = memory is not None and len(memory.tasks) <= min(FEW, most)
         if memory and memory.counts and not few and self._is_fresh(memory):
             level, reason = logging.INFO, ""
             try:
-                read_changes(flower, memory, page_size, until)
+                read_changes(flower, memory, most, until)
             except NotProvenError as error:
                 reason = str(error)
             except FlowerError:

@@ -66,8 +66,10 @@ class _PagesAreNotEnoughError(Exception):
     """The server ignores offsets, or events move its tasks to other places than the front."""
 
 
-def scan_tasks(flower: Flower, page_size: int, until: float, progress: Callable[[int], None] = lambda _: None) -> Tasks:
-    """Read all tasks, `page_size` at a time; `progress` is told how many were read so far.
+def scan_tasks(
+    flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None] = lambda _: None
+) -> Tasks:
+    """Read all tasks, `page_size` at a time, None for what suits Flower; `progress` is told how many were read so far.
 
     Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``.
     """
@@ -95,8 +97,11 @@ def _scan_pages(pages: Pages) -> Tasks:
         down.read_on()
         if down.stalled:
             _check_stall(pages, down)
+        if down.page_count == 1 and pages.flower.is_new and down.page.is_by_stamp():
+            pages.enlarge()  # it has sorted all its tasks for this page
     if down.page_count == 1:
         return tasks
+    pages.restore()
     _read_front_again(pages, tasks, down)
     return tasks
 

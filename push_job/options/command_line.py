@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from push_job.metrics.extras import EXTRAS
-from push_job.settings import Settings
+from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Settings
 
 DEFAULT_FLOWER = "http://127.0.0.1:5555"
 DEFAULT_PUSHGATEWAY = "http://127.0.0.1:9091"
@@ -182,7 +182,12 @@ wall_options = stacked(
 )
 
 scrape_options = stacked(
-    setting("--page-size", type=click.IntRange(4, 1_000_000), metavar="N", help="Tasks in one request."),
+    option(
+        "--page-size",
+        type=click.IntRange(4, 1_000_000),
+        metavar="N",
+        help=f"Tasks in one request.  [default: {PAGE_SIZE}, {SORTED_PAGE_SIZE} on Flower 2.2]",
+    ),
     setting(
         "--max-task-types",
         type=click.IntRange(1, 1_000_000),

@@ -23,6 +23,7 @@ class MovingFlower:
         url: where it answers.
         answers: how many answers of `/api/tasks` it gave.
         longest: the most tasks in one answer.
+        is_new: whether its answers have the header that those of Flower 2.2 have.
         trouble: what an answer may be instead of a page.
         asked: the limit and the offset of each of them, None where there was none.
         moments: the state of each task by its id, as the list was at each of them.
@@ -34,6 +35,7 @@ class MovingFlower:
         self.tasks = [self.task(f"old-{number}", "SUCCESS") for number in range(count)][::-1]
         self.answers = 0
         self.longest = 0
+        self.is_new = False
         self.trouble: Trouble = lambda _limit, _offset: None
         self.asked: list[tuple[int | None, int | None]] = []
         self.moments: list[dict[str, str]] = []
@@ -54,6 +56,8 @@ class MovingFlower:
                 body = json.dumps(fake.answer(self.path) if status == 200 else {}).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                if fake.is_new:
+                    self.send_header("X-Content-Type-Options", "nosniff")
                 self.end_headers()
                 self.wfile.write(body)
 
