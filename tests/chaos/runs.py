@@ -113,6 +113,10 @@ class Run:
         """
         return self.exit_code == 3 and not any(what.startswith("Pushgateway") for what in self.happened)
 
+    @property
+    def _may_warn(self) -> bool:
+        return "--with" in self.command or any('msg="all tasks are asked for' in line for line in self.log)
+
     def failure(self) -> str | None:
         """Why the run is not as it must be, or None."""
         if self.late > GRACE:
@@ -124,9 +128,9 @@ class Run:
             return f"exit code {self.exit_code}, but the group is neither of {expected[self.exit_code]}: {self.group}"
         if self.number % WITH_EXTRAS in (WITH_MEMORY, LOOP):
             return None  # these tell of more than one thing
-        # An extra that is left out is a warning beside the one line that each push has.
+        # An extra that is left out, or pages that do not join, is a warning beside the one line that each push has.
         told = [line for line in self.log if "level=warning" not in line]
-        if len(told) != 1 or (len(self.log) > 1 and "--with" not in self.command):
+        if len(told) != 1 or (len(told) < len(self.log) and not self._may_warn):
             return f"{len(self.log)} lines of log and not one"
         return None
 
