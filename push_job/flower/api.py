@@ -46,8 +46,8 @@ class Flower:
     """One Flower's API. A moment called `until` is on the clock of ``time.monotonic()``.
 
     `columns` are what is read of each task beside its type, state and seconds. `now` is Flower's Unix time at its last
-    answer with tasks, `is_new` is whether that was one of Flower 2.2 or later, and `tasks_read` is how many tasks were
-    transferred so far.
+    answer with tasks or counters, `is_new` is whether one with tasks was of Flower 2.2 or later, and `tasks_read` is
+    how many tasks were transferred so far.
     """
 
     def __init__(self, client: Client, columns: Iterable[Column] = ()) -> None:
@@ -136,6 +136,7 @@ class Flower:
     def lines(self, path: str, until: float, limit: int) -> Iterator[str]:
         """The lines of a text in UTF-8 of at most `limit` bytes, as they come."""
         with self._answer(path, until) as answer:
+            self.now = _server_time(answer)
             rest = b""
             for chunk in _intact(answer, limit):
                 *whole, rest = (rest + chunk).split(b"\n")

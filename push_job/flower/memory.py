@@ -26,7 +26,8 @@ class Memory:
     be read; `latecomers` are the sources of new tasks that were left to the next reading; `spare` is how many
     receptions were seen beyond those that were counted; `sent_at` is when a client, by its own clock, is known to have
     sent a task before `tasks` were read, and `noted` what was learnt of that since; `kept` is what extras keep of tasks
-    that Flower may forget, numbers by a name of theirs and task type.
+    that Flower may forget, numbers by a name of theirs and task type; `by_events_alone` is whether nothing but an event
+    changes the list.
     """
 
     tasks: Tasks
@@ -40,6 +41,7 @@ class Memory:
     sent_at: dict[str, float] = field(default_factory=dict)
     noted: dict[str, float] = field(default_factory=dict)
     kept: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_events_alone: bool = False
 
 
 def begin_memory(tasks: Tasks, counts: EventCounts | None, former: Memory | None) -> Memory:

@@ -62,6 +62,9 @@ class _Kept(msgspec.Struct, array_like=True):
     seconds: bytes
     stamps: bytes
     columns: dict[str, bytes]
+    digest: str
+    worked: float
+    by_events_alone: bool
 
 
 class _NoMemoryError(Exception):
@@ -186,6 +189,9 @@ def _encoded(memory: Memory, flower: str) -> bytes:
             seconds=batch.seconds.tobytes(),
             stamps=batch.stamps.tobytes(),
             columns={_name(column): values.tobytes() for column, values in batch.columns.items()},
+            digest=counts.digest if counts else "",
+            worked=counts.worked if counts else 0.0,
+            by_events_alone=memory.by_events_alone,
         )
     )
     return hashlib.sha256(body).digest() + body
@@ -211,7 +217,7 @@ def _decoded(kept: _Kept, columns: tuple[Column, ...]) -> Memory:
     counts = None
     if kept.counts is not None:
         by_source = Counter({Source(name, is_client): count for name, is_client, count in kept.counts})
-        counts = EventCounts(kept.started, by_source, kept.received)
+        counts = EventCounts(kept.started, by_source, kept.received, kept.digest, kept.worked)
     return Memory(
         tasks,
         counts,
@@ -223,6 +229,7 @@ def _decoded(kept: _Kept, columns: tuple[Column, ...]) -> Memory:
         kept.end,
         kept.sent_at,
         kept=kept.kept,
+        by_events_alone=kept.by_events_alone,
     )
 
 

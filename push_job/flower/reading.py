@@ -15,7 +15,7 @@ from push_job.flower.event_counts import EventCounts
 from push_job.flower.memory import COLUMNS, Memory, begin_memory, is_same_process
 from push_job.flower.memory_file import MemoryFile
 from push_job.flower.scan import scan_tasks
-from push_job.flower.task import UNKNOWN_TYPE
+from push_job.flower.task import STATES, UNKNOWN_TYPE
 from push_job.flower.tasks import Content, Tasks
 from push_job.flower.warm import NotProvenError, read_changes
 from push_job.settings import PAGE_SIZE
@@ -112,6 +112,7 @@ class Reader:
         counts = None if few else self._counts(flower, until)
         tasks = scan_tasks(flower, page_size, until, progress)
         self._memory = begin_memory(tasks, counts, memory)
+        self._memory.by_events_alone = counts is not None and _is_changed_by_events_alone(flower, self._memory, until)
         if memory and is_same_process(memory, counts):
             _tell_differences(flower, memory, tasks, quiet=memory.counts == counts)
         return Reading(tasks, True, flower.tasks_read - before)
@@ -131,6 +132,21 @@ class Reader:
                 error=str(error),
             )
             return None
+
+
+def _is_changed_by_events_alone(flower: Flower, memory: Memory, until: float) -> bool:
+    """Whether the list is what Flower remembers, as it is since it looks tasks up in an index (2.1).
+
+    That index does not tell capitals from small letters, and before it the answer to this question was none. Up to
+    2.0.1 a list loses tasks when Python's garbage collector comes, events or not.
+    """
+    state = memory.tasks.rarest_state()
+    if not memory.by_stamp or state not in STATES:
+        return False
+    try:
+        return flower.has_task_in(state.lower(), until)
+    except FlowerError:
+        return False
 
 
 def _tell_differences(flower: Flower, memory: Memory, now: Tasks, *, quiet: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from itertools import takewhile
 from typing import NamedTuple
@@ -155,6 +156,14 @@ class Tasks:
     def depth_of(self, task_id: str, end: Batch) -> int:
         """How many tasks of the list's end stand behind this one."""
         return sum(other in end.rows for other in self._from_the_end_to(task_id))
+
+    def rarest_state(self) -> str | None:
+        """The state that the fewest are in."""
+        states: Counter[str] = Counter()
+        for batch in self._batches:
+            for number, count in Counter(map(batch.kinds.__getitem__, batch.rows.values())).items():
+                states[self.interned.kinds[number][1]] += count
+        return min(states, key=states.__getitem__, default=None)
 
     def sort_by_stamp(self) -> None:
         """Put all in the order of `are_by_stamp`."""

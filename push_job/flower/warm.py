@@ -15,6 +15,8 @@ clock that began again at zero puts its worker's tasks at the list's end: they a
 sends tasks has its anchors gone as soon as these are received; on Flower 2.2 it will do that the page reaches below
 the time at which it is known to have sent one before.
 
+*Where no event came, no task is asked for*, if the list changes with events alone, as it does from Flower 2.1 on.
+
 *Nothing else changes, but for what Flower forgets.* Events that come late change a task that stays where it is: on
 Flower 2.2, a `task-received` or `task-sent` that comes after `task-started` brings the name and its own time alone. So
 while a task without a name is known, the events of these kinds have to be found one by one. (When a named task was
@@ -97,6 +99,9 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
     if counts is None or before is None or not counts.follow(before):
         raise NotProvenError("it is not the Flower process that it was")
     tasks = memory.tasks
+    if memory.by_events_alone and counts.show_no_event_since(before):
+        tasks.now, memory.counts = max(tasks.now, flower.now), counts
+        return
     end, held = _read_end(flower, memory, page_size, until)
     active = counts.since(before)
     front, unsettled = _read_front(flower, memory, before, active, end, page_size, until)

@@ -28,6 +28,8 @@ class CeleryFlower:
 
     Attributes:
         now: its Unix time.
+        begun: the Unix time at which it began to count, None if it does not tell.
+        kept_metrics: an old answer that is given for new ones.
         before_answer: called before each answer, with the path.
         requests: the path and the parameters of each.
     """
@@ -41,6 +43,9 @@ class CeleryFlower:
         self.state: Any = State(max_tasks_in_memory=room)
         self.counters: Counter[tuple[str, str, str]] = Counter()
         self.before_answer: Callable[[str], None] = lambda _path: None
+        self.begun: float | None = started
+        self.kept_metrics: str | None = None
+        self.answers = 0
         self.requests: list[tuple[str, dict[str, Any]]] = []
 
     def event(self, kind: str, uuid: str, hostname: str, stamp: float, clock: int, **fields: Any) -> None:
@@ -71,11 +76,14 @@ class CeleryFlower:
         """The body of the answer to a GET."""
         self.before_answer(path)
         self.requests.append((path, dict(params)))
+        self.answers += 1
         if path == "/metrics":
-            return self._metrics().encode()
+            return (self.kept_metrics or self.metrics()).encode()
         listed = self._listed()
         if "workername" in params:
             listed = [item for item in listed if self._is_of(item[1], params["workername"])]
+        if "state" in params:
+            listed = [item for item in listed if self._is_in(item[1], params["state"])]
         offset = params.get("offset", 0)
         page = listed[offset : offset + params["limit"]] if "limit" in params else listed
         return json.dumps({uuid: self._as_dict(task) for uuid, task in page}).encode()
@@ -85,12 +93,23 @@ class CeleryFlower:
             return True
         return bool(task.worker) and task.worker.hostname == name
 
-    def _metrics(self) -> str:
+    def _is_in(self, task: Any, state: str) -> bool:
+        return bool(task.state == state or (self.order == BY_STAMP and task.state.casefold() == state.casefold()))
+
+    def metrics(self) -> str:
+        """What it counts."""
         lines = ["# TYPE flower_events_total counter"]
         for (worker, kind, name), count in self.counters.items():
-            lines.append(f'flower_events_total{{task="{name}",type="{kind}",worker="{worker}"}} {float(count)}')
+            labels = f'task="{name}",type="{kind}",worker="{worker}"'
+            lines.append(f"flower_events_total{{{labels}}} {float(count)}")
+            if self.begun is not None:
+                lines.append(f"flower_events_created{{{labels}}} {self.begun}")
         return "\n".join(
-            [*lines, "# TYPE process_start_time_seconds gauge", f"process_start_time_seconds {self.started}", ""]
+            [
+                *lines,
+                *("# TYPE process_start_time_seconds gauge", f"process_start_time_seconds {self.started}"),
+                *("# TYPE process_cpu_seconds_total counter", f"process_cpu_seconds_total {self.answers / 100}", ""),
+            ]
         )
 
 

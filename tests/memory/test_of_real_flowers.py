@@ -39,15 +39,15 @@ def test_dozens_of_turns_that_read_what_changed_count_what_is_listed(
     turns = TURNS if room == ROOM else TURNS_WITH_ROOM
     reader = Reader(whole_every=3600)
     with Shop(flower.broker, seed=5) as shop, asking(flower) as client:
+        readings: list[Reading] = []
+
+        def read() -> Reading:
+            readings.append(reader.read(FlowerApi(client), PAGE, time.monotonic() + 60))
+            return readings[-1]
 
         def turn() -> bool:
             """Whether nothing was read whole."""
-            readings: list[Reading] = []
-
-            def read() -> Reading:
-                readings.append(reader.read(FlowerApi(client), PAGE, time.monotonic() + 60))
-                return readings[-1]
-
+            readings.clear()
             shop.settle(flower)
             assert_counts_what_is_listed(flower, read)
             return not any(reading.whole for reading in readings)
@@ -68,3 +68,5 @@ def test_dozens_of_turns_that_read_what_changed_count_what_is_listed(
             shop.arrive(ROOM * 3 // 2)
             assert not turn()
             assert any(is_warm_after_a_burst() for _ in range(6))
+        quiet = assert_counts_what_is_listed(flower, read)
+        assert (quiet.tasks_read == 0) == (version is None)

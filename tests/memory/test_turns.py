@@ -64,6 +64,9 @@ def test_a_push_with_a_memory_file_reads_what_has_changed_and_pushes_all(
     assert read < TASKS
     assert f" read={read:.0f} " in done.stderr
     assert own(clean_pushgateway, "flower_scrape_tasks") == TASKS + shop.sent
+    done = push_job(*arguments, *file)  # nothing has changed, but the ages
+    assert " read=0 " in done.stderr
+    assert own(clean_pushgateway, "flower_scrape_read_tasks") == 0
     assert_agree(without_group(clean_pushgateway.samples()), *expected_samples(shop.flower.url), seconds=5)
 
 
