@@ -41,10 +41,11 @@ class Sender:
 
 @dataclass
 class Found:
-    """What came of the turns."""
+    """What came of the turns; `could_be` and `warm` are by kind of life."""
 
     turns: int = 0
-    warm: int = 0
+    could_be: Counter[str] = field(default_factory=Counter)
+    warm: Counter[str] = field(default_factory=Counter)
     faulty: int = 0
     few: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -80,8 +81,10 @@ class Life:
             self.senders.append(Sender("celery@slow", -90.0))
         if chance.random() < 0.5:
             self.senders.append(Sender("celery@fast", 90.0))
+        self.kind = self.order
         if chance.random() < 0.3:
             self.senders.append(Sender("celery@reborn", 0.0, own_clock=0))
+            self.kind += ", a logical clock began again"
         # One that only sends knows no other logical clock, unless it hears of others as a worker does.
         own_clock = chance.choice((None, 0))
         skew = chance.choice((0.0, 0.0, -90.0, 90.0))
@@ -190,7 +193,8 @@ def live(told: "_Told", found: Found, turns: int, seed: int) -> None:
             life.flower.before_answer = lambda _path: None
         few = reading.whole and len(reading.tasks) <= PAGE
         found.few += not fault and few
-        found.warm += not fault and not reading.whole
+        found.could_be[life.kind] += not fault and not few
+        found.warm[life.kind] += not fault and not reading.whole
         if not moving and not fault and (reason := difference(life.flower, reading.tasks)):
             found.wrong.append(f"seed {seed} turn {turn} {life.order}: {reason}")
             return
@@ -248,11 +252,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     found = run(arguments.turns, arguments.seed, max(1, arguments.turns // 200))
-    whole = found.turns - found.faulty - found.few
     print(
         f"{found.turns} turns, {found.faulty} with a fault, {found.few} of one page;"
-        f" {found.warm} of the other {whole} were warm; {len(found.wrong)} wrong"
+        f" {found.warm.total()} of the other {found.could_be.total()} were warm; {len(found.wrong)} wrong"
     )
+    for kind, count in sorted(found.could_be.items()):
+        print(f"{found.warm[kind]:>6} warm of {count} {kind}")
     for reason, count in found.reasons.most_common():
         print(f"{count:>6} {reason}")
     for line in found.wrong[:20]:
