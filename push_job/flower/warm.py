@@ -13,7 +13,8 @@ its events, and one whose clock is fast hides nobody else's. Where there is no a
 be found on the page one by one, or the worker's own tasks are asked for, which are a list in the same order. A logical
 clock that began again at zero puts its worker's tasks at the list's end: they are found in the same way. A client that
 sends tasks has its anchors gone as soon as these are received; on Flower 2.2 it will do that the page reaches below
-the time at which it is known to have sent one before.
+the time at which it is known to have sent one before. Else, what it has sent since was received, and stands where its
+worker's events do, or is PENDING, and all of these are asked for.
 
 *Where no event came, no task is asked for*, if the list changes with events alone, as it does from Flower 2.1 on.
 
@@ -37,6 +38,7 @@ sources with one name; that is what a whole reading now and then is for.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -63,12 +65,12 @@ _MORE = 1.5
 _FRONT_TRIES = 3
 _END_TRIES = 3
 
-#: Of how many workers the own tasks are asked for, and how many tasks of each.
-_MOST_WORKERS = 8
-_WORKERS_TASKS = 2000
+#: Of how many sources the own tasks are asked for, and how many tasks of each.
+_MOST_SOURCES = 8
+_THEIR_TASKS = 2000
 
-#: How many anchors a worker has to have among its own tasks.
-_WORKERS_ANCHORS = 3
+#: How many anchors a source has to have among its own tasks.
+_THEIR_ANCHORS = 3
 
 #: After so many warm readings what is held of them is put together.
 _MOST_BATCHES = 24
@@ -105,9 +107,11 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
     end, held = _read_end(flower, memory, page_size, until)
     active = counts.since(before)
     front, unsettled = _read_front(flower, memory, before, active, end, page_size, until)
-    if len(unsettled) > _MOST_WORKERS:
-        raise NotProvenError(f"{len(unsettled)} workers sent events that were not found at the list's front")
-    pages = [front, *(_read_workers_own(flower, memory, source, page_size, until) for source in unsettled)]
+    if len(unsettled) > _MOST_SOURCES:
+        raise NotProvenError(
+            f"{len(unsettled)} workers and clients sent events that were not found at the list's front"
+        )
+    pages = [front, *_read_their_own(flower, memory, unsettled, front, page_size, until)]
     if memory.by_stamp and not all(page.is_by_stamp() for page in (*pages, end)):
         raise NotProvenError("its list is in another order than it was")
     changed = [(task_id, page) for page in pages for task_id in tasks.read_anew(page.rows, page)]
@@ -177,7 +181,7 @@ def _read_front(
         now = flower.event_counts(until) if counted else None
         counted = counted_on(memory, page, end, counted, now.since(before)) if now else set()
         unsettled -= counted
-        if not unsettled or limit == page_size or (len(unsettled) <= _MOST_WORKERS // 2 and _is_deep(memory, page)):
+        if not unsettled or limit == page_size or (len(unsettled) <= _MOST_SOURCES // 2 and _is_deep(memory, page)):
             break
         limit = min(page_size, 4 * limit)
     return page, sorted(unsettled)
@@ -188,18 +192,28 @@ def _is_deep(memory: Memory, page: Batch) -> bool:
     return not memory.tasks.read_anew(islice(reversed(page.rows), len(page) // 4), page)
 
 
-def _read_workers_own(flower: Flower, memory: Memory, source: Source, page_size: int, until: float) -> Batch:
-    """A worker's newest tasks, which show all that it has sent. Raises NotProvenError."""
-    if source.is_client:
-        raise NotProvenError(f"what {source.name} sent was not found at the list's front")
-    limit = min(page_size, _WORKERS_TASKS)
-    page = _page(flower, memory, 0, limit, until, workername=source.name)
-    # All of its tasks, or anchors: by the logical clock these say nothing here, as most of what stands on the page may
-    # do so by an event of another worker's. A name that Flower does not find so would make an empty page.
-    anchored = memory.by_stamp and anchors_of(memory, page)[source] >= _WORKERS_ANCHORS
-    if not (0 < len(page) < limit or anchored):
-        raise NotProvenError(f"not all events of {source.name} were found")
-    return page
+def _read_their_own(
+    flower: Flower, memory: Memory, sources: Iterable[Source], front: Batch, page_size: int, until: float
+) -> Iterator[Batch]:
+    """The newest tasks of each worker, and those that clients have sent and nobody has received.
+
+    They show all that these sources have sent and the front does not. Raises NotProvenError.
+    """
+    limit = min(page_size, _THEIR_TASKS)
+    clients = [source for source in sources if source.is_client]
+    if clients and has_unnamed(memory.tasks, front):
+        raise NotProvenError(f"what {clients[0].name} sent may have told the name of a task without moving it")
+    filters = [((source,), {"workername": source.name}) for source in sources if not source.is_client]
+    for those, having in [*filters, *([(tuple(clients), {"state": "PENDING"})] if clients else [])]:
+        page = _page(flower, memory, 0, limit, until, **having)
+        anchors = anchors_of(memory, page)
+        for source in those:
+            # All of its tasks, or anchors: by the logical clock these say nothing here, as most of what stands on the
+            # page may do so by an event of another worker's, or the clock began again at zero. A name that Flower does
+            # not find so would make an empty page.
+            if not (0 < len(page) < limit or (memory.by_stamp and anchors[source] >= _THEIR_ANCHORS)):
+                raise NotProvenError(f"not all events of {source.name} were found")
+        yield page
 
 
 def _page(flower: Flower, memory: Memory, offset: int, limit: int, until: float, **having: str) -> Batch:

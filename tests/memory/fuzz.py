@@ -166,7 +166,7 @@ def run(turns: int, seed: int, lives: int) -> Found:
 def live(told: "_Told", found: Found, turns: int, seed: int) -> None:
     """One life."""
     life = Life(seed)
-    told.order = life.order
+    told.order = life.kind
     chance = life.chance
     client = DirectClient(life.flower)
     flower = Flower(cast(Client, client), (wait_of,))
