@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client.metrics_core import Metric
 
 from push_job.flower.task import queue_wait_of, wait_of
@@ -22,10 +24,9 @@ QUEUE_WAIT = Histogram(
 
 
 def _read(reading: Reading) -> list[Metric]:
-    tasks = reading.tasks
     return [
-        by_task_type(WAIT, tasks.values_of(wait_of), reading),
-        by_task_type(QUEUE_WAIT, tasks.values_of(queue_wait_of), reading),
+        by_task_type(family, partial(reading.tasks.values_of, column), reading)
+        for family, column in ((WAIT, wait_of), (QUEUE_WAIT, queue_wait_of))
     ]
 
 
