@@ -2,7 +2,6 @@
 
 import compileall
 import random
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from bench.scene import FilledFlowers, flower_of_many_types, require_same_counts
 from bench.warm import QUICK as QUICK_WARM
 from bench.warm import WarmPlan, WarmResults, measure_warm
 from bench.writing import cost_of_writing
-from push_job.metrics.extras import EXTRAS
 from testbed.services import Flower, Pushgateway, Testbed
 
 Key = TypeVar("Key")
@@ -111,8 +109,8 @@ def measure_ways(results: Results, filled: FilledFlowers, pushgateway: Pushgatew
             SIMPLE: ways.simple_exporter(flower.url, pushgateway.url, job=f"simple-{version}"),
             DOWNLOAD: ways.download(flower.url),
         }
-        if largest and knows_extras():
-            extras = ("--with", ",".join(name for name in EXTRAS if name != "pools"))
+        if largest:
+            extras = ("--with", ",".join(ways.ALL_EXTRAS))
             commands[WITH_EXTRAS] = ways.push_job([flower.url], pushgateway.url, *extras, job=f"extras-{version}")
         for way, command in commands.items():
             turns[version, filled.tasks, way] = _probed(command, flower)
@@ -173,11 +171,6 @@ def take_turns(what: str, rounds: int, turns: Mapping[Key, Callable[[], Cost]]) 
         for key in order.sample(list(turns), len(turns)):
             costs[key].append(turns[key]())
     return {key: medians(of_key) for key, of_key in costs.items()}
-
-
-def knows_extras() -> bool:
-    """Whether this push-job has the option `--with`."""
-    return "--with" in subprocess.check_output([*ways.push_job([], "-")[:2], "--help"], text=True)
 
 
 def say(line: str) -> None:
