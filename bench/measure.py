@@ -11,6 +11,8 @@ from typing import TypeVar
 import push_job
 from bench import ways
 from bench.cost import Cost, medians, run, run_probed
+from bench.pools import QUICK as QUICK_POOLS
+from bench.pools import PoolsPlan, PoolsResults, measure_pools
 from bench.scene import FilledFlowers, flower_of_many_types, require_same_counts, small_flower
 from bench.warm import QUICK as QUICK_WARM
 from bench.warm import WarmPlan, WarmResults, measure_warm
@@ -41,6 +43,7 @@ class Plan:
     instance_rounds: int = 3
     types: int = 10_000
     types_rounds: int = 3
+    pools: PoolsPlan = field(default_factory=PoolsPlan)
     warm: WarmPlan = field(default_factory=WarmPlan)
 
 
@@ -54,6 +57,7 @@ QUICK = Plan(
     instance_rounds=1,
     types=500,
     types_rounds=1,
+    pools=QUICK_POOLS,
     warm=QUICK_WARM,
 )
 
@@ -70,6 +74,7 @@ class Results:
     types: Cost | None = None
     types_scrape_seconds: float = 0.0
     writing: dict[str, Cost] = field(default_factory=dict)  # PROTOBUF or TEXT
+    pools: PoolsResults = field(default_factory=PoolsResults)
     warm: WarmResults = field(default_factory=WarmResults)
 
 
@@ -95,6 +100,7 @@ def measure(plan: Plan) -> Results:
             filled.fill_up(size)
             measure_ways(results, filled, pushgateway)
         measure_page_sizes(results, filled, pushgateway)
+    results.pools = measure_pools(plan.pools, say)
     results.warm = measure_warm(plan.warm, say)
     return results
 
