@@ -8,9 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from push_job.flower.task import SINCE, Column, TextColumn, age_at
+from push_job.flower.task import NOT_REPORTED, SINCE, Column, TextColumn, age_at
+
+#: What a column holds where nothing was reported.
+_NONE = array("d", [NOT_REPORTED]).tobytes()
 
 #: Every number is at most this; a NaN is not.
 _ANY = math.inf
@@ -33,6 +36,14 @@ class Held(Protocol):
     columns: dict[Column, array[float]]
 
 
+class _Part(NamedTuple):
+    """The tasks of one kind that are in one batch: how many, and what picks theirs out of a column."""
+
+    batch: Held
+    size: int
+    pick: Callable[[array[float]], Sequence[float]]
+
+
 class TasksByKind:
     """Tasks by kind, a pair of task type and state.
 
@@ -41,28 +52,29 @@ class TasksByKind:
     """
 
     def __init__(self, batches: Iterable[Held], kinds: Sequence[tuple[str, str]], texts: Sequence[str], now: float):
+        self._batches = tuple(batches)
         self._texts = texts
         self._now = now
         # Each task's row is put to its kind once: every column would need as long for that as for all else.
-        self._rows: dict[tuple[str, str], list[tuple[Held, list[int]]]] = defaultdict(list)
-        for batch in batches:
+        self._parts: dict[tuple[str, str], list[_Part]] = defaultdict(list)
+        for batch in self._batches:
             numbers, rows = batch.kinds, defaultdict[int, list[int]](list)
             for row in batch.rows.values():
                 rows[numbers[row]].append(row)
             for number, of_kind in rows.items():
-                self._rows[kinds[number]].append((batch, of_kind))
+                self._parts[kinds[number]].append(_Part(batch, len(of_kind), _picker(of_kind)))
         self._kinds: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for kind in self._rows:
+        for kind in self._parts:
             self._kinds[kind[0]].append(kind)
 
     def tally(self) -> dict[tuple[str, str], Tally]:
         """How many tasks there are, and their seconds summed."""
         tallies = {}
-        for kind, parts in self._rows.items():
+        for kind, parts in self._parts.items():
             seconds = self._seconds([kind])
             if kind[1] in SINCE:
                 seconds = [age_at(self._now, start) for start in seconds]
-            tallies[kind] = Tally(sum(len(rows) for _, rows in parts), math.fsum(seconds))
+            tallies[kind] = Tally(sum(part.size for part in parts), math.fsum(seconds))
         return tallies
 
     @property
@@ -76,7 +88,12 @@ class TasksByKind:
 
     def oldest_starts(self) -> dict[tuple[str, str], float]:
         """The first Unix time from which the age of an unfinished task counts."""
-        return {kind: min(starts) for kind in self._rows if kind[1] in SINCE and (starts := self._seconds([kind]))}
+        return {kind: min(starts) for kind in self._parts if kind[1] in SINCE and (starts := self._seconds([kind]))}
+
+    def has(self, column: Column) -> bool:
+        """Whether a column that was read has any value."""
+        columns = (batch.columns[column] for batch in self._batches)
+        return any(values.tobytes() != _NONE * len(values) for values in columns)
 
     def values_of(self, column: Column, task_type: str) -> list[float]:
         """The values of a column that was read, those that were reported, of a type."""
@@ -86,7 +103,7 @@ class TasksByKind:
         """The highest value of a column that was reported of tasks in this state, by task type."""
         return {
             name: max(known)
-            for name, its_state in self._rows
+            for name, its_state in self._parts
             if its_state == state and (known := self._known([(name, state)], lambda batch: batch.columns[column]))
         }
 
@@ -94,7 +111,7 @@ class TasksByKind:
         """How many tasks have each text of a column that was read, by task type."""
         return {
             name: Counter({self._texts[int(number)]: count for number, count in Counter(known).items()})
-            for name, state in self._rows
+            for name, state in self._parts
             if state == column.state and (known := self._known([(name, state)], lambda batch: batch.columns[column]))
         }
 
@@ -106,13 +123,15 @@ class TasksByKind:
         """What was reported in a column of the tasks of these kinds."""
         known: list[float] = []
         for kind in kinds:
-            for batch, rows in self._rows[kind]:
-                values = _values_in(column_of(batch), rows)
+            for part in self._parts[kind]:
+                values = part.pick(column_of(part.batch))
                 # Mostly all are reported, and a sum tells that in a tenth of the time that it takes to look at each.
                 known += [value for value in values if value <= _ANY] if math.isnan(sum(values)) else values
         return known
 
 
-def _values_in(column: array[float], rows: list[int]) -> Sequence[float]:
-    """The values in these rows, by one call: one for each would take twice as long."""
-    return itemgetter(*rows)(column) if len(rows) > 1 else [column[row] for row in rows]
+def _picker(rows: list[int]) -> Callable[[array[float]], Sequence[float]]:
+    """What picks these rows out of a column, by one call: one for each would take twice as long."""
+    if len(rows) > 1:
+        return itemgetter(*rows)
+    return lambda column: [column[row] for row in rows]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from itertools import chain
 
 from prometheus_client.metrics_core import Metric
 
@@ -24,7 +23,9 @@ def by_task_type(family: Histogram, values_of: Callable[[str], Iterable[float]],
         types[reading.label(name)].append(name)
     # Each is done with before the next one is looked at, so that what is held fits into the processor's own memory.
     for label, names in sorted(types.items()):
-        seconds = list(chain.from_iterable(map(values_of, names)))
+        seconds: list[float] = []
+        for name in names:
+            seconds += values_of(name)
         if seconds:
             filled.add_metric([label], _buckets(seconds, reading.buckets), math.fsum(seconds))
     return filled

@@ -38,7 +38,7 @@ def read_own_metrics(flower: Flower, until: float, wanted: Callable[[str], bool]
             if wanted(family.name):
                 families.append(family)
         lines.check_all_filled()
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # the parser stumbles over a label without a name
         raise FlowerError("its /metrics is not in Prometheus' text format") from error
     if not is_flower:
         raise FlowerError("its /metrics has no families of Flower (it has them from 1.0 on)")

@@ -24,8 +24,10 @@ QUEUE_WAIT = Histogram(
 
 
 def _read(reading: Reading) -> list[Metric]:
+    tasks = reading.tasks
+    # Where nothing tells of the sending, as is usual, there is no use in looking at each task.
     return [
-        by_task_type(family, partial(reading.tasks.values_of, column), reading)
+        by_task_type(family, partial(tasks.values_of, column), reading) if tasks.has(column) else family.empty()
         for family, column in ((WAIT, wait_of), (QUEUE_WAIT, queue_wait_of))
     ]
 
