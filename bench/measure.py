@@ -2,7 +2,6 @@
 
 import compileall
 import random
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,12 @@ from typing import TypeVar
 import push_job
 from bench import ways
 from bench.cost import Cost, medians, run, run_probed
+from bench.pools import QUICK as QUICK_POOLS
+from bench.pools import PoolsPlan, PoolsResults, measure_pools
 from bench.scene import FilledFlowers, flower_of_many_types, require_same_counts, small_flower
 from bench.warm import QUICK as QUICK_WARM
 from bench.warm import WarmPlan, WarmResults, measure_warm
 from bench.writing import cost_of_writing
-from push_job.metrics.extras import EXTRAS
 from testbed.services import Flower, Pushgateway, Testbed
 
 Key = TypeVar("Key")
@@ -43,6 +43,7 @@ class Plan:
     instance_rounds: int = 3
     types: int = 10_000
     types_rounds: int = 3
+    pools: PoolsPlan = field(default_factory=PoolsPlan)
     warm: WarmPlan = field(default_factory=WarmPlan)
 
 
@@ -56,6 +57,7 @@ QUICK = Plan(
     instance_rounds=1,
     types=500,
     types_rounds=1,
+    pools=QUICK_POOLS,
     warm=QUICK_WARM,
 )
 
@@ -72,6 +74,7 @@ class Results:
     types: Cost | None = None
     types_scrape_seconds: float = 0.0
     writing: dict[str, Cost] = field(default_factory=dict)  # PROTOBUF or TEXT
+    pools: PoolsResults = field(default_factory=PoolsResults)
     warm: WarmResults = field(default_factory=WarmResults)
 
 
@@ -97,6 +100,7 @@ def measure(plan: Plan) -> Results:
             filled.fill_up(size)
             measure_ways(results, filled, pushgateway)
         measure_page_sizes(results, filled, pushgateway)
+    results.pools = measure_pools(plan.pools, say)
     results.warm = measure_warm(plan.warm, say)
     return results
 
@@ -111,8 +115,8 @@ def measure_ways(results: Results, filled: FilledFlowers, pushgateway: Pushgatew
             SIMPLE: ways.simple_exporter(flower.url, pushgateway.url, job=f"simple-{version}"),
             DOWNLOAD: ways.download(flower.url),
         }
-        if largest and knows_extras():
-            extras = ("--with", ",".join(name for name in EXTRAS if name != "pools"))
+        if largest:
+            extras = ("--with", ",".join(ways.ALL_EXTRAS))
             commands[WITH_EXTRAS] = ways.push_job([flower.url], pushgateway.url, *extras, job=f"extras-{version}")
         for way, command in commands.items():
             turns[version, filled.tasks, way] = _probed(command, flower)
@@ -173,11 +177,6 @@ def take_turns(what: str, rounds: int, turns: Mapping[Key, Callable[[], Cost]]) 
         for key in order.sample(list(turns), len(turns)):
             costs[key].append(turns[key]())
     return {key: medians(of_key) for key, of_key in costs.items()}
-
-
-def knows_extras() -> bool:
-    """Whether this push-job has the option `--with`."""
-    return "--with" in subprocess.check_output([*ways.push_job([], "-")[:2], "--help"], text=True)
 
 
 def say(line: str) -> None:

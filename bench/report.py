@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import warm
 from bench.cost import Cost
 from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
+from bench.pools import PoolsResults
 from bench.targets import Target, targets
 from push_job import __version__
 from push_job.settings import Settings
@@ -56,6 +57,10 @@ def report(results: Results, load: tuple[float, float, float]) -> str:
             "A turn of `run` against the number of tasks that are remembered, and against how many changed or came."
             " *read* are the tasks that were transferred.",
             *[_turns_by(results, version) for version in _warm_versions(results)],
+            "## Asking the workers",
+            f"A push of a Flower with {plan.pools.workers} workers and no task, without and with the one extra that"
+            f" asks them. *A worker's* is that of each. {_rounds(plan.pools.rounds)}",
+            pools_table(results.pools),
             "## Small and many",
             _small(results),
         ]
@@ -191,6 +196,24 @@ def _turns_by(results: Results, version: str) -> str:
     ]
     columns = ["of", "number", "read", "wall s", "CPU s", "MiB", "Flower's CPU s"]
     return f"Flower {version}:\n\n{_table(columns, rows)}"
+
+
+def pools_table(results: PoolsResults) -> str:
+    """What asking the workers costs."""
+    rows = [
+        (
+            version,
+            way,
+            f"{cost.seconds:.2f}",
+            f"{cost.cpu:.3f}",
+            f"{cost.flower_cpu:.3f}",
+            f"{results.of_a_worker[version, way]:.3f}",
+            f"{results.answered[version] / 1000:.1f}",
+        )
+        for (version, way), cost in results.pushes.items()
+    ]
+    columns = ["Flower", "way", "wall s", "CPU s", "Flower's CPU s", "a worker's CPU s", "kB that each tells"]
+    return _table(columns, rows)
 
 
 def _small(results: Results) -> str:

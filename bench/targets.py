@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench import warm
+from bench.cost import Cost
 from bench.measure import DOWNLOAD, IMPORTS, PUSH_JOB, SIMPLE, WITH_EXTRAS, Results
 from bench.writing import PROTOBUF, TEXT
 
@@ -49,10 +50,7 @@ def targets(results: Results) -> Iterator[Target]:
         yield Target("peak memory", f"its own at {smallest:,} tasks", version, push.memory / small_push.memory, 1.5)
         yield Target("wall time", "the bare download", version, push.seconds / download.seconds, wall_limit)
         yield Target("Flower's longest stall", "the simple exporter", version, push.stall / simple.stall, 1 / 4)
-        if extras := results.by_size.get((version, largest, WITH_EXTRAS)):
-            yield Target("wall time, all extras", "without extras", version, extras.seconds / push.seconds, 1.25)
-            yield Target("own CPU, all extras", "without extras", version, extras.cpu / push.cpu, 1.25)
-            yield Target("peak memory, all extras", "without extras", version, extras.memory / push.memory, 1.25)
+        yield from _of_extras("all extras", version, results.by_size[version, largest, WITH_EXTRAS], push)
     yield from _of_turns(results)
     small = f"{results.plan.small_tasks} tasks"
     one, many = results.instances[1], results.instances[results.plan.instances]
@@ -87,4 +85,13 @@ def _of_turns(results: Results) -> Iterator[Target]:
         yield Target("peak memory, run", other, version, run.memory / simple.memory, 1 / 5)
         yield Target("own CPU, with a memory file", other, version, file.cpu / simple.cpu, 1 / 6)
         yield Target("peak memory, with a memory file", other, version, file.memory / simple.memory, 1 / 5)
+        yield from _of_extras("a turn of run, all extras", version, ways[warm.RUN_EXTRAS], run)
+        yield from _of_extras("with a memory file, all extras", version, ways[warm.FILE_EXTRAS], file)
         yield Target("Flower's CPU, a cold scan", "the bare download", version, of_flower, cold_limit)
+
+
+def _of_extras(what: str, version: str, extras: Cost, plain: Cost) -> Iterator[Target]:
+    """Those of a way with all extras against the same without."""
+    yield Target(f"wall time, {what}", "without extras", version, extras.seconds / plain.seconds, 1.25)
+    yield Target(f"own CPU, {what}", "without extras", version, extras.cpu / plain.cpu, 1.25)
+    yield Target(f"peak memory, {what}", "without extras", version, extras.memory / plain.memory, 1.25)

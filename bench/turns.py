@@ -1,6 +1,6 @@
 """Turns of one process that remembers, as `push-job run` makes them, each on a word from outside.
 
-    python -m bench.turns FLOWER PUSHGATEWAY JOB
+    python -m bench.turns FLOWER PUSHGATEWAY JOB [EXTRA ...]
 
 Reads a line from standard input, does a turn, prints what it took as JSON; and so on until standard input ends.
 """
@@ -16,10 +16,10 @@ from push_job.job import Job
 from push_job.settings import Credentials, Endpoint, Settings, Tls
 
 
-def main(flower: str, pushgateway: str, name: str) -> None:
+def main(flower: str, pushgateway: str, name: str, *extras: str) -> None:
     """Do a turn a line."""
     servers = [Endpoint.parse(url, "a URL", Credentials(), Tls()) for url in (flower, pushgateway)]
-    job = Job(Settings((servers[0],), servers[1], name, whole_every=86_400), remember=True)
+    job = Job(Settings((servers[0],), servers[1], name, extras=extras, whole_every=86_400), remember=True)
     for _ in sys.stdin:
         before, started = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
         (outcome,) = job.push()

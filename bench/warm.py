@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,8 @@ from testbed.services import Flower, Pushgateway, Redis, Testbed
 
 RUN = "a turn of push-job run"
 FILE = "push-job push --memory-file"
+RUN_EXTRAS = "a turn of push-job run, all extras"
+FILE_EXTRAS = "push-job push --memory-file, all extras"
 COLD = "push-job push, cold"
 SIMPLE = "simple exporter"
 DOWNLOAD = "bare download"
@@ -57,11 +59,11 @@ class WarmResults:
 class Turns:
     """A process that makes turns on demand; a context manager."""
 
-    def __init__(self, flower: Flower, pushgateway: Pushgateway, job: str) -> None:
+    def __init__(self, flower: Flower, pushgateway: Pushgateway, job: str, extras: Sequence[str] = ()) -> None:
         """Start it."""
         self.read = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.turns", flower.url, pushgateway.url, job],
+            [sys.executable, "-m", "bench.turns", flower.url, pushgateway.url, job, *extras],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -172,24 +174,32 @@ def _turns(rounds: int, busy: BusyFlowers, changes: int, flower: Flower, turns: 
     return medians(costs), sorted(read)[len(read) // 2]
 
 
+def _with_file(flower: Flower, pushgateway: Pushgateway, path: Path) -> list[str]:
+    options = ("--memory-file", str(path), "--whole-every", "86400")
+    return ways.push_job([flower.url], pushgateway.url, *options, job=path.name)
+
+
 def _measure_ways(
     results: WarmResults, plan: WarmPlan, busy: BusyFlowers, pushgateway: Pushgateway, say: Callable[[str], None]
 ) -> None:
     """Each way in turns, in an order that is drawn anew for each round, with the usual changes before each round."""
     with tempfile.TemporaryDirectory() as folder:
         takes: dict[tuple[str, str], tuple[Flower, Callable[[], Cost]]] = {}
-        running = {version: Turns(flower, pushgateway, f"run-{version}") for version, flower in busy.flowers.items()}
+        running: dict[tuple[str, str], Turns] = {}
         for version, flower in busy.flowers.items():
-            file = ("--memory-file", str(Path(folder, version)), "--whole-every", "86400")
+            extras = ("--with", ",".join(ways.ALL_EXTRAS))
             commands = {
-                FILE: ways.push_job([flower.url], pushgateway.url, *file, job=f"file-{version}"),
+                FILE: _with_file(flower, pushgateway, Path(folder, version)),
+                FILE_EXTRAS: [*_with_file(flower, pushgateway, Path(folder, f"extras-{version}")), *extras],
                 COLD: ways.push_job([flower.url], pushgateway.url, job=f"cold-{version}"),
                 SIMPLE: ways.simple_exporter(flower.url, pushgateway.url, job=f"simple-{version}"),
                 DOWNLOAD: ways.download(flower.url),
             }
             for way, command in commands.items():
                 takes[version, way] = flower, lambda command=command: run(command)  # type: ignore[misc]  # a default that binds
-            takes[version, RUN] = flower, running[version].turn
+            running[version, RUN] = Turns(flower, pushgateway, f"run-{version}")
+            running[version, RUN_EXTRAS] = Turns(flower, pushgateway, f"run-extras-{version}", ways.ALL_EXTRAS)
+            takes |= {(version, way): (flower, running[version, way].turn) for way in (RUN, RUN_EXTRAS)}
         costs: dict[tuple[str, str], list[Cost]] = {key: [] for key in takes}
         order = random.Random(plan.rounds)
         for number in range(plan.rounds + 1):

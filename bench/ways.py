@@ -5,10 +5,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from push_job.metrics.extras import EXTRAS
+
 SIMPLE_EXPORTER = Path(__file__).with_name("simple_exporter.py")
 
 #: What a push imports and has not written itself: the least that a cold start can take.
 IMPORTS = (sys.executable, "-c", "import requests, prometheus_client, click, msgspec")
+
+#: All of `--with` but what asks the workers, which pools.py measures.
+ALL_EXTRAS = tuple(name for name in EXTRAS if name != "pools")
 
 _DOWNLOAD = """
 import sys, requests

@@ -5,10 +5,11 @@ import pytest
 from bench import ways
 from bench.cost import BenchError, run
 from bench.measure import PUSH_JOB, Plan, measure
+from bench.pools import WITH, PoolsPlan
 from bench.report import report
 from bench.scene import FilledFlowers, require_same_counts, task_counts
 from bench.targets import targets
-from bench.warm import RUN, WarmPlan
+from bench.warm import FILE_EXTRAS, RUN, RUN_EXTRAS, WarmPlan
 from testbed.services import Pushgateway, Testbed
 
 pytestmark = pytest.mark.services
@@ -25,6 +26,7 @@ TINY = Plan(
     instance_rounds=1,
     types=30,
     types_rounds=1,
+    pools=PoolsPlan(versions=(None,), workers=1, rounds=1, pushes=1),
     warm=WarmPlan(versions=(None,), sizes=(1_200,), changes=(20,), usual=50, rounds=1),
 )
 
@@ -38,7 +40,9 @@ def test_the_bench_measures_on_real_services_and_prints_a_line_for_each_target()
         ratio, limit = f"{target.measured:.2f}", f"{target.limit:.2f}"
         assert (target.what, target.against, target.flower, ratio, limit) in {row[:5] for row in rows}
     assert {row[:2] for row in rows} >= {("20", PUSH_JOB), ("60", PUSH_JOB), ("60", "simple exporter")}
-    assert RUN in {row[0] for row in rows}
+    assert {row[0] for row in rows} >= {RUN, RUN_EXTRAS, FILE_EXTRAS}
+    assert WITH in {row[1] for row in rows}
+    assert min(results.pools.answered.values()) > 500  # its queues and its pool, at the least
     [(turn, read)] = results.warm.by_size.values()
     assert turn.flower_cpu > 0
     assert read < 1_200  # only what had changed

@@ -1,4 +1,4 @@
-"""The columns of many tasks at once are those of each task, and the usual ones take no call."""
+"""What is read of many tasks at once is what each of them says, and the usual ones take no call."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from push_job.flower import task as task_module
-from push_job.flower.task import IN_BULK, LATEST, Column, TaskFields, came_at, ended_at, queue_wait_of, wait_of
+from push_job.flower.batch import Batch, Interned
+from push_job.flower.task import (
+    IN_BULK,
+    LATEST,
+    Column,
+    TaskFields,
+    came_at,
+    ended_at,
+    label_text,
+    queue_wait_of,
+    wait_of,
+)
+from push_job.flower.tasks import Tasks
 
 moments = st.one_of(
     st.none(),
@@ -63,3 +75,36 @@ def test_a_usual_task_takes_no_call(
     monkeypatch.setattr(task_module, column.__name__, called)
 
     assert list(map(repr, in_bulk([SUCCEEDED, SENT]))) == list(map(repr, expected))
+
+
+def test_a_column_has_something_if_any_task_tells_it() -> None:
+    tasks = Tasks(Interned())
+    for number, task in enumerate((SUCCEEDED, SENT)):
+        batch = Batch(tasks.interned, (wait_of, queue_wait_of))
+        batch.add({f"task-{number}": task})
+        tasks.merge(batch)
+        by_kind = tasks.by_kind()
+        assert by_kind.has(wait_of)
+        assert by_kind.has(queue_wait_of) == (task is SENT) == bool(by_kind.values_of(queue_wait_of, "unknown"))
+
+
+names: st.SearchStrategy[Any] = st.sampled_from(["shop.buy", "shop.sell", "", None, 7, [], {"a": 1}, "x" * 250])
+states: st.SearchStrategy[Any] = st.sampled_from(["SUCCESS", "STARTED", "CUSTOM", "", None, [], 7])
+
+
+@given(st.lists(st.dictionaries(st.uuids().map(str), st.builds(TaskFields, name=names, state=states), max_size=4)))
+@settings(deadline=None, max_examples=100)
+def test_tasks_are_of_the_kind_that_their_labels_say_however_many_are_read_at_once(
+    some: list[dict[str, TaskFields]],
+) -> None:
+    batch = Batch(interned := Interned())
+    for tasks_of_a_piece in some:
+        batch.add(tasks_of_a_piece)
+
+    fields = {task_id: task for piece in some for task_id, task in piece.items()}
+    expected = {
+        task_id: (label_text(task.name, "unknown"), label_text(task.state, "UNKNOWN"))
+        for task_id, task in fields.items()
+    }
+    assert {task_id: interned.kinds[batch.kinds[row]] for task_id, row in batch.rows.items()} == expected
+    assert len(set(interned.kinds)) == len(interned.kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from push_job.flower.task import (
@@ -33,6 +33,17 @@ _MOST_TEXTS = 10_000
 _MOST_KINDS = 60_000
 
 
+class _Numbers(dict[tuple[Any, Any], int]):
+    """Numbers by what they are of; those that are not there are looked up by `otherwise`."""
+
+    def __init__(self, otherwise: Callable[[tuple[Any, Any]], int]) -> None:
+        super().__init__()
+        self._otherwise = otherwise
+
+    def __missing__(self, kind: tuple[Any, Any]) -> int:
+        return self._otherwise(kind)
+
+
 class Interned:
     """What the batches of one scan share, so that it is held once: numbers for rows and for kinds of task.
 
@@ -42,19 +53,29 @@ class Interned:
     def __init__(self, kinds: Iterable[tuple[str, str]] = (), texts: Iterable[str] = ()) -> None:
         self.rows: list[int] = []
         self.kinds = list(kinds)
-        self.numbers = {labels: number for number, labels in enumerate(self.kinds)}
+        self._numbers = _Numbers(self._number_of_other)
+        self._numbers.update({labels: number for number, labels in enumerate(self.kinds)})
         self.texts = list(texts)
         self._text_numbers = {text: float(number) for number, text in enumerate(self.texts)}
 
-    def number(self, name: Any, state: Any) -> int:
-        """The number of a pair as it was read, of any JSON type; equal labels have equal numbers."""
-        labels = label_text(name, UNKNOWN_TYPE), label_text(state, UNKNOWN_STATE)
-        if labels not in self.numbers and len(self.kinds) >= _MOST_KINDS:
+    def of_kinds(self, tasks: Collection[TaskFields]) -> list[int]:
+        """The numbers of the tasks' kinds, of any JSON type; equal labels have equal numbers."""
+        numbers = self._numbers
+        try:
+            return [numbers[task.name, task.state] for task in tasks]
+        except TypeError:  # a list or an object, which has no hash
+            return [self._number_of_other((task.name, task.state)) for task in tasks]
+
+    def _number_of_other(self, kind: tuple[Any, Any]) -> int:
+        """The number of a pair that may be new, or no label as it was read."""
+        labels = label_text(kind[0], UNKNOWN_TYPE), label_text(kind[1], UNKNOWN_STATE)
+        numbers = self._numbers
+        if labels not in numbers and len(self.kinds) >= _MOST_KINDS:
             labels = OTHER_TYPES, labels[1] if labels[1] in STATES else OTHER_STATES
-        if labels not in self.numbers:
-            self.numbers[labels] = len(self.kinds)
+        if labels not in numbers:
+            numbers[labels] = len(self.kinds)
             self.kinds.append(labels)
-        return self.numbers[labels]
+        return numbers[labels]
 
     def of_column(self, column: Column, tasks: Collection[TaskFields]) -> list[float]:
         """The numbers of the tasks that the column's array holds."""
@@ -103,20 +124,23 @@ class Batch:
         first_row, interned = len(self), self._interned
         interned.rows.extend(range(len(interned.rows), first_row + len(tasks)))
         self.rows.update(zip(tasks, interned.rows[first_row : first_row + len(tasks)], strict=True))
-        numbers = interned.numbers
-        add_kind, add_seconds, add_stamp = self.kinds.append, self.seconds.append, self.stamps.append
-        for task in tasks.values():
-            state, runtime, stamp = task.state, task.runtime, task.timestamp
-            try:
-                add_kind(numbers[task.name, state])
-            except (KeyError, TypeError):  # new, or a list or object, which has no hash
-                add_kind(interned.number(task.name, state))
-            # Nearly every task is a success with a runtime; a call for each would cost more than all the rest.
-            usual = state == "SUCCESS" and type(runtime) is float and 0.0 <= runtime <= CENTURY
-            add_seconds(runtime if usual else seconds_of(task))
-            add_stamp(stamp if type(stamp) is float else stamp_of(stamp))
+        fields = tasks.values()
+        self.kinds.fromlist(interned.of_kinds(fields))
+        # Nearly every task is a success with a runtime; a call for each would cost more than all the rest.
+        self.seconds.fromlist(
+            [
+                runtime
+                if type(runtime := task.runtime) is float
+                and runtime >= 0.0
+                and task.state == "SUCCESS"
+                and runtime <= CENTURY
+                else seconds_of(task)
+                for task in fields
+            ]
+        )
+        self.stamps.fromlist([stamp if type(stamp := task.timestamp) is float else stamp_of(stamp) for task in fields])
         for column, values in self.columns.items():
-            values.fromlist(self._interned.of_column(column, tasks.values()))
+            values.fromlist(interned.of_column(column, fields))
 
     def take(self, batch: Batch) -> None:
         """Take all that another one still has, behind what there is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from prometheus_client.metrics_core import Metric
 
@@ -15,14 +15,19 @@ from push_job.metrics.families import Histogram
 WINDOW = " A picture of the tasks that Flower remembers, not a counter: use histogram_quantile without rate."
 
 
-def by_task_type(family: Histogram, values: Mapping[str, list[float]], reading: Reading) -> Metric:
-    """The family with a histogram for each task type; `values` are in seconds, by task type."""
+def by_task_type(family: Histogram, values_of: Callable[[str], Iterable[float]], reading: Reading) -> Metric:
+    """The family with a histogram for each task type; `values_of` gives a type's values, in seconds."""
     filled = family.empty()
-    joined: dict[str, list[float]] = defaultdict(list)
-    for name, seconds in values.items():
-        joined[reading.label(name)] += seconds
-    for name, seconds in sorted(joined.items()):
-        filled.add_metric([name], _buckets(seconds, reading.buckets), math.fsum(seconds))
+    types: dict[str, list[str]] = defaultdict(list)
+    for name in reading.tasks.types:
+        types[reading.label(name)].append(name)
+    # Each is done with before the next one is looked at, so that what is held fits into the processor's own memory.
+    for label, names in sorted(types.items()):
+        seconds: list[float] = []
+        for name in names:
+            seconds += values_of(name)
+        if seconds:
+            filled.add_metric([label], _buckets(seconds, reading.buckets), math.fsum(seconds))
     return filled
 
 

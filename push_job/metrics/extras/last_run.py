@@ -53,9 +53,9 @@ def _read(reading: Reading) -> list[Metric]:
             newest[label] = max(ended, newest.get(label, ended))
         for name, ended in sorted(newest.items()):
             family.add_metric([name], ended)
-    for name, came in sorted(reading.tasks.values_of(came_at).items()):
-        # Types that are counted together, or have no name, have no rhythm of their own.
-        regular = usual_interval(came) if reading.label(name) == name != UNKNOWN_TYPE else None
+    # Types that are counted together, or have no name, have no rhythm of their own.
+    for name in sorted(name for name in reading.tasks.types if reading.label(name) == name != UNKNOWN_TYPE):
+        regular = usual_interval(reading.tasks.values_of(came_at, name))
         if regular is not None:
             interval.add_metric([name], regular)
     return [success, failure, interval]

@@ -12,7 +12,7 @@ RUNTIME = Histogram("celery_task_runtime_seconds", f"Runtime of finished tasks.{
 
 
 def _read(reading: Reading) -> list[Metric]:
-    return [by_task_type(RUNTIME, reading.tasks.runtimes(), reading)]
+    return [by_task_type(RUNTIME, reading.tasks.runtimes, reading)]
 
 
 EXTRA = Extra("runtimes", (RUNTIME,), _read)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client.metrics_core import Metric
 
 from push_job.flower.task import queue_wait_of, wait_of
@@ -23,9 +25,10 @@ QUEUE_WAIT = Histogram(
 
 def _read(reading: Reading) -> list[Metric]:
     tasks = reading.tasks
+    # Where nothing tells of the sending, as is usual, there is no use in looking at each task.
     return [
-        by_task_type(WAIT, tasks.values_of(wait_of), reading),
-        by_task_type(QUEUE_WAIT, tasks.values_of(queue_wait_of), reading),
+        by_task_type(family, partial(tasks.values_of, column), reading) if tasks.has(column) else family.empty()
+        for family, column in ((WAIT, wait_of), (QUEUE_WAIT, queue_wait_of))
     ]
 
 
