@@ -22,8 +22,14 @@ def _about(title: str, description: str, unit: str, extra: str) -> About:
     return About(title, description, unit, width=HALF, height=8, empty=not_pushed(extra))
 
 
+def _ten_lines(about: About, call: str, family: str, matcher: str, *by: str) -> AnyPanel:
+    """Of the series with the same labels `by` one line, their `call` (`max`, `sum`); the ten largest in the range."""
+    labels, legend = ", ".join(by), " ".join(f"{{{{{label}}}}}" for label in by)
+    ten = most(10, selector(family, matcher), labels)
+    return lines(about, Query(f"{call}({fresh(family, matcher)}) by ({labels}) and {ten}", legend))
+
+
 def _oldest() -> AnyPanel:
-    ten = most(10, selector("celery_task_oldest_seconds", TYPE), "task_type, state")
     about = _about(
         "Oldest task by type",
         "How long the oldest task has been in its state, an ETA counted from its ETA. One line that climbs for ever, "
@@ -31,12 +37,10 @@ def _oldest() -> AnyPanel:
         SECONDS,
         "ages",
     )
-    oldest = f"max({fresh('celery_task_oldest_seconds', TYPE)}) by (task_type, state)"
-    return lines(about, Query(f"{oldest} and {ten}", "{{task_type}} {{state}}"))
+    return _ten_lines(about, "max", "celery_task_oldest_seconds", TYPE, "task_type", "state")
 
 
 def _failures() -> AnyPanel:
-    ten = most(10, selector("celery_task_failures", NAME), "exception")
     about = _about(
         "Failures by exception",
         "Tasks in FAILURE that Flower remembers, by the class of their exception. A new line, or a step up: what "
@@ -44,7 +48,7 @@ def _failures() -> AnyPanel:
         "short",
         "failures",
     )
-    return lines(about, Query(f"sum({fresh('celery_task_failures', NAME)}) by (exception) and {ten}", "{{exception}}"))
+    return _ten_lines(about, "sum", "celery_task_failures", NAME, "exception")
 
 
 def _overdue() -> AnyPanel:

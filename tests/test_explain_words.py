@@ -22,6 +22,8 @@ from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
 
 NOW = 1_795_564_800.0  # at midnight
 
+STATES = ("SUCCESS", "FAILURE")
+
 HOSTILE = ("\x1b[31mred", "line\nline", "\u202eto the left", "\u2028", "x" * 200, "{{ $a }}", "é" * 70, "\x00", "🛒")
 
 
@@ -178,11 +180,83 @@ def test_a_type_that_failed_long_ago_and_succeeds_since_is_no_trouble() -> None:
 
 
 def test_what_came_while_the_tasks_were_read_is_not_taken_for_overdue() -> None:
-    facts = Facts({"celery@a": True}, {}, 3, {}, {}, {"shop.a": NOW - 4}, {}, {"shop.a": 1.0}, {})
+    facts = Facts({"celery@a": True}, {}, 3, {}, {}, {"shop.a": NOW - 200}, {}, {"shop.a": 60.0}, {})
     read_for_long = Case("http://f:1", facts, Answers("a"), {}, NOW, NOW - 30, NOW - 86_400)
     assert findings_of(read_for_long) == []
     at_once = Case("http://f:1", facts, Answers("a"), {}, NOW, NOW, NOW - 86_400)
     assert [(finding.kind, finding.level) for finding in findings_of(at_once)] == [("overdue", Level.WRONG)]
+
+
+def facts_with(
+    tallies: dict[tuple[str, str], Tally],
+    oldest: dict[tuple[str, str], float] | None = None,
+    waiting: float = 0.0,
+    **more: Any,
+) -> Facts:
+    """What a Flower says that sees one worker."""
+    empty: dict[str, Any] = {"failures": {}, "last_success": {}, "last_failure": {}, "interval": {}}
+    queued = {"celery": waiting}
+    return Facts({"celery@a": True}, tallies, 100, oldest=oldest or {}, waiting=queued, **{**empty, **more})
+
+
+SLOW = {("shop.a", "SUCCESS"): Tally(3, 3000.0), ("shop.a", "STARTED"): Tally(1, 3700.0)}
+FEW_OF_MANY = [f"shop.{number}" for number in range(20)]
+LAST_BEAT = {"shop.a": NOW - 400}
+
+
+@pytest.mark.parametrize(
+    ("facts", "active", "finding"),
+    [
+        (facts_with(SLOW, {("shop.a", "STARTED"): 3700.0}), 1, ("stuck", Level.UNSURE)),
+        (facts_with(SLOW, {("shop.a", "STARTED"): 3500.0}), 1, None),
+        (facts_with(SLOW, {("shop.a", "STARTED"): 10_100.0}), 1, ("stuck", Level.WRONG)),
+        (
+            facts_with(
+                {(name, state): Tally(1 + 3 * (state == "SUCCESS"), 1.0) for name in FEW_OF_MANY for state in STATES},
+                failures={name: Counter({"KeyError": 1}) for name in FEW_OF_MANY},
+                last_failure=dict.fromkeys(FEW_OF_MANY, NOW - 9),
+            ),
+            1,
+            ("failing", Level.WRONG),
+        ),
+        (facts_with({}, last_success=LAST_BEAT, interval={"shop.a": 59.98}), 1, ("overdue", Level.WRONG)),
+        (facts_with({}, last_success=LAST_BEAT, interval={"shop.a": 30.0}), 1, ("overdue", Level.UNSURE)),
+        (facts_with({}, last_success=LAST_BEAT, interval={"shop.a": 140.0}), 1, None),
+        (facts_with({}, waiting=7.0), 19, ("workers-full", Level.UNSURE)),
+        (facts_with({}, {("shop.a", "RECEIVED"): 301.0}, waiting=7.0), 19, ("workers-full", Level.WRONG)),
+        (facts_with({}, waiting=7.0), 18, None),
+        (facts_with({}, waiting=7.0), 0, ("workers-idle", Level.UNSURE)),
+        (facts_with({}), 0, None),
+    ],
+)
+def test_what_makes_an_alert_fire_is_told_though_not_always_as_wrong(
+    facts: Facts, active: int, finding: tuple[str, Level] | None
+) -> None:
+    asked = Unsure(Consumers({"celery@a"}, Counter({"celery": 1}), any_key=True, processes={"celery@a": 20.0}))
+    case = Case("http://f:1", facts, asked, {"celery@a": Worker(NOW, 1.0, active)}, NOW, NOW, NOW - 86_400)
+    found = [(found.kind, found.level) for found in findings_of(case)]
+    assert found == ([finding] if finding else [])
+
+
+def test_failures_of_single_types_are_told_instead_of_those_of_all() -> None:
+    failed = {(name, "FAILURE"): Tally(3, 0.0) for name in FEW_OF_MANY}
+    facts = facts_with(failed, failures={name: Counter({"KeyError": 3}) for name in FEW_OF_MANY})
+    case = Case("http://f:1", facts, Answers("a"), {}, NOW, NOW, NOW - 86_400)
+    assert {finding.subject for finding in findings_of(case)} == set(FEW_OF_MANY)
+
+
+@pytest.mark.parametrize(
+    ("daily", "words"),
+    [(NOW - 3600, "likely Celery beat has stopped"), (NOW - 30, "other periodic tasks still come")],
+    ids=["came before beat stopped", "came since"],
+)
+def test_what_is_not_due_yet_does_not_speak_for_beat(daily: float, words: str) -> None:
+    last = {"shop.minutely": NOW - 400, "shop.daily": daily}
+    facts = facts_with({}, last_success=last, interval={"shop.minutely": 60.0, "shop.daily": 86_400.0})
+    case = Case("http://f:1", facts, Answers("a"), {}, NOW, NOW, NOW - 86_400)
+    [finding] = findings_of(case)
+    assert finding.subject == "shop.minutely"
+    assert words in finding.likely
 
 
 def test_words_for_names_times_and_moments() -> None:

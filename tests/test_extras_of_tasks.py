@@ -1,5 +1,7 @@
 """What is asked of tasks: how old, how long queued, which exception, when last; on real Flowers, workers, beat."""
 
+import json
+import re
 import subprocess
 import sys
 import time
@@ -7,7 +9,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from statistics import median
@@ -16,16 +18,16 @@ from typing import Any
 import pytest
 import requests
 
-from push_job.metrics.extras.failures import MOST_CLASSES
 from testbed.command import ROOT, PushJob
 from testbed.events import TaskEvents
-from testbed.services import Flower, Pushgateway, Testbed, Worker
+from testbed.services import Flower, Prometheus, Pushgateway, Testbed, Worker
 from testbed.shop import shop_app
-from tests.extras_answers import pushed
+from tests.deploy.test_chart_rules import alert, rendered
 from tests.extras_reading import histogram, of_family, push, raw_tasks
 from tests.fakes.beat import EVERY, TASK
-from tests.fakes.http import json_answer
 from tests.independent import ENTERED_BY, Key, eventually, key
+from tests.panels.ask import answer, shown
+from tests.panels.boards import asked
 
 VERSIONS = ("newest", "2.0.1", "1.2.0")
 EXTRAS = ("ages", "waits", "failures", "last-run")
@@ -60,19 +62,21 @@ TEXTS = {
 }
 
 
-ODD: tuple[Any, ...] = (None, True, -1, 0, 1.5, 10**400, 1e308, "", "x", "\ud800", [], {}, [1], {"a": 1}, "2026-01-01")
-
-
 @dataclass(frozen=True)
 class Shop:
-    """Flowers of all versions that heard the same, when all was done and beat was stopped."""
+    """Flowers of all versions that heard the same, when all was done and beat was stopped.
+
+    Attributes:
+        early: what `explain` found overdue while beat ran and was known to.
+    """
 
     flowers: Mapping[str, Flower]
     worker: Worker
+    early: Sequence[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def shop(testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop(testbed: Testbed, push_job: PushJob, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A stuck task among young ones, one with an ETA, real failures and odd texts, a beat that has stopped."""
     broker = testbed.redis()
     flowers = {
@@ -104,15 +108,16 @@ def shop(testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Shop:
                 events.send("task-failed", uuid=failed, exception=text, timestamp=now - 8)
         flowers["newest"].wait_for_task(last, "SUCCESS")
         eventually(lambda: sum(task["name"] == TASK for task in raw_tasks(flowers["newest"].url)) >= 8)
+        early = found_overdue(push_job, flowers["newest"])
     finally:
-        beat.terminate()
+        beat.kill()
         beat.wait(30)
     end = app.send_task("shop.mail.send_receipt", (2, "end@example.com")).id
     for flower in flowers.values():
         flower.wait_for_task(end, "SUCCESS")
         flower.wait_for_task(stuck, "STARTED")
         flower.wait_for_worker(worker.node)
-    return Shop(flowers, worker)
+    return Shop(flowers, worker, early)
 
 
 @pytest.fixture(params=VERSIONS)
@@ -197,6 +202,54 @@ def test_the_last_success_and_failure_and_the_interval_of_what_a_beat_sent(
     assert regular[key(INTERVAL, name=TASK)] == pytest.approx(EVERY, rel=0.2)
 
 
+def found_overdue(push_job: PushJob, flower: Flower) -> list[dict[str, Any]]:
+    done = push_job("explain", "--flower", flower.url, "--format", "json")
+    [report] = json.loads(done.stdout)["flowers"]
+    assert report["up"]
+    return [finding for finding in report["findings"] if finding["kind"] == "overdue"]
+
+
+def test_explain_tells_of_the_beat_that_stopped_and_not_before(shop: Shop, flower: Flower, push_job: PushJob) -> None:
+    assert shop.early == []
+    [finding] = found_overdue(push_job, flower)
+    assert finding["subject"] == TASK
+    every = re.match(rf"{TASK} usually comes every ([\d.]+) s, but last succeeded [\d.]+ s ago, at ", finding["fact"])
+    assert every
+    assert float(every[1]) == pytest.approx(EVERY, rel=0.2)
+    assert "likely Celery beat has stopped" in finding["likely"]
+    # So short an interval may be a batch's too, and pages nobody.
+    assert finding["level"] == "unsure"
+    assert "a batch that is done" in finding["likely"]
+
+
+def test_the_panel_and_the_alert_have_it_overdue(
+    shop: Shop, clean_pushgateway: Pushgateway, prometheus: Prometheus, push_job: PushJob
+) -> None:
+    push(push_job, shop.flowers["newest"], clean_pushgateway, "--with", "last-run")
+    prometheus.wait_for_scrape()
+    now = time.time()
+    of_panel = {
+        query.ref: [*shown(prometheus, query, {"job": ["flower"]}, now).items()]
+        for query in asked("celery-by-flower-in-depth")
+        if query.where == "Overdue types"
+    }
+    labels = frozenset({("name", TASK)})
+    [[(_, intervals)], [(_, ago)], [(_, interval)]] = (of_panel[ref] for ref in "ABC")
+    assert {about for row in of_panel.values() for about, _ in row} == {labels}
+    assert interval == pytest.approx(EVERY, rel=0.2)
+    assert intervals == pytest.approx(ago / interval)
+    assert intervals > 3
+
+    # The alert leaves so short an interval alone, unless it is told otherwise.
+    as_it_is, short = (
+        alert(rendered(**values), "CeleryPeriodicTaskOverdue")["expr"] for values in ({}, {"shortestInterval": 0.5})
+    )
+    assert answer(prometheus, as_it_is, now) == {}
+    [(about, seconds)] = answer(prometheus, short, now).items()
+    assert dict(about)["name"] == TASK
+    assert seconds == pytest.approx(ago)
+
+
 @pytest.fixture(scope="module")
 def night(testbed: Testbed, shop: Shop) -> str:
     """A queue whose only worker told of it and was stopped."""
@@ -223,81 +276,8 @@ def test_what_workers_can_run_at_once_and_who_consumes_each_queue(
     }
 
 
-@pytest.mark.parametrize("odd", ODD)
-def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, push_job: PushJob, odd: object) -> None:
-    asked = {
-        "celery@a": {"stats": {"pool": {"max-concurrency": odd}}, "active_queues": [{"name": odd}, odd]},
-        "celery@b": {"stats": odd, "active_queues": odd},
-        "celery@c": {"stats": {"pool": odd}},
-    }
-    alive = dict.fromkeys(asked, True)
-    for answer in (asked, {"celery@a": odd}, odd):
-        # The worker list comes first, then what the workers say, then the list once more.
-        workers = [json_answer(alive), json_answer(answer), json_answer(alive)]
-        with pushed(push_job, clean_pushgateway, {"/api/workers": workers}, "--with", "pools") as (samples, warnings):
-            assert not [line for line in warnings if "mistake" in line]
-        assert key("flower_up") in samples
-
-
 def test_the_table_shows_them(shop: Shop, push_job: PushJob) -> None:
     shown = push_job("show", "--flower", shop.flowers["newest"].url, "--with", ",".join(EXTRAS), env={"COLUMNS": "160"})
     assert shown.returncode == 0, shown.stderr
     for title in (OLDEST, QUEUE_WAIT, FAILURES, *LAST.values(), INTERVAL):
         assert title in shown.stdout
-
-
-def failed_tasks(classes: int) -> dict[str, Any]:
-    """One failure of each class, but for class 0, which has two."""
-    tasks = {
-        str(number): {"name": "shop.a", "state": "FAILURE", "exception": f"E{number}()", "failed": 1e9 + number}
-        for number in range(classes)
-    }
-    return {**tasks, "twice": {**tasks["0"]}, "a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2}}
-
-
-@pytest.mark.parametrize("classes", [MOST_CLASSES, MOST_CLASSES + 1, 3 * MOST_CLASSES])
-def test_the_rarest_classes_are_summed_as_other(
-    clean_pushgateway: Pushgateway, push_job: PushJob, classes: int
-) -> None:
-    answers = {"/api/tasks": json_answer(failed_tasks(classes))}
-    with pushed(push_job, clean_pushgateway, answers) as (samples, warnings):
-        assert warnings == []
-    failures = of_family(samples, FAILURES)
-    assert len(failures) == min(classes, MOST_CLASSES)
-    assert sum(failures.values()) == classes + 1
-    assert failures[key(FAILURES, name="shop.a", exception="E0")] == 2
-    other = failures.get(key(FAILURES, name="shop.a", exception="other"), 0)
-    assert other == (classes - MOST_CLASSES + 1 if classes > MOST_CLASSES else 0)
-
-
-def test_any_type_in_any_field_makes_no_mistake(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
-    fields = ("received", "sent", "started", "retried", "succeeded", "failed", "eta", "exception", "timestamp")
-    tasks: dict[str, Any] = {"a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2}}
-    states: tuple[Any, ...] = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "ODD", 7, None, [])
-    for state in states:
-        for place, value in enumerate(ODD):
-            # Each field is odd alone, and all are at once.
-            tasks |= {
-                f"{state}-{place}-{field}": {
-                    "name": "shop.b",
-                    "state": state,
-                    **dict.fromkeys(fields, 1e9),
-                    field: value,
-                }
-                for field in fields
-            }
-            tasks[f"{state}-{place}"] = {"name": value, "state": state, **dict.fromkeys(fields, value)}
-    with pushed(push_job, clean_pushgateway, {"/api/tasks": json_answer(tasks)}) as (samples, warnings):
-        assert warnings == []
-    assert of_family(samples, OLDEST)
-    assert all(value >= 0 for value in of_family(samples, "celery_task_").values())
-
-
-def test_an_age_is_none_before_the_eta(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
-    later = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
-    tasks = {
-        "a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2},
-        "b": {"name": "shop.b", "state": "RECEIVED", "received": time.time() - 100, "eta": later},
-    }
-    with pushed(push_job, clean_pushgateway, {"/api/tasks": json_answer(tasks)}) as (samples, _):
-        assert of_family(samples, OLDEST) == {key(OLDEST, task_type="shop.b", state="RECEIVED"): 0}

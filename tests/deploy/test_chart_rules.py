@@ -170,16 +170,22 @@ def test_how_long_a_task_may_be_in_its_state(seconds: int, outcome: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("values", "outcome"),
-    [({}, "fire"), ({"overdueIntervals": 10}, "quiet"), ({"shortestInterval": 600}, "quiet")],
-    ids=["as it is", "more intervals", "a longer shortest one"],
+    ("values", "interval", "outcome"),
+    [
+        ({}, 300, "fire"),
+        ({"overdueIntervals": 10}, 300, "quiet"),
+        ({"shortestInterval": 600}, 300, "quiet"),
+        ({}, 59.98, "fire"),
+        ({}, 49, "quiet"),
+    ],
+    ids=["as it is", "more intervals", "a longer shortest one", "a minute as clocks tell it", "too short"],
 )
-def test_when_a_periodic_task_is_overdue(values: dict[str, Any], outcome: str, tmp_path: Path) -> None:
-    """It came every five minutes, and last at the beginning."""
+def test_when_a_periodic_task_is_overdue(values: dict[str, Any], interval: float, outcome: str, tmp_path: Path) -> None:
+    """It came last at the beginning."""
     groups = rendered(**values)
     series = {
         **_group_with("celery_task_last_success_timestamp_seconds", 'name="t"', "0x90"),
-        **_group_with("celery_task_interval_seconds", 'name="t"', "300x90"),
+        **_group_with("celery_task_interval_seconds", 'name="t"', f"{interval}x90"),
     }
     promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryPeriodicTaskOverdue"}}}))])
 

@@ -19,7 +19,7 @@ Fails when the number is not where it is looked for: a value without effect woul
   (dict "name" "waitSeconds" "alert" "CeleryTasksWaitTooLong" "from" ") > 300" "to" (printf ") > %v" $set.waitSeconds))
   (dict "name" "stuckSeconds" "alert" "CeleryTaskStuck" "from" ") > 3600" "to" (printf ") > %v" $set.stuckSeconds))
   (dict "name" "overdueIntervals" "alert" "CeleryPeriodicTaskOverdue" "from" "> 3 * (" "to" (printf "> %v * (" $set.overdueIntervals))
-  (dict "name" "shortestInterval" "alert" "CeleryPeriodicTaskOverdue" "from" ">= 60)" "to" (printf ">= %v)" $set.shortestInterval))
+  (dict "name" "shortestInterval" "alert" "CeleryPeriodicTaskOverdue" "from" ">= 50)" "to" (printf ">= %v)" $set.shortestInterval))
   (dict "name" "busyRatio" "alert" "CeleryWorkersFull" "from" "[15m]) >= 0.95" "to" (printf "[15m]) >= %v" $set.busyRatio))
   (dict "name" "newFailures" "alert" "CeleryNewException" "from" ") >= 1 " "to" (printf ") >= %v " $set.newFailures))
   (dict "name" "steadyRatio" "alert" "FlowerUnsteady" "from" "[30m]) < 0.8" "to" (printf "[30m]) < %v" $set.steadyRatio))

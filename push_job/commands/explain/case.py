@@ -11,12 +11,6 @@ from push_job.commands.explain.facts import Facts
 
 _LONGEST_ID = 200
 
-#: Seconds that a task waits for a worker before that is worth a look, as in the alert CeleryTasksWaitTooLong.
-WAITS_TOO_LONG = 300
-
-#: Seconds for which something that happened is news.
-RECENTLY = 3600
-
 #: Seconds by which two tellings of a moment may differ: the time between two questions, and rounding.
 SAME = 60
 

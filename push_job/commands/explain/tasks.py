@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from push_job.commands.explain.asking import FoundTask
-from push_job.commands.explain.case import RECENTLY, SAME, WAITS_TOO_LONG, Case, Finding, Level
+from push_job.commands.explain.case import SAME, Case, Finding, Level
 from push_job.commands.explain.facts import is_a_type
-from push_job.commands.words import moment_words, name_words, time_words
-
-#: A started task is taken for stuck after ten times the mean runtime of its type, but not before five minutes; and
-#: where no task of its type has succeeded, after an hour.
-_STUCK_FACTOR = 10
-_STUCK_AFTER = 300
-_STUCK_UNKNOWN = 3600
-
-#: A type fails if three tasks have, and one in ten of those that have ended.
-_FAILURES = 3
-_FAILING_SHARE = 0.1
-
-#: A type is overdue after so many of its own intervals.
-_INTERVALS = 3
+from push_job.commands.explain.limits import (
+    FAILURE_MINIMUM,
+    FAILURE_RATIO,
+    FAILURES_OF_A_TYPE,
+    OVERDUE_INTERVALS,
+    RECENTLY,
+    SHORTEST_INTERVAL,
+    STUCK_FACTOR,
+    STUCK_NOT_BEFORE,
+    STUCK_SECONDS,
+    WAIT_SECONDS,
+)
+from push_job.commands.words import count_words, moment_words, name_words, time_words
 
 #: The states in which a task waits for a worker, and what a long wait likely means.
 _WAITS = {
@@ -31,30 +31,32 @@ _WAITS = {
 
 
 def stuck(case: Case) -> Iterator[Finding]:
-    limits: dict[str, tuple[float, str]] = {}
-    for (name, state), age in case.facts.oldest.items():
+    started = {name: age for (name, state), age in case.facts.oldest.items() if state == "STARTED"}
+    for name in sorted(started, key=lambda name: (-started[name], name)):
         mean = case.facts.mean_runtime(name) if is_a_type(name) else None
-        if state == "STARTED":
-            after = _STUCK_UNKNOWN if mean is None else max(_STUCK_AFTER, _STUCK_FACTOR * mean)
-            usual = (
-                "none of its type has succeeded" if mean is None else f"those that succeeded took {time_words(mean)}"
-            )
-            if age > after:
-                limits[name] = after, usual
-    for name in sorted(limits, key=lambda name: (-case.facts.oldest[name, "STARTED"], name)):
-        after, usual = limits[name]
-        task, age = _oldest_elsewhere(case, name, "STARTED")
-        if age <= after:
+        surely = STUCK_SECONDS if mean is None else max(STUCK_NOT_BEFORE, STUCK_FACTOR * mean)
+        # What takes long when all is well still makes the alert fire.
+        likely = min(surely, STUCK_SECONDS)
+        if started[name] <= likely:
             continue
-        case.told.add(name)
+        task, age = _oldest_elsewhere(case, name, "STARTED")
+        if age <= likely:
+            continue
+        if age > surely:
+            case.told.add(name)
         where = f" on {name_words(task.worker)}" if task and task.worker else ""
+        usual = "none of its type has succeeded" if mean is None else f"those that succeeded took {time_words(mean)}"
         yield Finding(
-            Level.WRONG,
+            Level.WRONG if age > surely else Level.UNSURE,
             "stuck",
             f"A task {name_words(name)} has been STARTED for {time_words(age)},"
             f" since {moment_words(case.now - age, case.now)}{where}; {usual}",
-            "likely it is stuck, or its worker died without a word",
-            "see what it waits for; a time_limit would end such tasks; revoke it with terminate",
+            "likely it is stuck, or its worker died without a word"
+            if age > surely
+            else f"it may be slow or stuck: it has not taken {STUCK_FACTOR} times the usual yet",
+            "see what it waits for; a time_limit would end such tasks; revoke it with terminate"
+            if age > surely
+            else "see what it does; if its type often takes so long, raise the limit of the alert CeleryTaskStuck",
             name,
             case.link(task),
         )
@@ -64,10 +66,10 @@ def waiting(case: Case) -> Iterator[Finding]:
     oldest = sorted(case.facts.oldest.items(), key=lambda kind: (-kind[1], kind[0]))
     for (name, state), longest in oldest:
         # Without a worker it is no wonder.
-        if state not in _WAITS or longest <= WAITS_TOO_LONG or name in case.told or not case.facts.live:
+        if state not in _WAITS or longest <= WAIT_SECONDS or name in case.told or not case.facts.live:
             continue
         task, age = _oldest_elsewhere(case, name, state)
-        if age <= WAITS_TOO_LONG:
+        if age <= WAIT_SECONDS:
             continue
         case.told.add(name)
         where = f" at {name_words(task.worker)}" if task and task.worker and state == "RECEIVED" else ""
@@ -103,13 +105,18 @@ def _oldest_elsewhere(case: Case, name: str, state: str) -> tuple[FoundTask | No
 
 
 def failing(case: Case) -> Iterator[Finding]:
+    found = list(_failing_types(case))
+    yield from found or _failing_here_and_there(case)
+
+
+def _failing_types(case: Case) -> Iterator[Finding]:
     facts = case.facts
     for name in sorted(facts.failures, key=lambda name: (-facts.failures[name].total(), name)):
         exceptions = facts.failures[name]
         failed, ended = exceptions.total(), exceptions.total() + facts.count("SUCCESS", name=name)
         last = facts.last_failure.get(name)
         since_success = last is not None and last > facts.last_success.get(name, 0.0)
-        often = failed >= _FAILURES and failed >= _FAILING_SHARE * ended
+        often = failed >= FAILURES_OF_A_TYPE and failed >= FAILURE_RATIO * ended
         news = last is None or last > case.now - RECENTLY
         # Of a type that comes seldom and by the clock, the last run is what matters.
         regular = name in facts.interval and since_success
@@ -134,27 +141,58 @@ def failing(case: Case) -> Iterator[Finding]:
         )
 
 
+def _failing_here_and_there(case: Case) -> Iterator[Finding]:
+    """Many failures in all, a few of each type: none of them fails so often that it was told."""
+    facts = case.facts
+    failed, ended = facts.count("FAILURE"), facts.count("FAILURE", "SUCCESS")
+    if ended < FAILURE_MINIMUM or failed <= FAILURE_RATIO * ended:
+        return
+    last = max(facts.last_failure.items(), key=lambda one: (one[1], one[0]), default=None)
+    if last is not None and last[1] <= case.now - RECENTLY:
+        return
+    exceptions = sum(facts.failures.values(), Counter[str]())
+    exception, count = min(exceptions.items(), key=lambda one: (-one[1], one[0]), default=("", 0))
+    when = "" if last is None else f", the last one {time_words(max(0.0, case.now - last[1]))} ago"
+    of_them = f"; {count:,} of them with {name_words(exception)}" if count else ""
+    yield Finding(
+        Level.WRONG,
+        "failing",
+        f"{failed:,} of {ended:,} ended tasks failed{when}{of_them}",
+        f"few of each of {count_words(len(facts.failures), 'type')}: likely it is what they share, as a database",
+        "was there a deploy before the first? Read the traceback of the newest",
+        "",
+        None if last is None else case.link(case.ask.newest("FAILURE", last[0])),
+    )
+
+
 def overdue(case: Case) -> Iterator[Finding]:
     facts = case.facts
-    late: list[tuple[float, str]] = []
     if not facts.live:
         return  # which is why
-    for name, interval in facts.interval.items():
-        last = facts.last_success.get(name)
-        # As of the time before the tasks were read: what came meanwhile may not have been seen.
-        if last is not None and case.scanned - last > _INTERVALS * interval and name not in case.told | case.held_up:
-            late.append(((case.scanned - last) / interval, name))
-    beat = len(late) == len(facts.interval)
-    for _, name in sorted(late, key=lambda one: (-one[0], one[1])):
+    # As of the time before the tasks were read: what came meanwhile may not have been seen.
+    ago = {name: case.scanned - last for name, last in facts.last_success.items()}
+    late = {
+        name: ago[name] / interval
+        for name, interval in facts.interval.items()
+        if name in ago and ago[name] > OVERDUE_INTERVALS * interval
+    }
+    for name in sorted(late.keys() - case.told - case.held_up, key=lambda name: (-late[name], name)):
         last, interval = facts.last_success[name], facts.interval[name]
+        # One that comes daily is not late yet, but has not come either.
+        overdue_for = ago[name] - OVERDUE_INTERVALS * interval
+        others_come = any(ago.get(other, overdue_for) < overdue_for for other in facts.interval.keys() - late.keys())
+        likely = (
+            "likely it was taken out of the schedule, or is held up; other periodic tasks still come"
+            if others_come
+            else "nothing that came regularly has come since: likely Celery beat has stopped"
+        )
+        by_schedule = interval >= SHORTEST_INTERVAL
         yield Finding(
-            Level.WRONG,
+            Level.WRONG if by_schedule else Level.UNSURE,
             "overdue",
             f"{name_words(name)} usually comes every {time_words(interval)}, but last succeeded"
             f" {time_words(case.now - last)} ago, at {moment_words(last, case.now)}",
-            "nothing that came regularly comes any more: likely Celery beat has stopped"
-            if beat
-            else "likely it was taken out of the schedule, or is held up; other periodic tasks still come",
-            "see whether beat runs, and its log" if beat else "compare with beat's schedule",
+            likely if by_schedule else f"{likely}; or they were no schedule's, but a batch that is done",
+            "compare with beat's schedule" if others_come else "see whether beat runs, and its log",
             name,
         )

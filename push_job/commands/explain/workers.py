@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from push_job.commands.explain.asking import MOST_TASKS, Consumers, FoundTask
-from push_job.commands.explain.case import RECENTLY, WAITS_TOO_LONG, Case, Finding, Level
+from push_job.commands.explain.case import Case, Finding, Level
 from push_job.commands.explain.facts import Facts
+from push_job.commands.explain.limits import BUSY_RATIO, RECENTLY, WAIT_SECONDS
 from push_job.commands.words import count_words, moment_words, name_words, time_words
 
 #: Seconds after its start in which Flower cannot have heard all workers.
@@ -92,7 +93,7 @@ def queues(case: Case) -> Iterator[Finding]:
     facts = case.facts
     waiting = {queue: count for queue, count in facts.waiting.items() if count > 0}
     longest = max((age for (_, state), age in facts.oldest.items() if state in ("PENDING", "RECEIVED")), default=0.0)
-    if not facts.live or not (waiting or longest > WAITS_TOO_LONG or _old_pending(facts)):
+    if not facts.live or not (waiting or longest > WAIT_SECONDS or _old_pending(facts)):
         return
     alive = {name for name, seen in facts.workers.items() if seen}
     consumers = case.ask.consumers(alive)
@@ -106,8 +107,13 @@ def queues(case: Case) -> Iterator[Finding]:
     for queue in sorted({*waiting, *by_key}, key=lambda queue: (-waiting.get(queue, 0), queue)):
         if consumers.queues[queue] == 0:
             yield _without_consumer(case, queue, int(waiting.get(queue, 0)), by_key.get(queue, []))
-    if longest > WAITS_TOO_LONG and consumers.processes.keys() == alive:
-        yield from _full(case, consumers, int(sum(waiting.values())), longest)
+    if consumers.processes.keys() == alive <= case.listed.keys():
+        fetched = int(sum(count for queue, count in waiting.items() if consumers.queues[queue]))
+        active = {name: case.listed[name].active for name in alive}
+        if sum(active.values()) >= BUSY_RATIO * sum(consumers.processes.values()) > 0:
+            yield from _full(case, consumers, int(sum(active.values())), fetched, longest)
+        elif fetched and not any(active.values()):
+            yield _idle(fetched, case.facts.live)
 
 
 def _old_pending(facts: Facts) -> bool:
@@ -138,18 +144,35 @@ def _without_consumer(case: Case, queue: str, messages: int, tasks: list[FoundTa
     )
 
 
-def _full(case: Case, consumers: Consumers, messages: int, longest: float) -> Iterator[Finding]:
-    processes = sum(consumers.processes.values())
-    active = {name: case.listed[name].active for name in consumers.processes if name in case.listed}
-    if not processes or any(active.get(name, 0.0) < size for name, size in consumers.processes.items()):
+def _full(case: Case, consumers: Consumers, active: int, messages: int, longest: float) -> Iterator[Finding]:
+    for_long = longest > WAIT_SECONDS
+    if not for_long and not messages:
         return
-    case.told.update(name for (name, state) in case.facts.oldest if state in ("PENDING", "RECEIVED"))
-    queued = f", {count_words(messages, 'message')} in the queues" if messages else ""
+    waits = [f"a task has waited {time_words(longest)}"] if for_long else []
+    waits += (
+        [f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in the queues"] if messages else []
+    )
+    if for_long:
+        case.told.update(name for (name, state) in case.facts.oldest if state in ("PENDING", "RECEIVED"))
+    processes = sum(consumers.processes.values())
     yield Finding(
-        Level.WRONG,
+        Level.WRONG if for_long else Level.UNSURE,
         "workers-full",
-        f"All {processes:,.0f} processes of {count_words(case.facts.live, 'live worker')} are busy,"
-        f" and a task has waited {time_words(longest)}{queued}",
-        "likely there are too few of them, or tasks take longer than they should",
-        "add workers or processes; see below for tasks that are stuck",
+        f"{'All' if active >= processes else f'{active:,} of'} {processes:,.0f} processes of"
+        f" {count_words(case.facts.live, 'live worker')} are busy, and {', '.join(waits)}",
+        "likely there are too few of them, or tasks take longer than they should"
+        if for_long
+        else "it may be so for a moment only: no task is known to have waited for long",
+        "add workers or processes; see below for tasks that are stuck" if for_long else "ask again in some minutes",
+    )
+
+
+def _idle(messages: int, live: int) -> Finding:
+    return Finding(
+        Level.UNSURE,
+        "workers-idle",
+        f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in queues that live workers consume,"
+        f" and {'the only one does nothing' if live == 1 else f'none of these {live:,} does anything'}",
+        "they may have come this moment; or the workers have lost the broker and fetch nothing",
+        "ask again in a minute; if they are still there, restart the workers",
     )

@@ -1,0 +1,115 @@
+"""What is asked of tasks and pools, of answers that no real Flower gives: of any type, and of any number."""
+
+import contextlib
+import time
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from push_job.metrics.extras.failures import MOST_CLASSES
+from testbed.command import PushJob
+from testbed.services import Pushgateway
+from tests.extras_answers import GOOD, pushed
+from tests.extras_reading import of_family
+from tests.fakes.http import Script, ScriptedServer, json_answer
+from tests.independent import key
+
+OLDEST = "celery_task_oldest_seconds"
+FAILURES = "celery_task_failures"
+
+ODD: tuple[Any, ...] = (None, True, -1, 0, 1.5, 10**400, 1e308, "", "x", "\ud800", [], {}, [1], {"a": 1}, "2026-01-01")
+
+
+def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    """Each from a Flower of its own, all in one push."""
+    asked: list[Any] = []
+    for odd in ODD:
+        workers = {
+            "celery@a": {"stats": {"pool": {"max-concurrency": odd}}, "active_queues": [{"name": odd}, odd]},
+            "celery@b": {"stats": odd, "active_queues": odd},
+            "celery@c": {"stats": {"pool": odd}},
+        }
+        asked += [workers, {"celery@a": odd}, odd]
+    alive = json_answer(dict.fromkeys(("celery@a", "celery@b", "celery@c"), True))
+    with contextlib.ExitStack() as servers:
+        urls = []
+        for answered in asked:
+            # The worker list comes first, then what the workers say, then the list once more.
+            answers: dict[str, Script | list[Script]] = {**GOOD, "/api/workers": [alive, json_answer(answered), alive]}
+            urls.append(servers.enter_context(ScriptedServer(answers)).url)
+        done = push_job(
+            "push", *(f"--flower={url}" for url in urls), "--with=pools", f"--pushgateway={clean_pushgateway.url}"
+        )
+        assert done.returncode == 0, done.stderr
+    assert "mistake" not in done.stderr
+    told: Counter[str] = Counter()
+    for (name, _), value in clean_pushgateway.samples().items():
+        told[name] += int(value)
+    assert told["flower_up"] == len(urls) == 3 * len(ODD)
+    assert told["celery_workers"] == 3 * len(urls)
+    # The others are no answers of Flower at all: the extra is left out.
+    readable = [answers for answers in asked if isinstance(answers, dict) and all(map(is_object, answers.values()))]
+    assert told["flower_scrape_extra_success"] == len(readable) > len(ODD)
+
+
+def is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def failed_tasks(classes: int) -> dict[str, Any]:
+    """One failure of each class, but for class 0, which has two."""
+    tasks = {
+        str(number): {"name": "shop.a", "state": "FAILURE", "exception": f"E{number}()", "failed": 1e9 + number}
+        for number in range(classes)
+    }
+    return {**tasks, "twice": {**tasks["0"]}, "a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2}}
+
+
+@pytest.mark.parametrize("classes", [MOST_CLASSES, MOST_CLASSES + 1, 3 * MOST_CLASSES])
+def test_the_rarest_classes_are_summed_as_other(
+    clean_pushgateway: Pushgateway, push_job: PushJob, classes: int
+) -> None:
+    answers = {"/api/tasks": json_answer(failed_tasks(classes))}
+    with pushed(push_job, clean_pushgateway, answers) as (samples, warnings):
+        assert warnings == []
+    failures = of_family(samples, FAILURES)
+    assert len(failures) == min(classes, MOST_CLASSES)
+    assert sum(failures.values()) == classes + 1
+    assert failures[key(FAILURES, name="shop.a", exception="E0")] == 2
+    other = failures.get(key(FAILURES, name="shop.a", exception="other"), 0)
+    assert other == (classes - MOST_CLASSES + 1 if classes > MOST_CLASSES else 0)
+
+
+def test_any_type_in_any_field_makes_no_mistake(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    fields = ("received", "sent", "started", "retried", "succeeded", "failed", "eta", "exception", "timestamp")
+    tasks: dict[str, Any] = {"a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2}}
+    states: tuple[Any, ...] = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "ODD", 7, None, [])
+    for state in states:
+        for place, value in enumerate(ODD):
+            # Each field is odd alone, and all are at once.
+            tasks |= {
+                f"{state}-{place}-{field}": {
+                    "name": "shop.b",
+                    "state": state,
+                    **dict.fromkeys(fields, 1e9),
+                    field: value,
+                }
+                for field in fields
+            }
+            tasks[f"{state}-{place}"] = {"name": value, "state": state, **dict.fromkeys(fields, value)}
+    with pushed(push_job, clean_pushgateway, {"/api/tasks": json_answer(tasks)}) as (samples, warnings):
+        assert warnings == []
+    assert of_family(samples, OLDEST)
+    assert all(value >= 0 for value in of_family(samples, "celery_task_").values())
+
+
+def test_an_age_is_none_before_the_eta(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+    later = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
+    tasks = {
+        "a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2},
+        "b": {"name": "shop.b", "state": "RECEIVED", "received": time.time() - 100, "eta": later},
+    }
+    with pushed(push_job, clean_pushgateway, {"/api/tasks": json_answer(tasks)}) as (samples, _):
+        assert of_family(samples, OLDEST) == {key(OLDEST, task_type="shop.b", state="RECEIVED"): 0}
