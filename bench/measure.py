@@ -35,8 +35,8 @@ class Plan:
     versions: tuple[str | None, ...] = (None, "2.0.1")
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
     rounds: int = 9
-    page_sizes: tuple[int, ...] = (5_100, 12_600, 25_100, 50_100)
-    page_rounds: int = 7
+    page_sizes: tuple[int | None, ...] = (5_100, 12_600, 29_300, 50_100, None)
+    page_rounds: int = 5
     small_tasks: int = 100
     cold_rounds: int = 15
     instances: int = 200
@@ -50,7 +50,7 @@ class Plan:
 QUICK = Plan(
     sizes=(100, 2_000),
     rounds=2,
-    page_sizes=(500, 1_000),
+    page_sizes=(500, None),
     page_rounds=1,
     cold_rounds=3,
     instances=20,
@@ -68,7 +68,7 @@ class Results:
 
     plan: Plan
     by_size: dict[tuple[str, int, str], Cost] = field(default_factory=dict)  # Flower, tasks, way
-    by_page_size: dict[tuple[str, int], Cost] = field(default_factory=dict)  # Flower, page size
+    by_page_size: dict[tuple[str, int | None], Cost] = field(default_factory=dict)  # Flower, page size or None
     cold: dict[str, Cost] = field(default_factory=dict)  # PUSH_JOB or IMPORTS
     instances: dict[int, Cost] = field(default_factory=dict)  # Flowers in one run
     types: Cost | None = None
@@ -130,7 +130,8 @@ def measure_page_sizes(results: Results, filled: FilledFlowers, pushgateway: Pus
     turns = {}
     for version, flower in filled.flowers.items():
         for size in results.plan.page_sizes:
-            command = ways.push_job([flower.url], pushgateway.url, "--page-size", str(size))
+            options = ("--page-size", str(size)) if size else ()
+            command = ways.push_job([flower.url], pushgateway.url, *options)
             turns[version, size] = _probed(command, flower)
     results.by_page_size = take_turns("page sizes", results.plan.page_rounds, turns)
 
