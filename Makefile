@@ -28,10 +28,11 @@ demo: install servers ## a small shop on real services: push once, then the dash
 playground: install servers ## the same kept running, a push every few seconds, until Ctrl-C
 	@$(BIN)/python -m testbed.playground
 
-# More than there are cores: most of a test's time is waiting for a server.
+# More than there are cores: most of a test's time is waiting for a server. In their order the files with few and long
+# tests come early; by the number of tests, the longest would be left for one process at the end.
 TEST_PROCESSES ?= 3
 test: install servers tools lint ## everything: ruff, mypy, and the tests on real services
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-fast: install tools ## ruff, mypy, and the tests that need no services (half a minute)
 	@$(MAKE) --no-print-directory lint

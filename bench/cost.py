@@ -1,6 +1,7 @@
 """What running a command costs."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,9 @@ import psutil
 from bench.prober import Prober
 from testbed.command import ROOT, clean_environment
 from testbed.services import Flower
+
+#: Seconds in which the system counts a process's time: what takes less may be told as none, and none divides nothing.
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 TIMEOUT = 300.0  # seconds
@@ -76,7 +80,7 @@ def probed(work: Callable[[], Cost], flower: Flower) -> Cost:
         before = processor_time(process)
         cost = work()
         spent = processor_time(process) - before
-    return replace(cost, stall=prober.longest_wait, flower_cpu=spent)
+    return replace(cost, stall=prober.longest_wait, flower_cpu=max(spent, _TICK))
 
 
 def processor_time(process: psutil.Process) -> float:

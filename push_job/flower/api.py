@@ -77,8 +77,10 @@ class Flower:
         return self._tasks(interned, until, limit=limit, offset=offset)
 
     def page_with_fields(self, interned: Interned, offset: int, limit: int, until: float, **having: str) -> Batch:
-        """As `page`, of those `having` what Flower filters by; the batch keeps their fields."""
-        return self._tasks(interned, until, EventFields, limit=limit, offset=offset, **having)
+        """As `page`, of those `having` what Flower filters by, and retried; the batch keeps their fields."""
+        return self.client.retrying(
+            lambda: self._tasks(interned, until, EventFields, limit=limit, offset=offset, **having), until
+        )
 
     def all_tasks(self, interned: Interned, until: float) -> Batch:
         """Every task that Flower remembers, as of one moment."""

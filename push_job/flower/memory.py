@@ -17,6 +17,10 @@ SMALLEST_END = 500
 COLUMNS: tuple[Column, ...] = (received_of, clock_of)
 
 
+class NotProvenError(Exception):
+    """What has changed could not be told for certain; the message says why."""
+
+
 @dataclass
 class Memory:
     """What is known of a Flower from one reading to the next.

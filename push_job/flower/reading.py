@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from push_job import log
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.event_counts import EventCounts
-from push_job.flower.memory import COLUMNS, Memory, begin_memory, is_same_process
+from push_job.flower.memory import COLUMNS, Memory, NotProvenError, begin_memory, is_same_process
 from push_job.flower.memory_file import MemoryFile
 from push_job.flower.scan import scan_tasks
 from push_job.flower.task import STATES, UNKNOWN_TYPE
 from push_job.flower.tasks import Content, Tasks
-from push_job.flower.warm import NotProvenError, read_changes
+from push_job.flower.warm import read_changes
 from push_job.settings import PAGE_SIZE
 
 #: So few tasks are one small page: to read all costs no more than to find out what has changed.

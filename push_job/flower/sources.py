@@ -31,22 +31,24 @@ _MOVED_BY_RECEIVED = frozenset({"PENDING", "RECEIVED", "RETRY", "REJECTED"})
 
 def unsettled_by(memory: Memory, page: Batch, sources: Iterable[Source]) -> set[Source]:
     """Those of which the page is not known to hold all that they have sent by its place in the list."""
-    anchors, found = anchors_of(memory, page), _found(memory, page)
+    anchors, found = anchors_of(memory, page), _found(memory, [page])
     reached = _clients_reached(memory, page)
     return {source for source in sources if source not in reached and (anchors[source] < _ANCHORS or not found[source])}
 
 
-def counted_on(memory: Memory, page: Batch, end: Batch, sources: set[Source], active: Counter[Source]) -> set[Source]:
-    """Those of which as many events are on the page as were counted.
+def counted_on(
+    memory: Memory, pages: Iterable[Batch], end: Batch, sources: Iterable[Source], active: Counter[Source]
+) -> set[Source]:
+    """Those of which as many events are on the pages as were counted.
 
     What a client has sent, whose logical clock counts nothing else, is at the list's end until it is received.
     """
-    found = _found(memory, page)
+    found = _found(memory, pages)
     if not memory.by_stamp:
         new = (
             source_of(task)
             for task_id, task in fields_of(end)
-            if task_id not in page.rows and task_id not in memory.tasks
+            if task_id not in memory.tasks and not any(task_id in page.rows for page in pages)
         )
         found.update(source for source in new if source.is_client)
     return {source for source in sources if found[source] >= max(1, active[source])}
@@ -54,7 +56,7 @@ def counted_on(memory: Memory, page: Batch, end: Batch, sources: set[Source], ac
 
 def _clients_reached(memory: Memory, page: Batch) -> set[Source]:
     """The clients whose later tasks all stand on the page, by the time at which they sent an earlier one."""
-    if not memory.by_stamp or has_unnamed(memory.tasks, page):
+    if not memory.by_stamp:
         return set()
     bottom = lowest_stamp(page)
     return {Source(client, True) for client, sent in memory.sent_at.items() if sent > bottom}
@@ -83,10 +85,11 @@ def anchors_of(memory: Memory, page: Batch) -> Counter[Source]:
     )
 
 
-def _found(memory: Memory, page: Batch) -> Counter[Source]:
-    """How many of each source's events are certainly on the page: one of each task that is new or not as it was."""
+def _found(memory: Memory, pages: Iterable[Batch]) -> Counter[Source]:
+    """How many of each source's events are certainly on the pages: one of each task that is new or not as it was."""
     found: Counter[Source] = Counter()
-    for task_id in memory.tasks.read_anew(page.rows, page):
+    changed = {task_id: page for page in pages for task_id in memory.tasks.read_anew(page.rows, page)}
+    for task_id, page in changed.items():
         task = field_of(page, task_id)
         if memory.tasks.stamp_of(task_id) == page.stamps[page.rows[task_id]]:
             continue  # what changed it came late, and is not its newest event
@@ -94,7 +97,8 @@ def _found(memory: Memory, page: Batch) -> Counter[Source]:
         found[newest] += 1
         # One that was sent and received since; a sending that came late is its newest event, and counted as that.
         told = task.sent is not None and isinstance(task.client, str) and not newest.is_client
-        if told and task.state != "PENDING" and task_id not in memory.tasks:
+        # Of a latecomer it cannot be told whether it was sent since.
+        if told and task.state != "PENDING" and task_id not in memory.tasks and not memory.latecomers:
             found[Source(task.client, True)] += 1
     return found
 

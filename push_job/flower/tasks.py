@@ -7,7 +7,6 @@ task that is read twice (it moved while pages were read) replaces what was read 
 from __future__ import annotations
 
 import math
-from array import array
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from itertools import takewhile
@@ -167,18 +166,9 @@ class Tasks:
 
     def sort_by_stamp(self) -> None:
         """Put all in the order of `are_by_stamp`."""
-        self.close_ranks()
-        self._sort(self._batches[0].stamps)
-
-    def sort_by(self, column: Column) -> None:
-        """Put those with the highest value of a column that was read first."""
-        self.close_ranks()
-        self._sort(self._batches[0].columns[column])
-
-    def _sort(self, values: array[float]) -> None:
-        (batch,) = self._batches
-        by_value = sorted(zip(map(values.__getitem__, batch.rows.values()), batch.rows.items(), strict=True))
-        batch.rows = {task_id: row for _, (task_id, row) in reversed(by_value)}
+        _, batch = self.as_one_batch()
+        by_stamp = sorted(zip(map(batch.stamps.__getitem__, batch.rows.values()), batch.rows.items(), strict=True))
+        batch.rows = {task_id: row for _, (task_id, row) in reversed(by_stamp)}
 
     def of_kinds(self, numbers: Container[int]) -> Iterator[str]:
         """The ids of those whose type and state have one of these numbers."""

@@ -18,10 +18,10 @@ worker's events do, or is PENDING, and all of these are asked for.
 
 *Where no event came, no task is asked for*, if the list changes with events alone, as it does from Flower 2.1 on.
 
-*Nothing else changes, but for what Flower forgets.* Events that come late change a task that stays where it is: on
-Flower 2.2, a `task-received` or `task-sent` that comes after `task-started` brings the name and its own time alone. So
-while a task without a name is known, the events of these kinds have to be found one by one. (When a named task was
-sent, as `waits` has it, is then learnt if the task is on a page, and else at the next whole reading.)
+*Nothing else changes, but for what Flower forgets.* An event that comes late may change a task that stays where it is:
+on Flower 2.2 a `task-received` after the `task-started` brings the name and its own time alone, and before 2.2 so may a
+`task-sent`. While a task without a name is known, the events of these kinds have to be found one by one. (When a named
+task was sent, as `waits` has it, is then learnt if the task is on a page, and else at the next whole reading.)
 
 *Forgetting is counted.* The page at the list's end shows which of the last tasks are gone, and where it ends is how
 many tasks there are. What was known, less what is gone, must be that many, or fewer by no more than are new. If some
@@ -38,16 +38,16 @@ sources with one name; that is what a whole reading now and then is for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from push_job.flower.api import Flower
 from push_job.flower.batch import Batch
 from push_job.flower.event_counts import EventCounts, Source
-from push_job.flower.memory import SMALLEST_END, SMALLEST_FRONT, Memory
+from push_job.flower.memory import SMALLEST_END, SMALLEST_FRONT, Memory, NotProvenError
+from push_job.flower.order import arrange_by_clock, risen
+from push_job.flower.own_tasks import read_own_tasks
 from push_job.flower.sources import (
-    anchors_of,
     counted_on,
     field_of,
     has_unnamed,
@@ -56,7 +56,7 @@ from push_job.flower.sources import (
     source_of,
     unsettled_by,
 )
-from push_job.flower.task import clock_of, received_of
+from push_job.flower.task import received_of
 from push_job.flower.tasks import Tasks
 
 #: How much more than last time the front is asked for at first.
@@ -65,19 +65,11 @@ _MORE = 1.5
 _FRONT_TRIES = 3
 _END_TRIES = 3
 
-#: Of how many sources the own tasks are asked for, and how many tasks of each.
+#: Of how many sources the own tasks are asked for.
 _MOST_SOURCES = 8
-_THEIR_TASKS = 2000
-
-#: How many anchors a source has to have among its own tasks.
-_THEIR_ANCHORS = 3
 
 #: After so many warm readings what is held of them is put together.
 _MOST_BATCHES = 24
-
-
-class NotProvenError(Exception):
-    """What has changed could not be told for certain; the message says why."""
 
 
 class _MoreIsGoneError(NotProvenError):
@@ -111,7 +103,7 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
         raise NotProvenError(
             f"{len(unsettled)} workers and clients sent events that were not found at the list's front"
         )
-    pages = [front, *_read_their_own(flower, memory, unsettled, front, page_size, until)]
+    pages = [front, *read_own_tasks(flower, memory, before, unsettled, front, end, page_size, until)]
     if memory.by_stamp and not all(page.is_by_stamp() for page in (*pages, end)):
         raise NotProvenError("its list is in another order than it was")
     changed = [(task_id, page) for page in pages for task_id in tasks.read_anew(page.rows, page)]
@@ -151,7 +143,7 @@ def _read_end(flower: Flower, memory: Memory, page_size: int, until: float) -> t
     start = len(tasks) - min(memory.end, page_size * 3 // 4)
     for _ in range(_END_TRIES):
         place = max(0, start)
-        page = _page(flower, memory, place, page_size, until)
+        page = flower.page_with_fields(tasks.interned, place, page_size, until)
         if 0 < len(page) < page_size:
             return page, place + len(page)
         start = place + page_size // 2 if len(page) else place - page_size // 2
@@ -171,15 +163,15 @@ def _read_front(
     sources = active.keys() | memory.latecomers
     limit = min(page_size, memory.front)
     for _ in range(_FRONT_TRIES):
-        page = _page(flower, memory, 0, limit, until)
+        page = flower.page_with_fields(memory.tasks.interned, 0, limit, until)
         if len(page) != limit:
             raise NotProvenError("its list is shorter than it was")
         note_clients(memory, page)
         unsettled = unsettled_by(memory, page, sources)
-        counted = counted_on(memory, page, end, unsettled, active)
+        counted = counted_on(memory, [page], end, unsettled, active)
         # What was counted came before the counters were read; there must have been no more by now.
         now = flower.event_counts(until) if counted else None
-        counted = counted_on(memory, page, end, counted, now.since(before)) if now else set()
+        counted = counted_on(memory, [page], end, counted, now.since(before)) if now else set()
         unsettled -= counted
         if not unsettled or limit == page_size or (len(unsettled) <= _MOST_SOURCES // 2 and _is_deep(memory, page)):
             break
@@ -190,35 +182,6 @@ def _read_front(
 def _is_deep(memory: Memory, page: Batch) -> bool:
     """Whether the page reaches well below what has changed, so that a deeper one promises little."""
     return not memory.tasks.read_anew(islice(reversed(page.rows), len(page) // 4), page)
-
-
-def _read_their_own(
-    flower: Flower, memory: Memory, sources: Iterable[Source], front: Batch, page_size: int, until: float
-) -> Iterator[Batch]:
-    """The newest tasks of each worker, and those that clients have sent and nobody has received.
-
-    They show all that these sources have sent and the front does not. Raises NotProvenError.
-    """
-    limit = min(page_size, _THEIR_TASKS)
-    clients = [source for source in sources if source.is_client]
-    if clients and has_unnamed(memory.tasks, front):
-        raise NotProvenError(f"what {clients[0].name} sent may have told the name of a task without moving it")
-    filters = [((source,), {"workername": source.name}) for source in sources if not source.is_client]
-    for those, having in [*filters, *([(tuple(clients), {"state": "PENDING"})] if clients else [])]:
-        page = _page(flower, memory, 0, limit, until, **having)
-        anchors = anchors_of(memory, page)
-        for source in those:
-            # All of its tasks, or anchors: by the logical clock these say nothing here, as most of what stands on the
-            # page may do so by an event of another worker's, or the clock began again at zero. A name that Flower does
-            # not find so would make an empty page.
-            if not (0 < len(page) < limit or (memory.by_stamp and anchors[source] >= _THEIR_ANCHORS)):
-                raise NotProvenError(f"not all events of {source.name} were found")
-        yield page
-
-
-def _page(flower: Flower, memory: Memory, offset: int, limit: int, until: float, **having: str) -> Batch:
-    interned = memory.tasks.interned
-    return flower.client.retrying(lambda: flower.page_with_fields(interned, offset, limit, until, **having), until)
 
 
 def _receptions(tasks: Tasks, changed: list[tuple[str, Batch]]) -> int:
@@ -245,9 +208,12 @@ class _Sum:
 def _added_up(tasks: Tasks, pages: list[Batch], end: Batch, held: int) -> _Sum:
     """Raises NotProvenError where what was read does not add up to what the list `held`."""
     missing = tasks.missing_at_the_end(end)
-    if missing is None or not tasks.are_in_order(end):
+    if missing is None:
         raise NotProvenError("its list's end is not as it was")
     gone = [task_id for task_id in missing if not any(task_id in page.rows for page in pages)]
+    # Where nothing is gone the order has no say; what else is not as it was does not add up.
+    if gone and not tasks.are_in_order(end):
+        raise NotProvenError("its list's end is not in the order that it was in")
     at_the_end = {task_id for task_id in end.rows if task_id not in tasks}
     seen = {task_id: page for page in reversed(pages) for task_id in page.rows if task_id not in tasks}
     new = [task_id for page in pages for task_id in page.rows if seen.get(task_id) is page]  # the newest first
@@ -272,7 +238,7 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
         for task_id in (*found.late, *(task_id for later in pages[number + 1 :] for task_id in later.rows)):
             page.rows.pop(task_id, None)
     tasks.drop(found.gone)
-    # A worker's own tasks stand low where its clock is low; those of time stamps are put in order by these.
+    former, moved = list(tasks), risen(tasks, pages[1:])
     for page in pages[1:]:
         tasks.merge(page)
     if len(pages) > 1 or tasks.read_anew(end.rows, end):
@@ -281,6 +247,7 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
             del end.rows[task_id]
         tasks.merge(end)
     tasks.merge(front, 0)
-    if len(pages) > 1:
-        # By the logical clock this is nearly the list's order; where it is not, the end is not as it was.
-        tasks.sort_by_stamp() if memory.by_stamp else tasks.sort_by(clock_of)
+    if len(pages) > 1 and memory.by_stamp:
+        tasks.sort_by_stamp()
+    elif len(pages) > 1:
+        arrange_by_clock(tasks, former, moved, front, end)

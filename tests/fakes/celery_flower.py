@@ -10,9 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
+from operator import attrgetter
 from typing import Any, TypeVar
 
-from celery.events.state import State  # type: ignore[import-untyped]  # celery ships no types
+from celery.events.state import State, Task  # type: ignore[import-untyped]  # celery ships no types
 
 from push_job.http.failures import TransportError
 from push_job.settings import Credentials, Endpoint, Tls
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 #: The order of Flower 2.2's list, and of those before.
 BY_STAMP, BY_CLOCK = "by stamp", "by clock"
+
+#: The fields that Flower shows of a task.
+_SHOWN = tuple(name for name in Task._fields if name not in ("root", "parent", "children"))
+_shown_of = attrgetter(*_SHOWN)
 
 
 class CeleryFlower:
@@ -68,7 +73,7 @@ class CeleryFlower:
 
     @staticmethod
     def _as_dict(task: Any) -> dict[str, Any]:
-        shown = {name: getattr(task, name) for name in task._fields if name not in ("root", "parent", "children")}
+        shown = dict(zip(_SHOWN, _shown_of(task), strict=True))
         shown["worker"] = task.worker.hostname if task.worker else None
         return shown
 

@@ -154,6 +154,7 @@ def run(turns: int, seed: int, lives: int) -> Found:
     """So many turns in all, in so many lives."""
     found = Found()
     gc.disable()
+    gc.freeze()  # so that a life's own objects alone are looked through
     told = _Told(found.reasons)
     log.logger.addHandler(told)
     log.logger.setLevel(logging.INFO)

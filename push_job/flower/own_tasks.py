@@ -1,0 +1,66 @@
+"""A worker's own tasks, and those that wait to be received: asked for where the list's front does not show them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from push_job.flower.api import Flower
+from push_job.flower.batch import Batch
+from push_job.flower.event_counts import EventCounts, Source
+from push_job.flower.memory import Memory, NotProvenError
+from push_job.flower.sources import anchors_of, counted_on, has_unnamed
+
+#: How many tasks of each source are asked for.
+_TASKS = 2000
+
+#: How many anchors a source has to have among its own tasks.
+_ANCHORS = 3
+
+
+def read_own_tasks(
+    flower: Flower,
+    memory: Memory,
+    before: EventCounts,
+    sources: Iterable[Source],
+    front: Batch,
+    end: Batch,
+    page_size: int,
+    until: float,
+) -> list[Batch]:
+    """The newest tasks of each worker, and those that clients have sent and nobody has received.
+
+    They show all that these sources have sent since the counters were read `before`, and the front does not. Raises
+    NotProvenError, or FlowerError.
+    """
+    limit, interned = min(page_size, _TASKS), memory.tasks.interned
+    pages = []
+
+    def are_counted_on(page: Batch, those: Iterable[Source]) -> bool:
+        """Whether as many events of these are on the front and the page as Flower has counted by now."""
+        now = flower.event_counts(until)
+        return now is not None and counted_on(memory, (front, page), end, those, now.since(before)) >= set(those)
+
+    for worker in [source for source in sources if not source.is_client]:
+        page = flower.page_with_fields(interned, 0, limit, until, workername=worker.name)
+        # A name that Flower does not find so would make an empty page.
+        if not (0 < len(page) < limit or _is_anchored(memory, page, worker) or are_counted_on(page, [worker])):
+            raise NotProvenError(f"not all events of {worker.name} were found")
+        pages.append(page)
+    if clients := [source for source in sources if source.is_client]:
+        page = flower.page_with_fields(interned, 0, limit, until, state="PENDING")
+        if len(page) == limit and not all(_is_anchored(memory, page, client) for client in clients):
+            raise NotProvenError(f"not all that {clients[0].name} sent was found")
+        # Who sent it may tell an old task its name, which is neither received then nor PENDING.
+        if has_unnamed(memory.tasks, front) and not are_counted_on(page, clients):
+            raise NotProvenError(f"what {clients[0].name} sent may have told the name of a task without moving it")
+        pages.append(page)
+    return pages
+
+
+def _is_anchored(memory: Memory, page: Batch, source: Source) -> bool:
+    """Whether a page of a source's own tasks reaches below what it has sent since.
+
+    By the logical clock that cannot be told, as most of what stands on the page may do so by an event of another
+    worker's, or the clock began again at zero.
+    """
+    return memory.by_stamp and anchors_of(memory, page)[source] >= _ANCHORS
