@@ -11,36 +11,37 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 from push_job.flower.batch import Batch
-from push_job.flower.sources import field_of
 from push_job.flower.task import clock_of
 from push_job.flower.tasks import Tasks
 
 
-def risen(tasks: Tasks, pages: Iterable[Batch]) -> set[str]:
-    """Those on the pages that are new, or tell a higher clock than they did."""
-    return {
-        task_id
-        for page in pages
-        for task_id in page.rows
-        if clock_of(field_of(page, task_id)) > (tasks.value_of(clock_of, task_id) or 0.0) or task_id not in tasks
-    }
-
-
 def arrange_by_clock(tasks: Tasks, former: Iterable[str], moved: set[str], front: Batch, end: Batch) -> None:
-    """Put all in the list's order: the front's, then those that stay as they stood, then the end's.
+    """Put all in the list's order: the front's, then the others as they stood in the `former` order, then the end's.
 
-    Among those that stay, each of the `moved` ones stands behind the last one that tells a higher clock.
+    Among the others, each of the `moved` ones stands behind the last that tells a higher clock, or as high as it stood.
     """
     _, batch = tasks.as_one_batch()
     rows, clocks = batch.rows, batch.columns[clock_of]
     known = front.rows.keys() | end.rows.keys()
-    staying = [task_id for task_id in former if task_id in rows and task_id not in known and task_id not in moved]
+    staying: list[str] = []
+    stood: dict[str, int] = {}
+    for task_id in former:
+        if task_id in moved:
+            stood[task_id] = len(staying)
+        elif task_id in rows and task_id not in known:
+            staying.append(task_id)
     # The highest clock from each place on, less than none so that they rise.
     highest = [*accumulate((-clocks[rows[task_id]] for task_id in reversed(staying)), min)][::-1]
-    by_clock = sorted((-clocks[rows[task_id]], task_id) for task_id in rows.keys() & moved - known)
+    by_place = sorted(
+        (
+            min(bisect_left(highest, -clocks[rows[task_id]]), stood.get(task_id, len(staying))),
+            -clocks[rows[task_id]],
+            task_id,
+        )
+        for task_id in (rows.keys() & moved) - known
+    )
     order, done = list(front.rows), 0
-    for clock, task_id in by_clock:
-        place = bisect_left(highest, clock)
+    for place, _, task_id in by_place:
         order += staying[done:place]
         order.append(task_id)
         done = place

@@ -45,7 +45,7 @@ from push_job.flower.api import Flower
 from push_job.flower.batch import Batch
 from push_job.flower.event_counts import EventCounts, Source
 from push_job.flower.memory import SMALLEST_END, SMALLEST_FRONT, Memory, NotProvenError
-from push_job.flower.order import arrange_by_clock, risen
+from push_job.flower.order import arrange_by_clock
 from push_job.flower.own_tasks import read_own_tasks
 from push_job.flower.sources import (
     counted_on,
@@ -238,7 +238,8 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
         for task_id in (*found.late, *(task_id for later in pages[number + 1 :] for task_id in later.rows)):
             page.rows.pop(task_id, None)
     tasks.drop(found.gone)
-    former, moved = list(tasks), risen(tasks, pages[1:])
+    own = {task_id for page in pages[1:] for task_id in page.rows}
+    former = list(tasks) if own and not memory.by_stamp else []
     for page in pages[1:]:
         tasks.merge(page)
     if len(pages) > 1 or tasks.read_anew(end.rows, end):
@@ -247,7 +248,7 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
             del end.rows[task_id]
         tasks.merge(end)
     tasks.merge(front, 0)
-    if len(pages) > 1 and memory.by_stamp:
+    if own and memory.by_stamp:
         tasks.sort_by_stamp()
-    elif len(pages) > 1:
-        arrange_by_clock(tasks, former, moved, front, end)
+    elif own:
+        arrange_by_clock(tasks, former, own, front, end)

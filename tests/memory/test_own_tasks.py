@@ -1,0 +1,131 @@
+"""What the list's front does not show is found among a worker's own tasks, or all is read: what makes it a proof."""
+
+import itertools
+import logging
+import math
+from typing import Any, cast
+
+import pytest
+
+from push_job.flower.api import Flower
+from push_job.flower.reading import Reader, Reading
+from push_job.http.client import Client
+from tests.fakes.celery_flower import BY_CLOCK, BY_STAMP, CeleryFlower, DirectClient, never
+from tests.memory.fuzz import difference
+
+PAGE, OWN = 100, 250
+
+
+class Shop:
+    """A Flower with a worker whose logical clock is that of all, one whose clock began again, and a client."""
+
+    def __init__(self, order: str, room: int = 10_000, own: int = OWN) -> None:
+        self.celery = CeleryFlower(order, room)
+        self.flower = Flower(cast(Client, DirectClient(self.celery)), ())
+        self.reader = Reader(math.inf)
+        self.clocks = {
+            "celery@one": itertools.count(10_000),
+            "celery@reborn": itertools.count(1),
+            "gen1@web": itertools.count(1),
+        }
+        for number in range(4 * PAGE):
+            self.send("task-received", f"one-{number}", "celery@one", name="shop.pay")
+        for number in range(own):
+            self.send("task-received", f"reborn-{number}", "celery@reborn", name="shop.mail")
+
+    def send(self, kind: str, uuid: str, sender: str, **fields: Any) -> None:
+        """One event."""
+        self.celery.now += 1.0
+        self.celery.event(kind, uuid, sender, self.celery.now, next(self.clocks[sender]), **fields)
+
+    def read(self) -> Reading:
+        """One turn, which counts what the list holds."""
+        self.celery.requests.clear()
+        reading = self.reader.read(self.flower, PAGE, never())
+        assert difference(self.celery, reading.tasks) is None
+        return reading
+
+    def asked_for(self, **having: str) -> bool:
+        """Whether the last turn asked for tasks with these alone."""
+        return any(having.items() <= params.items() for _, params in self.celery.requests)
+
+
+def test_what_a_clock_that_began_again_has_sent_is_counted_on_the_workers_own_tasks() -> None:
+    shop = Shop(BY_CLOCK)
+    assert shop.read().whole
+    shop.send("task-received", "new", "celery@reborn", name="shop.mail")
+    assert not shop.read().whole
+    assert shop.asked_for(workername="celery@reborn")
+
+
+def test_all_tasks_of_a_worker_show_what_it_has_sent_though_it_cannot_be_counted() -> None:
+    shop = Shop(BY_CLOCK, own=PAGE // 2)
+    assert shop.read().whole
+    shop.send("task-started", "reborn-7", "celery@reborn")
+    shop.send("task-succeeded", "reborn-7", "celery@reborn", runtime=1.0)
+    assert not shop.read().whole
+    assert shop.asked_for(workername="celery@reborn")
+
+
+def test_what_is_not_among_the_newest_of_its_own_makes_all_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    shop = Shop(BY_CLOCK)
+    assert shop.read().whole
+    shop.send("task-received", "new", "celery@reborn", name="shop.mail")
+    with caplog.at_level(logging.INFO):
+        # This one stands lower still, by a clock that began again once more.
+        shop.clocks["celery@reborn"] = itertools.count(1)
+        shop.send("task-started", "reborn-0", "celery@reborn")
+        assert shop.read().whole
+    assert "not all events of celery@reborn were found" in str([vars(record) for record in caplog.records])
+
+
+@pytest.mark.parametrize("order", [BY_CLOCK, BY_STAMP])
+def test_a_sending_that_is_found_is_no_doubt_though_a_task_without_a_name_is_known(order: str) -> None:
+    shop = Shop(order)
+    shop.send("task-started", "unnamed", "celery@one")
+    for number in range(2 * PAGE):
+        shop.send("task-received", f"later-{number}", "celery@one", name="shop.pay")
+    assert shop.read().whole
+    for turn in range(3):
+        shop.send("task-sent", f"sent-{turn}", "gen1@web", name="shop.mail")
+        assert not shop.read().whole
+
+
+@pytest.mark.parametrize("order", [BY_CLOCK, BY_STAMP])
+def test_a_name_that_is_told_late_is_learnt_in_the_same_turn(order: str) -> None:
+    shop = Shop(order)
+    shop.send("task-started", "unnamed", "celery@one")
+    for number in range(2 * PAGE):
+        shop.send("task-received", f"later-{number}", "celery@one", name="shop.pay")
+    shop.send("task-sent", "sent", "gen1@web", name="shop.mail")
+    assert shop.read().tasks.labels_of("unnamed") == ("unknown", "STARTED")
+    shop.send("task-sent", "sent too", "gen1@web", name="shop.mail")
+    shop.send("task-sent", "unnamed", "gen1@web", name="shop.mail")
+    reading = shop.read()
+    assert reading.tasks.labels_of("unnamed") == ("shop.mail", "STARTED")
+    # By time stamps it moves to the list's front; by the client's logical clock it stays where it is.
+    assert reading.whole == (order == BY_CLOCK)
+
+
+def test_by_logical_clocks_what_is_remembered_stays_in_the_lists_order() -> None:
+    shop = Shop(BY_CLOCK)
+    shop.send("task-started", "one-7", "celery@reborn")  # it stands by the clock of the other's event
+    assert shop.read().whole
+    for turn in range(5):
+        shop.send("task-received", f"new-{turn}", "celery@reborn", name="shop.mail")
+        shop.send("task-succeeded", "one-9", "celery@reborn", runtime=1.0)
+        shop.send("task-started", f"one-{390 - turn}", "celery@one")
+        reading = shop.read()
+        assert not reading.whole
+        assert list(reading.tasks) == [uuid for uuid, _ in shop.celery.tasks()]
+
+
+def test_a_full_flower_is_read_warm_though_a_low_clock_puts_new_tasks_at_its_end() -> None:
+    shop = Shop(BY_CLOCK, room=OWN + 4 * PAGE)
+    assert shop.read().whole
+    turns = []
+    for turn in range(10):
+        shop.send("task-received", f"new-{turn}", "celery@reborn", name="shop.mail")
+        shop.send("task-received", f"newest-{turn}", "celery@one", name="shop.mail")
+        turns.append(shop.read().whole)
+    assert turns.count(False) >= 8
