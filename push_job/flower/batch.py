@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from push_job.flower.task import (
@@ -147,14 +148,26 @@ class Batch:
         rows, first_row = list(batch.rows.values()), len(self)
         self._interned.rows.extend(range(len(self._interned.rows), first_row + len(rows)))
         self.rows.update(zip(batch.rows, self._interned.rows[first_row : first_row + len(rows)], strict=True))
-        self.kinds.extend(map(batch.kinds.__getitem__, rows))
-        self.seconds.extend(map(batch.seconds.__getitem__, rows))
-        self.stamps.extend(map(batch.stamps.__getitem__, rows))
+        runs = _runs(rows)
+        _extend(self.kinds, batch.kinds, runs)
+        _extend(self.seconds, batch.seconds, runs)
+        _extend(self.stamps, batch.stamps, runs)
         for column, values in self.columns.items():
-            values.extend(map(batch.columns[column].__getitem__, rows))
+            _extend(values, batch.columns[column], runs)
 
     def is_by_stamp(self) -> bool:
         """Whether its tasks are in the order of their time stamps, those of one stamp by id, both descending."""
         ids, stamps = list(self.rows), list(map(self.stamps.__getitem__, self.rows.values()))
         pairs = zip(stamps, stamps[1:], ids, ids[1:], strict=False)
         return all(stamp > later or (stamp == later and one > other) for stamp, later, one, other in pairs)
+
+
+def _runs(rows: list[int]) -> list[slice]:
+    """The rows as slices of neighbours, which are few: a copy of each costs a tenth of one for each row."""
+    ends = [place for place, (row, following) in enumerate(pairwise(rows), 1) if following != row + 1]
+    return [slice(rows[first], rows[last - 1] + 1) for first, last in pairwise([0, *ends, len(rows)])] if rows else []
+
+
+def _extend(values: array[Any], others: array[Any], runs: Iterable[slice]) -> None:
+    for run in runs:
+        values.extend(others[run])

@@ -8,8 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from push_job.flower.batch import Batch
 from push_job.flower.task import NOT_REPORTED, SINCE, Column, TextColumn, age_at
 
 #: What a column holds where nothing was reported.
@@ -27,19 +28,10 @@ class Tally:
     seconds: float = 0.0
 
 
-class Held(Protocol):
-    """Tasks that are held in columns (see ``tasks.Batch``)."""
-
-    rows: dict[str, int]
-    kinds: array[int]
-    seconds: array[float]
-    columns: dict[Column, array[float]]
-
-
 class _Part(NamedTuple):
     """The tasks of one kind that are in one batch: how many, and what picks theirs out of a column."""
 
-    batch: Held
+    batch: Batch
     size: int
     pick: Callable[[array[float]], Sequence[float]]
 
@@ -51,7 +43,7 @@ class TasksByKind:
     the tasks may change as long as this is used.
     """
 
-    def __init__(self, batches: Iterable[Held], kinds: Sequence[tuple[str, str]], texts: Sequence[str], now: float):
+    def __init__(self, batches: Iterable[Batch], kinds: Sequence[tuple[str, str]], texts: Sequence[str], now: float):
         self._batches = tuple(batches)
         self._texts = texts
         self._now = now
@@ -119,7 +111,7 @@ class TasksByKind:
         """The seconds, or the starts, that are known."""
         return self._known(kinds, lambda batch: batch.seconds)
 
-    def _known(self, kinds: Iterable[tuple[str, str]], column_of: Callable[[Held], array[float]]) -> list[float]:
+    def _known(self, kinds: Iterable[tuple[str, str]], column_of: Callable[[Batch], array[float]]) -> list[float]:
         """What was reported in a column of the tasks of these kinds."""
         known: list[float] = []
         for kind in kinds:

@@ -83,9 +83,11 @@ class Tasks:
         `place` is how many of the batches stand in front of it in Flower's list; None for all of them.
         """
         self.now = max(self.now, batch.now)
-        ids = set(batch.rows)  # quicker to look up in than a dict, which does not keep the hashes of strings
-        again = {task_id for earlier in self._batches for task_id in earlier.rows.keys() & ids}
-        self.drop(again)
+        again: set[str] = set()
+        if self._batches:
+            ids = set(batch.rows)  # quicker to look up in than a dict, which does not keep the hashes of strings
+            again = {task_id for earlier in self._batches for task_id in earlier.rows.keys() & ids}
+            self.drop(again)
         self._batches.insert(len(self._batches) if place is None else place, batch)
         return len(batch.rows) - len(again)
 

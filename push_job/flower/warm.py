@@ -200,7 +200,7 @@ class _Sum:
     """
 
     gone: list[str]
-    late: list[str]
+    late: set[str]
     late_sources: Counter[Source]
     end_depth: int
 
@@ -227,7 +227,7 @@ def _added_up(tasks: Tasks, pages: list[Batch], end: Batch, held: int) -> _Sum:
     sources = Counter(source_of(field_of(seen[task_id], task_id)) for task_id in new[:late])
     # How many of those that are still there stand behind one that is gone.
     depth = tasks.depth_of(missing[-1], end) if missing else 0
-    return _Sum(gone, new[:late], sources, depth)
+    return _Sum(gone, set(new[:late]), sources, depth)
 
 
 def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:

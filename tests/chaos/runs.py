@@ -67,6 +67,11 @@ celery_family_of_an_older_version 1
 """
 
 
+#: The warnings that may stand beside the one line that each push has: pages that do not join, and with extras those.
+_WARNINGS = ("what was read in pages is read again", "all tasks are asked for in one request")
+_WARNINGS_OF_EXTRAS = (*_WARNINGS, "left out an extra", "pushed without the extras", "left out families")
+
+
 @dataclass(frozen=True)
 class World:
     """The real servers, what this Flower holds, and what the job remembers of it."""
@@ -113,10 +118,6 @@ class Run:
         """
         return self.exit_code == 3 and not any(what.startswith("Pushgateway") for what in self.happened)
 
-    @property
-    def _may_warn(self) -> bool:
-        return "--with" in self.command or any('msg="all tasks are asked for' in line for line in self.log)
-
     def failure(self) -> str | None:
         """Why the run is not as it must be, or None."""
         if self.late > GRACE:
@@ -128,10 +129,10 @@ class Run:
             return f"exit code {self.exit_code}, but the group is neither of {expected[self.exit_code]}: {self.group}"
         if self.number % WITH_EXTRAS in (WITH_MEMORY, LOOP):
             return None  # these tell of more than one thing
-        # An extra that is left out, or pages that do not join, is a warning beside the one line that each push has.
-        told = [line for line in self.log if "level=warning" not in line]
-        if len(told) != 1 or (len(told) < len(self.log) and not self._may_warn):
-            return f"{len(self.log)} lines of log and not one"
+        warnings = _WARNINGS_OF_EXTRAS if "--with" in self.command else _WARNINGS
+        told = [line for line in self.log if not any(f'level=warning msg="{text}' in line for text in warnings)]
+        if len(told) != 1:
+            return f"{len(told)} lines of log and not one"
         return None
 
 
