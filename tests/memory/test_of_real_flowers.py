@@ -59,8 +59,8 @@ def test_dozens_of_turns_that_read_what_changed_count_what_is_listed(
         shop.arrive(TASKS)
         shop.settle(flower)
         warm = sum(is_warm_after_a_burst() for _ in range(turns))
-        # Old versions list by the logical clock: what REBORN sends moves among all that stands at the list's end.
-        assert warm >= turns * (0.75 if version is None else 0.4)
+        # Some bursts are not proven, by the one whose logical clock began again or by tasks without a name.
+        assert warm >= turns * 0.7
         if room == ROOM:
             shop.arrive(PAGE * 3 // 2)
             turn()  # by chance the rest is found among each worker's own tasks, or all is read
