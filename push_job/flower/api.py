@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 from push_job.flower.batch import Batch, Interned
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
-from push_job.flower.event_counts import EventCounts, count_events
+from push_job.flower.event_counts import EventCounts, Source, count_events
 from push_job.flower.task import Column, EventFields, TaskFields, label_text
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.failures import TransportError
@@ -30,6 +31,9 @@ TASKS_LIMIT = 2 * 2**30
 METRICS_LIMIT = 64 * 2**20
 STATUS_LIMIT = 2**20
 TEXT_LIMIT = 16 * 2**20
+
+#: Seconds in which its counters are asked for again.
+_METRICS_PATIENCE = 2.0
 
 #: A date as servers write it (IMF-fixdate, RFC 9110 section 5.6.7).
 _WHOLE_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
@@ -133,7 +137,16 @@ class Flower:
 
     def event_counts(self, until: float) -> EventCounts | None:
         """How many events of tasks it has taken in; None if it does not say."""
-        return count_events(self.lines("/metrics", until, METRICS_LIMIT))
+        # What breaks off at once is asked for again; one that is silent is not, for all else is still to be read.
+        return self.client.retrying(
+            lambda: count_events(self.lines("/metrics", until, METRICS_LIMIT)),
+            min(until, time.monotonic() + _METRICS_PATIENCE),
+        )
+
+    def events_since(self, before: EventCounts, until: float) -> Counter[Source] | None:
+        """How many events came since then from those that sent any; None if it is not the process that it was."""
+        now = self.event_counts(until)
+        return now.since(before) if now and now.follow(before) else None
 
     def lines(self, path: str, until: float, limit: int) -> Iterator[str]:
         """The lines of a text in UTF-8 of at most `limit` bytes, as they come."""

@@ -37,8 +37,8 @@ def read_own_tasks(
 
     def are_counted_on(page: Batch, those: Iterable[Source]) -> bool:
         """Whether as many events of these are on the front and the page as Flower has counted by now."""
-        now = flower.event_counts(until)
-        return now is not None and counted_on(memory, (front, page), end, those, now.since(before)) >= set(those)
+        active = flower.events_since(before, until)
+        return active is not None and counted_on(memory, (front, page), end, those, active) >= set(those)
 
     for worker in [source for source in sources if not source.is_client]:
         page = flower.page_with_fields(interned, 0, limit, until, workername=worker.name)

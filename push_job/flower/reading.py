@@ -102,8 +102,10 @@ class Reader:
                 read_changes(flower, memory, most, until)
             except NotProvenError as error:
                 reason = str(error)
-            except FlowerError:
-                raise
+            except FlowerError as error:
+                if error.status is None and not error.overloaded:
+                    raise
+                reason = str(error)  # what it refuses, or is too slow for, may be had in other pages
             except Exception as bug:  # noqa: BLE001 - reading everything knows nothing of what is remembered
                 level, reason = logging.WARNING, f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
             else:

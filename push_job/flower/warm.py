@@ -170,8 +170,8 @@ def _read_front(
         unsettled = unsettled_by(memory, page, sources)
         counted = counted_on(memory, [page], end, unsettled, active)
         # What was counted came before the counters were read; there must have been no more by now.
-        now = flower.event_counts(until) if counted else None
-        counted = counted_on(memory, [page], end, counted, now.since(before)) if now else set()
+        now = flower.events_since(before, until) if counted else None
+        counted = set() if now is None else counted_on(memory, [page], end, counted, now)
         unsettled -= counted
         if not unsettled or limit == page_size or (len(unsettled) <= _MOST_SOURCES // 2 and _is_deep(memory, page)):
             break
