@@ -113,6 +113,7 @@ def shop(testbed: Testbed, push_job: PushJob, tmp_path_factory: pytest.TempPathF
         beat.kill()
         beat.wait(30)
     end = app.send_task("shop.mail.send_receipt", (2, "end@example.com")).id
+    time.sleep(4 * EVERY)  # a type is overdue after three of its intervals
     for flower in flowers.values():
         flower.wait_for_task(end, "SUCCESS")
         flower.wait_for_task(stuck, "STARTED")
