@@ -19,7 +19,7 @@ from testbed.process import find_program
 
 #: Measured once by hand, on 2026-11-22: the selection on its own with 100,000 objects; the collections by gc.callbacks
 #: in a real Flower with 100,000 tasks, and how often they come by the slow pages of nine scans a size and version. What
-#: is on them: on 2026-11-25, in Flower's own CPU, medians of four; turns with each extra on the same day, medians of nine.
+#: is on them: on 2026-11-25, in Flower's own CPU, medians of four; turns with each extra: on that day, medians of nine.
 OBSTACLES = (
     "What stands in the way where a target is missed, measured apart from this run: Flower 2.2 picks each page with a"
     " heap over all of its tasks, 0.1 s of CPU at the front of 100,000 and 0.3 s at the back. Pages named by what is on"

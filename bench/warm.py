@@ -41,7 +41,7 @@ class WarmPlan:
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
     changes: tuple[int, ...] = (0, 200, 2_000, 10_000)
     usual: int = 2_000
-    rounds: int = 5
+    rounds: int = 9
 
 
 QUICK = WarmPlan(sizes=(1_500, 3_000), changes=(0, 200), usual=200, rounds=2)
