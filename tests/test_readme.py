@@ -63,10 +63,10 @@ def test_its_cost_is_that_of_the_page_on_costs() -> None:
     assert "less than a third of the CPU and an eighth of the memory" in README
     assert max(figures["own CPU"]) < 1 / 3
     assert max(figures["peak memory"]) <= 1 / 8
-    assert "less than half as long" in README
-    assert max(figures["Flower's longest stall"]) < 0.5
-    assert "costs Flower itself about as much CPU" in README
-    assert figures["Flower's CPU"] == [pytest.approx(1.0, abs=0.15)] * 2
+    assert "at most half as long" in README
+    assert max(figures["Flower's longest stall"]) <= 1 / 2
+    assert "costs Flower itself up to a fifth more CPU" in README
+    assert max(figures["Flower's CPU"]) <= 1.2
     assert "less than a fifth of it" in README
     assert max(float(figure) for figure in turn) < 1 / 5
 
