@@ -31,7 +31,7 @@ class Memory:
     receptions were seen beyond those that were counted; `sent_at` is when a client, by its own clock, is known to have
     sent a task before `tasks` were read, and `noted` what was learnt of that since; `kept` is what extras keep of tasks
     that Flower may forget, numbers by a name of theirs and task type; `by_events_alone` is whether nothing but an event
-    changes the list.
+    changes the list; `unplaced` are tasks of which it is not known where in the list they stand.
     """
 
     tasks: Tasks
@@ -46,6 +46,7 @@ class Memory:
     noted: dict[str, float] = field(default_factory=dict)
     kept: dict[str, dict[str, float]] = field(default_factory=dict)
     by_events_alone: bool = False
+    unplaced: set[str] = field(default_factory=set)
 
 
 def begin_memory(tasks: Tasks, counts: EventCounts | None, former: Memory | None) -> Memory:

@@ -29,7 +29,7 @@ from push_job.flower.task import Column, TextColumn
 from push_job.flower.tasks import Tasks
 
 #: What every file begins with; the digest of the rest follows. A change of what is in it is another version.
-_MAGIC = b"push-job memory 1\n"
+_MAGIC = b"push-job memory 2\n"
 
 _LARGEST = 2**30
 
@@ -65,6 +65,7 @@ class _Kept(msgspec.Struct, array_like=True):
     digest: str
     worked: float
     by_events_alone: bool
+    unplaced: list[str]
 
 
 class _NoMemoryError(Exception):
@@ -192,6 +193,7 @@ def _encoded(memory: Memory, flower: str) -> bytes:
             digest=counts.digest if counts else "",
             worked=counts.worked if counts else 0.0,
             by_events_alone=memory.by_events_alone,
+            unplaced=sorted(memory.unplaced),
         )
     )
     return hashlib.sha256(body).digest() + body
@@ -230,6 +232,7 @@ def _decoded(kept: _Kept, columns: tuple[Column, ...]) -> Memory:
         kept.sent_at,
         kept=kept.kept,
         by_events_alone=kept.by_events_alone,
+        unplaced=set(kept.unplaced),
     )
 
 

@@ -10,19 +10,18 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import accumulate
 
-from push_job.flower.batch import Batch
 from push_job.flower.task import clock_of
 from push_job.flower.tasks import Tasks
 
 
-def arrange_by_clock(tasks: Tasks, former: Iterable[str], moved: set[str], front: Batch, end: Batch) -> None:
+def arrange_by_clock(tasks: Tasks, former: Iterable[str], moved: set[str], front: list[str], end: list[str]) -> None:
     """Put all in the list's order: the front's, then the others as they stood in the `former` order, then the end's.
 
     Among the others, each of the `moved` ones stands behind the last that tells a higher clock, or as high as it stood.
     """
     _, batch = tasks.as_one_batch()
     rows, clocks = batch.rows, batch.columns[clock_of]
-    known = front.rows.keys() | end.rows.keys()
+    known = {*front, *end}
     staying: list[str] = []
     stood: dict[str, int] = {}
     for task_id in former:
@@ -40,10 +39,10 @@ def arrange_by_clock(tasks: Tasks, former: Iterable[str], moved: set[str], front
         )
         for task_id in (rows.keys() & moved) - known
     )
-    order, done = list(front.rows), 0
+    order, done = list(front), 0
     for place, _, task_id in by_place:
         order += staying[done:place]
         order.append(task_id)
         done = place
     order += staying[done:]
-    batch.rows = {task_id: rows[task_id] for task_id in (*order, *end.rows)}
+    batch.rows = {task_id: rows[task_id] for task_id in (*order, *end)}

@@ -45,6 +45,9 @@ def read_own_tasks(
         # A name that Flower does not find so would make an empty page.
         if not (0 < len(page) < limit or _is_anchored(memory, page, worker) or are_counted_on(page, [worker])):
             raise NotProvenError(f"not all events of {worker.name} were found")
+        # Up to Flower 2.0.1 a task may have moved though it looks as it was.
+        if not (memory.by_stamp or memory.tasks.are_in_order(page, memory.unplaced)):
+            raise NotProvenError(f"the tasks of {worker.name} are not in the order that they were in")
         pages.append(page)
     if clients := [source for source in sources if source.is_client]:
         page = flower.page_with_fields(interned, 0, limit, until, state="PENDING")

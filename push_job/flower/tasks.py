@@ -98,12 +98,13 @@ class Tasks:
                 if batch.rows.pop(task_id, None) is not None:
                     break
 
-    def missing_at_the_end(self, page: Batch) -> list[str] | None:
+    def missing_at_the_end(self, page: Batch, unplaced: Container[str] = ()) -> list[str] | None:
         """Which tasks are gone from the list's end, the last one first, if `page` holds it.
 
-        They stood behind the first task on the page that is as it was. None if there is no such task.
+        They stood behind the first task on the page that is as it was, and none of the `unplaced` ones. None if there
+        is no such task.
         """
-        first = next((task_id for task_id in page.rows if self.has_unchanged(task_id, page)), None)
+        first = next((it for it in page.rows if it not in unplaced and self.has_unchanged(it, page)), None)
         if first is None:
             return None
         return [task_id for task_id in self._from_the_end_to(first) if task_id not in page.rows]
@@ -146,13 +147,11 @@ class Tasks:
         """How many batches they are in."""
         return len(self._batches)
 
-    def are_in_order(self, end: Batch) -> bool:
-        """Whether those at the list's end that are as they were stand in the order that they had."""
-        same = [task_id for task_id in end.rows if self.has_unchanged(task_id, end)]
-        if not same:
-            return False
+    def are_in_order(self, page: Batch, unplaced: Container[str] = ()) -> bool:
+        """Whether those on the page that are as they were stand in the order that they had, `unplaced` ones aside."""
+        same = [task_id for task_id in page.rows if task_id not in unplaced and self.has_unchanged(task_id, page)]
         known = set(same)
-        return [task_id for task_id in self._from_the_end_to(same[0]) if task_id in known] == same[:0:-1]
+        return not same or [it for it in self._from_the_end_to(same[0]) if it in known] == same[:0:-1]
 
     def depth_of(self, task_id: str, end: Batch) -> int:
         """How many tasks of the list's end stand behind this one."""

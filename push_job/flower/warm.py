@@ -24,15 +24,18 @@ on Flower 2.2 a `task-received` after the `task-started` brings the name and its
 task was sent, as `waits` has it, is then learnt if the task is on a page, and else at the next whole reading.)
 
 *Forgetting is counted.* The page at the list's end shows which of the last tasks are gone, and where it ends is how
-many tasks there are. What was known, less what is gone, must be that many, or fewer by no more than are new. If some
-of the new ones are too many, they came after that page was read: the newest are left to the next reading. So the tasks
-are those of one moment, and as many as Flower listed then. What is forgotten elsewhere than at the end (its
-order of forgetting is that of arrival) does not add up. It could hide only behind as many new tasks that came in the
-moment between two requests; then the count is right, and which tasks it is of is mended at the next quiet turn.
+many tasks there are. (By logical clocks it cannot always be told where a task stands that has an event of a low one.
+Until a page shows it at the front or the end, such a task counts neither as gone nor as a sign of what is.) What was
+known, less what is gone, must be that many, or fewer by no more than are new. If some of the new ones are too many,
+they came after that page was read: the newest are left to the next reading. So the tasks are those of one moment, and
+as many as Flower listed then. What is forgotten elsewhere than at the end (its order of forgetting is that of arrival)
+does not add up. It could hide only behind as many new tasks that came in the moment between two requests; then the
+count is right, and which tasks it is of is mended at the next quiet turn.
 
 What is not proven so is read whole: NotProvenError says why. A Flower that does not tell its counters, or that answers
-another process's, is always read whole. What no reading can see are sources whose clock was set back, and two
-sources with one name; that is what a whole reading now and then is for.
+another process's, is always read whole. What no reading can see are sources whose clock was set back, two sources with
+one name, and a task that moved unchanged because one worker whose logical clock began again received what another such
+worker had; that is what a whole reading now and then is for.
 """
 
 from __future__ import annotations
@@ -107,7 +110,7 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
     if memory.by_stamp and not all(page.is_by_stamp() for page in (*pages, end)):
         raise NotProvenError("its list is in another order than it was")
     changed = [(task_id, page) for page in pages for task_id in tasks.read_anew(page.rows, page)]
-    found = _added_up(tasks, pages, end, held)
+    found = _added_up(memory, pages, end, held)
     meanwhile = (flower.event_counts(until) or counts) if found.late else counts
     if found.late_sources - meanwhile.since(counts):
         raise _MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
@@ -205,15 +208,18 @@ class _Sum:
     end_depth: int
 
 
-def _added_up(tasks: Tasks, pages: list[Batch], end: Batch, held: int) -> _Sum:
+def _added_up(memory: Memory, pages: list[Batch], end: Batch, held: int) -> _Sum:
     """Raises NotProvenError where what was read does not add up to what the list `held`."""
-    missing = tasks.missing_at_the_end(end)
+    tasks, unplaced = memory.tasks, memory.unplaced
+    missing = tasks.missing_at_the_end(end, unplaced)
     if missing is None:
         raise NotProvenError("its list's end is not as it was")
     gone = [task_id for task_id in missing if not any(task_id in page.rows for page in pages)]
     # Where nothing is gone the order has no say; what else is not as it was does not add up.
-    if gone and not tasks.are_in_order(end):
+    if gone and not tasks.are_in_order(end, unplaced):
         raise NotProvenError("its list's end is not in the order that it was in")
+    if not unplaced.isdisjoint(gone):
+        raise NotProvenError("some of the tasks that seem to be gone from its list's end may stand above it")
     at_the_end = {task_id for task_id in end.rows if task_id not in tasks}
     seen = {task_id: page for page in reversed(pages) for task_id in page.rows if task_id not in tasks}
     new = [task_id for page in pages for task_id in page.rows if seen.get(task_id) is page]  # the newest first
@@ -233,16 +239,19 @@ def _added_up(tasks: Tasks, pages: list[Batch], end: Batch, held: int) -> _Sum:
 def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
     """Hold what was read instead of what was known, in the order of the list as far as that can be told."""
     tasks, front = memory.tasks, pages[0]
+    at_the_front = [] if memory.by_stamp else _placed_by(front, pages[1:], found.late)
     # What was read last is the newest.
     for number, page in enumerate(pages):
         for task_id in (*found.late, *(task_id for later in pages[number + 1 :] for task_id in later.rows)):
             page.rows.pop(task_id, None)
     tasks.drop(found.gone)
     own = {task_id for page in pages[1:] for task_id in page.rows}
+    moved = {task_id for page in pages[1:] for task_id in tasks.read_anew(page.rows, page)}
     former = list(tasks) if own and not memory.by_stamp else []
     for page in pages[1:]:
         tasks.merge(page)
-    if len(pages) > 1 or tasks.read_anew(end.rows, end):
+    is_end_anew = len(pages) > 1 or bool(tasks.read_anew(end.rows, end))
+    if is_end_anew:
         newer = {task_id for page in pages for task_id in page.rows}
         for task_id in [task_id for task_id in end.rows if task_id in newer and not tasks.has_unchanged(task_id, end)]:
             del end.rows[task_id]
@@ -251,4 +260,20 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
     if own and memory.by_stamp:
         tasks.sort_by_stamp()
     elif own:
-        arrange_by_clock(tasks, former, own, front, end)
+        arrange_by_clock(tasks, former, moved, at_the_front, list(end.rows))
+        memory.unplaced |= moved
+    memory.unplaced.difference_update(at_the_front, end.rows if is_end_anew else ())
+
+
+def _placed_by(front: Batch, pages: list[Batch], late: set[str]) -> list[str]:
+    """The tasks of the front, but for those that are late, and those that had an event before another page was read."""
+
+    def is_as_on(page: Batch, task_id: str, row: int) -> bool:
+        its = page.rows.get(task_id)
+        return its is None or (page.stamps[its] == front.stamps[row] and page.kinds[its] == front.kinds[row])
+
+    return [
+        task_id
+        for task_id, row in front.rows.items()
+        if task_id not in late and all(is_as_on(page, task_id, row) for page in pages)
+    ]

@@ -196,7 +196,9 @@ def live(told: "_Told", found: Found, turns: int, seed: int) -> None:
         found.few += not fault and few
         found.could_be[life.kind] += not fault and not few
         found.warm[life.kind] += not fault and not reading.whole
-        if not moving and not fault and (reason := difference(life.flower, reading.tasks)):
+        if moving or fault:
+            continue
+        if reason := difference(life.flower, reading.tasks) or _disorder(life.flower, reader):
             found.wrong.append(f"seed {seed} turn {turn} {life.order}: {reason}")
             return
 
@@ -231,6 +233,17 @@ def difference(flower: CeleryFlower, tasks: Tasks) -> str | None:
         if abs(tally.seconds - seconds[labels]) > 1e-6 * max(1.0, tally.seconds):
             return f"seconds of {labels}: {tally.seconds}, counted {seconds[labels]}: {_odd_ones(listed, tasks)}"
     return None
+
+
+def _disorder(flower: CeleryFlower, reader: Reader) -> str | None:
+    """Which tasks are not remembered in the list's order, but for those of which it is not known."""
+    memory = reader._memory
+    if memory is None or memory.by_stamp:
+        return None
+    remembered = [task_id for task_id in memory.tasks if task_id not in memory.unplaced]
+    listed = [task_id for task_id, _ in flower.tasks() if task_id not in memory.unplaced]
+    odd = [pair for pair in zip(remembered, listed, strict=True) if pair[0] != pair[1]]
+    return f"the order of {len(odd)}, the first is {odd[0]}" if odd else None
 
 
 def _odd_ones(listed: dict[str, dict[str, Any]], tasks: Tasks) -> list[Any]:
