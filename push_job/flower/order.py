@@ -10,8 +10,33 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import accumulate
 
-from push_job.flower.task import clock_of
+from push_job.flower.batch import Batch
+from push_job.flower.task import clock_of, received_of
 from push_job.flower.tasks import Tasks
+
+
+def placed_by(front: Batch, pages: list[Batch], late: set[str]) -> list[str]:
+    """The tasks of the front, but for those that are late, and those that had an event before another page was read."""
+
+    def is_as_on(page: Batch, task_id: str, row: int) -> bool:
+        its = page.rows.get(task_id)
+        return its is None or (page.stamps[its] == front.stamps[row] and page.kinds[its] == front.kinds[row])
+
+    return [
+        task_id
+        for task_id, row in front.rows.items()
+        if task_id not in late and all(is_as_on(page, task_id, row) for page in pages)
+    ]
+
+
+def may_have_moved(tasks: Tasks, page: Batch) -> set[str]:
+    """Those of a page, not of the list's front, that may stand elsewhere than they did.
+
+    A `task-received` that comes late moves a task and changes nothing that is counted.
+    """
+    received = page.columns[received_of]
+    again = (it for it, row in page.rows.items() if tasks.value_of(received_of, it) != received[row])
+    return {*tasks.read_anew(page.rows, page), *again}
 
 
 def arrange_by_clock(tasks: Tasks, former: Iterable[str], moved: set[str], front: list[str], end: list[str]) -> None:

@@ -48,7 +48,7 @@ from push_job.flower.api import Flower
 from push_job.flower.batch import Batch
 from push_job.flower.event_counts import EventCounts, Source
 from push_job.flower.memory import SMALLEST_END, SMALLEST_FRONT, Memory, NotProvenError
-from push_job.flower.order import arrange_by_clock
+from push_job.flower.order import arrange_by_clock, may_have_moved, placed_by
 from push_job.flower.own_tasks import read_own_tasks
 from push_job.flower.sources import (
     counted_on,
@@ -239,15 +239,16 @@ def _added_up(memory: Memory, pages: list[Batch], end: Batch, held: int) -> _Sum
 def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
     """Hold what was read instead of what was known, in the order of the list as far as that can be told."""
     tasks, front = memory.tasks, pages[0]
-    at_the_front = [] if memory.by_stamp else _placed_by(front, pages[1:], found.late)
+    at_the_front = [] if memory.by_stamp else placed_by(front, pages[1:], found.late)
     # What was read last is the newest.
     for number, page in enumerate(pages):
         for task_id in (*found.late, *(task_id for later in pages[number + 1 :] for task_id in later.rows)):
             page.rows.pop(task_id, None)
     tasks.drop(found.gone)
     own = {task_id for page in pages[1:] for task_id in page.rows}
-    moved = {task_id for page in pages[1:] for task_id in tasks.read_anew(page.rows, page)}
-    former = list(tasks) if own and not memory.by_stamp else []
+    former, moved = [], set[str]()
+    if own and not memory.by_stamp:
+        former, moved = list(tasks), {task_id for page in pages[1:] for task_id in may_have_moved(tasks, page)}
     for page in pages[1:]:
         tasks.merge(page)
     is_end_anew = len(pages) > 1 or bool(tasks.read_anew(end.rows, end))
@@ -263,17 +264,3 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
         arrange_by_clock(tasks, former, moved, at_the_front, list(end.rows))
         memory.unplaced |= moved
     memory.unplaced.difference_update(at_the_front, end.rows if is_end_anew else ())
-
-
-def _placed_by(front: Batch, pages: list[Batch], late: set[str]) -> list[str]:
-    """The tasks of the front, but for those that are late, and those that had an event before another page was read."""
-
-    def is_as_on(page: Batch, task_id: str, row: int) -> bool:
-        its = page.rows.get(task_id)
-        return its is None or (page.stamps[its] == front.stamps[row] and page.kinds[its] == front.kinds[row])
-
-    return [
-        task_id
-        for task_id, row in front.rows.items()
-        if task_id not in late and all(is_as_on(page, task_id, row) for page in pages)
-    ]

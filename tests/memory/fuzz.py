@@ -198,7 +198,7 @@ def live(told: "_Told", found: Found, turns: int, seed: int) -> None:
         found.warm[life.kind] += not fault and not reading.whole
         if moving or fault:
             continue
-        if reason := difference(life.flower, reading.tasks) or _disorder(life.flower, reader):
+        if reason := difference(life.flower, reading.tasks) or disorder(life.flower, reader):
             found.wrong.append(f"seed {seed} turn {turn} {life.order}: {reason}")
             return
 
@@ -235,7 +235,7 @@ def difference(flower: CeleryFlower, tasks: Tasks) -> str | None:
     return None
 
 
-def _disorder(flower: CeleryFlower, reader: Reader) -> str | None:
+def disorder(flower: CeleryFlower, reader: Reader) -> str | None:
     """Which tasks are not remembered in the list's order, but for those of which it is not known."""
     memory = reader._memory
     if memory is None or memory.by_stamp:

@@ -15,7 +15,7 @@ from push_job.flower.memory_file import MemoryFile
 from push_job.flower.reading import Reader, Reading
 from push_job.http.client import Client
 from tests.fakes.celery_flower import BY_CLOCK, BY_STAMP, CeleryFlower, DirectClient, never
-from tests.memory.fuzz import difference
+from tests.memory.fuzz import difference, disorder
 
 PAGE, OWN = 100, 250
 
@@ -45,10 +45,11 @@ class Shop:
         self.celery.event(kind, uuid, sender, self.celery.now, next(self.clocks[sender]), **fields)
 
     def read(self) -> Reading:
-        """One turn, which counts what the list holds."""
+        """One turn, which counts what the list holds, and remembers it in its order."""
         self.celery.requests.clear()
         reading = self.reader.read(self.flower, PAGE, never())
         assert difference(self.celery, reading.tasks) is None
+        assert disorder(self.celery, self.reader) is None
         return reading
 
     def before_own_tasks(self, happens: Callable[[], None]) -> None:
@@ -200,6 +201,19 @@ def test_a_task_of_which_the_place_is_not_known_says_nothing_of_those_behind_it(
     assert shop.unplaced == {"reborn-0"}
     assert not shop.read().whole
     assert shop.unplaced == set()
+
+
+def test_where_a_task_stands_is_not_known_once_it_was_received_again_though_it_looks_as_it_was() -> None:
+    shop = Shop(BY_CLOCK, own=PAGE // 2)
+    shop.send("task-started", "reborn-0", "celery@reborn")
+    for number in range(PAGE):  # higher than all that the other one whose clock began again has sent
+        shop.send("task-received", f"low-{number}", "celery@low", name="shop.mail")
+    assert shop.read().whole
+    shop.clocks["celery@reborn"] = itertools.count(2 * PAGE)
+    shop.send("task-received", "reborn-0", "celery@reborn", name="shop.mail")
+    shop.send("task-received", "new", "celery@reborn", name="shop.mail")
+    assert not shop.read().whole
+    assert shop.unplaced == {"reborn-0", "new"}
 
 
 def test_a_task_that_moved_though_it_looks_as_it_was_makes_all_be_read(caplog: pytest.LogCaptureFixture) -> None:
