@@ -114,7 +114,8 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
     meanwhile = (flower.event_counts(until) or counts) if found.late else counts
     if found.late_sources - meanwhile.since(counts):
         raise _MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
-    taken = [(task_id, page) for task_id, page in changed if task_id not in found.late]
+    # More than one page may show a task; what was read last is the newest.
+    taken = {task_id: page for task_id, page in changed if task_id not in found.late}
     spare = memory.spare + _receptions(tasks, taken) - (counts.received - before.received)
     unnamed = spare != 0 and memory.by_stamp and has_unnamed(tasks, front)
     if unnamed and spare < 0:
@@ -187,10 +188,10 @@ def _is_deep(memory: Memory, page: Batch) -> bool:
     return not memory.tasks.read_anew(islice(reversed(page.rows), len(page) // 4), page)
 
 
-def _receptions(tasks: Tasks, changed: list[tuple[str, Batch]]) -> int:
+def _receptions(tasks: Tasks, changed: dict[str, Batch]) -> int:
     """How many tasks were received by a worker, once more or at all, since they were read before."""
-    known = (tasks.value_of(received_of, task_id) for task_id, _ in changed)
-    now = (received_of(field_of(page, task_id)) for task_id, page in changed)
+    known = (tasks.value_of(received_of, task_id) for task_id in changed)
+    now = (received_of(field_of(page, task_id)) for task_id, page in changed.items())
     return sum(moment > 0 and moment != before for moment, before in zip(now, known, strict=True))
 
 

@@ -130,6 +130,24 @@ def test_a_name_that_is_told_late_is_learnt_in_the_same_turn(order: str) -> None
     assert reading.whole == (order == BY_CLOCK)
 
 
+def test_what_two_pages_show_was_received_once_so_that_a_name_told_late_is_missed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shop = Shop(BY_STAMP)
+    shop.send("task-started", "unnamed", "celery@one")
+    for sender in ("celery@one", "celery@reborn"):
+        for number in range(2 * PAGE):
+            shop.send("task-received", f"later-{sender}-{number}", sender, name="shop.mail")
+    assert shop.read().whole
+    shop.send("task-received", "new", "celery@one", name="shop.pay")
+    shop.send("task-started", "new", "celery@one")  # so what it has sent cannot be counted at the list's front
+    shop.send("task-received", "unnamed", "celery@one", name="shop.pay")
+    with caplog.at_level(logging.INFO):
+        assert shop.read().whole
+    assert shop.asked_for(workername="celery@one")
+    assert "may have learnt its name" in str([vars(record) for record in caplog.records])
+
+
 def test_by_logical_clocks_what_is_remembered_stays_in_the_lists_order() -> None:
     shop = Shop(BY_CLOCK)
     shop.send("task-started", "one-7", "celery@reborn")  # it stands by the clock of the other's event
