@@ -101,10 +101,22 @@ def _flipped(content: bytes, position: int, bit: int) -> bytes:
     return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
 
 
-def test_a_damaged_file_is_replaced_by_a_good_one(clock: Clock, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("beginning", "reason"),
+    [
+        (memory_file._MAGIC, "it is damaged"),
+        (b"push-job memory 1\n", "it is no memory file, or one of another version"),
+    ],
+    ids=["damaged", "of another version"],
+)
+def test_a_file_of_no_use_is_replaced_by_a_good_one(
+    beginning: bytes, reason: str, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "memory"
-    path.write_bytes(b"push-job memory 1\nnonsense")
-    assert read(clock.flower, path).whole
+    path.write_bytes(beginning + b"nonsense")
+    with caplog.at_level("INFO"):
+        assert read(clock.flower, path).whole
+    assert reason in str([vars(record) for record in caplog.records])
     assert not read(clock.flower, path).whole
 
 
