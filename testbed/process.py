@@ -159,8 +159,16 @@ class Service(ABC):
         self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: connections are still accepted by the kernel, nothing is answered."""
+        """SIGSTOP: connections are still accepted by the kernel, nothing is answered once this returns.
+
+        Waits until the server has stopped: on a busy machine the threads of a process run on for a moment
+        after the signal is sent, and answer.
+        """
         self._signal_group(signal.SIGSTOP)
+        if self._process is not None:
+            # Told once the last thread has stopped (waitid(2)); WEXITED: a server that has ended is not waited for.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """SIGCONT after `pause`."""
