@@ -296,6 +296,32 @@ def test_tasks_forgotten_in_front_while_the_front_is_read_again_leave_no_old_sta
         assert states(tasks)["SUCCESS"] == flower.states()["SUCCESS"] == 600
 
 
+def test_a_task_that_moves_from_the_lists_end_to_its_middle_before_the_last_page_is_counted_as_it_is() -> None:
+    down = answers_on_the_way_down(1000, 100)
+
+    def move(flower: MovingFlower) -> None:
+        if flower.answers == down - 1:
+            task_id, _ = flower.tasks.pop(990)
+            flower.tasks.insert(500, flower.task(task_id, "FAILURE"))
+
+    with MovingFlower(1000, move) as flower:
+        assert states(scan(flower.url, 100)) == {"SUCCESS": 999, "FAILURE": 1}
+        assert flower.answers == down + 2  # the front, and then everything at once
+        assert flower.whole_requests == 1
+
+
+def test_an_event_that_leaves_a_pages_last_task_in_its_place_does_not_hide_one_that_moves_past_the_reader() -> None:
+    def move(flower: MovingFlower) -> None:
+        if flower.answers == 3:
+            task_id, task = flower.tasks[249]
+            flower.tasks[249] = task_id, {**task, "state": "FAILURE"}
+            flower.tasks.insert(120, flower.tasks.pop(700))
+
+    with MovingFlower(1000, move) as flower:
+        assert states(scan(flower.url, 100)) == {"SUCCESS": 999, "FAILURE": 1}
+        assert flower.whole_requests == 1
+
+
 def test_a_list_that_was_still_at_the_end_is_counted_as_it_is() -> None:
     def restless(flower: MovingFlower) -> None:
         if flower.answers < 9:

@@ -17,7 +17,7 @@ from push_job.flower.tasks import Tasks
 from push_job.http.client import Client
 from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Credentials, Endpoint, Tls
 from testbed.command import PushJob
-from testbed.events import TaskEvents, fill
+from testbed.events import TaskEvents, send_tasks
 from testbed.services import Flower, Pushgateway, Redis, Testbed
 from tests.background import meanwhile
 from tests.independent import key, without_group
@@ -29,42 +29,45 @@ QUIET, RESTLESS = 20_000, 1_500
 class Crowd:
     """Flowers of every version with the same tasks: many that stay as they are, some that events come for."""
 
-    def __init__(self, testbed: Testbed) -> None:
-        self.redis: Redis = testbed.redis()
+    def __init__(self, testbed: Testbed, redis: Redis, events: TaskEvents) -> None:
+        self.redis = redis
+        self.events = events
         self.flowers = {
             version: testbed.flower(self.redis, version=version, options=["--max_tasks=100000"]) for version in VERSIONS
         }
-        self.quiet = fill(self.redis.url, QUIET)
+        self.quiet = send_tasks(events, QUIET)
         self.restless = [str(uuid.uuid4()) for _ in range(RESTLESS)]
-        with TaskEvents(self.redis.url, buffer=100) as events:
-            for task_id in self.restless:
-                events.send("task-received", uuid=task_id, name="shop.restless")
+        for task_id in self.restless:
+            events.send("task-received", uuid=task_id, name="shop.restless")
+        events.flush()
         for flower in self.flowers.values():
             flower.wait_for_tasks(QUIET + RESTLESS)
 
-    def stirred(self, seed: int) -> AbstractContextManager[None]:
+    def stirred(self, seed: int, events: TaskEvents) -> AbstractContextManager[None]:
         """Events for the restless tasks, and new tasks, from several workers, for as long as the block lasts."""
         chance = random.Random(seed)
 
         def stir(ended: threading.Event) -> None:
-            with TaskEvents(self.redis.url) as events:
-                while not ended.wait(0.001):
-                    worker = f"celery@stirring-{chance.randrange(3)}"
-                    kind = chance.choice(["task-started", "task-retried", "task-received"])
-                    events.send(kind, uuid=chance.choice(self.restless), hostname=worker)
-                    if chance.random() < 0.1:
-                        events.send("task-received", uuid=str(uuid.uuid4()), name="shop.newcomer", hostname=worker)
+            while not ended.wait(0.001):
+                worker = f"celery@stirring-{chance.randrange(3)}"
+                kind = chance.choice(["task-started", "task-retried", "task-received"])
+                events.send(kind, uuid=chance.choice(self.restless), hostname=worker)
+                if chance.random() < 0.1:
+                    events.send("task-received", uuid=str(uuid.uuid4()), name="shop.newcomer", hostname=worker)
+                events.flush()
 
         return meanwhile(stir)
 
 
 @pytest.fixture(scope="module")
 def crowd(testbed: Testbed) -> Iterator[Crowd]:
-    made = Crowd(testbed)
-    yield made
+    redis = testbed.redis()
+    with TaskEvents(redis.url, buffer=100) as events:
+        made = Crowd(testbed, redis, events)
+        yield made
     for flower in made.flowers.values():
         flower.stop()
-    made.redis.stop()
+    redis.stop()
 
 
 def scan(flower: Flower, page_size: int) -> Tasks:
@@ -81,9 +84,25 @@ def counts(tasks: Tasks) -> Counter[tuple[str, str]]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_task_is_accounted_for_while_events_keep_coming(crowd: Crowd, version: str | None, seed: int) -> None:
-    with crowd.stirred(seed):
+def test_every_task_is_accounted_for_by_pages_while_events_keep_coming(
+    crowd: Crowd, caplog: pytest.LogCaptureFixture, version: str | None, seed: int
+) -> None:
+    with crowd.stirred(seed, crowd.events):
         tasks = scan(crowd.flowers[version], page_size=(700, 1500, 4000)[seed - 1])
+    assert_all_is_accounted_for(crowd, tasks)
+    assert [record.getMessage() for record in caplog.records] == []  # nothing was read again, or in one request
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_task_is_accounted_for_while_events_come_from_workers_whose_logical_clock_began_again(
+    crowd: Crowd, version: str | None
+) -> None:
+    with TaskEvents(crowd.redis.url) as events, crowd.stirred(1, events):
+        tasks = scan(crowd.flowers[version], page_size=1500)
+    assert_all_is_accounted_for(crowd, tasks)
+
+
+def assert_all_is_accounted_for(crowd: Crowd, tasks: Tasks) -> None:
     counted = counts(tasks)
     untouched = Counter({labels: n for labels, n in counted.items() if labels in crowd.quiet})
     assert untouched == crowd.quiet

@@ -28,9 +28,10 @@ is forgotten by then for one that came after the front was read is counted still
 *Limits.* Where workers' clocks disagree (Flower up to 2.0 orders by Celery's logical clock, later ones by the
 workers' time), an event can move a task not quite to the front. The run of unchanged tasks has to be
 as long as the overlap; and if fewer new tasks are found at the front than are known to have entered in front of the
-reader, or fewer in all than the list holds, all is read again in one request. So such a task is missed only if just as
-many are forgotten in front of the reader, or just as many new ones arrive at the front in the moment between the
-last two requests; its state may be the one it had when the scan passed it, a few seconds ago.
+reader, or fewer in all than the list holds, or if tasks have left the list's end but neither for the front nor to be
+forgotten, all is read again in one request. So such a task is missed only if as many are forgotten in front of the
+reader, or as many new ones arrive at the front while that and the end are read again; its state may be the one it
+had when the scan passed it, a few seconds ago.
 
 A list that keeps to none of this (no Flower is known to) is read in one request, which is always exact; so is
 that of a Flower up to 0.9.5, which ignores ``offset``. Each such request is a line in the log. The scan cannot go on
@@ -40,7 +41,7 @@ forever: each page gets on, or is one of a bounded number of tries, and there is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from push_job import log
@@ -109,12 +110,14 @@ def _scan_pages(pages: Pages) -> Tasks:
 def _read_front_again(pages: Pages, tasks: Tasks, down: _Reading) -> None:
     """Count what moved while `down` was read; then the tasks are those that the list held when `down` ended."""
     missing, entered = down.entered, 0
+    vanished = down.vanished
     for _ in range(_FRONT_TRIES):
         front = _FrontReading(pages, tasks, first_page=max(_SMALLEST_FRONT, 4 * missing))
         while not front.at_end and not (front.settled and front.moved >= entered):
             front.read_on()
             if front.page_count > 2 * down.page_count:
                 raise _PagesDoNotJoinError("its front changes faster than it can be read")
+        vanished = [task_id for task_id in (*vanished, *front.vanished) if task_id not in front.seen]
         if front.page_count == 1 and front.at_end:
             tasks.become(front.page)
             return
@@ -123,19 +126,25 @@ def _read_front_again(pages: Pages, tasks: Tasks, down: _Reading) -> None:
             raise _PagesAreNotEnoughError(f"{missing} tasks entered the list, but {front.new} are new at its front")
         if front.page_count == 1:
             if len(tasks) != down.end:
-                _leave_out_forgotten(pages, tasks, down.end)
+                _leave_out_forgotten(pages, tasks, down.end, vanished)
+            elif vanished:
+                raise _PagesAreNotEnoughError(f"{len(vanished)} tasks moved up in the list, but not to its front")
             return
         # While those pages were read, more moved: they are in front of where they were read, new or not as they were.
         missing, entered = 0, front.entered
     raise _PagesDoNotJoinError("its front changes faster than it can be read")
 
 
-def _leave_out_forgotten(pages: Pages, tasks: Tasks, end: int) -> None:
-    """Leave out what Flower has forgotten, by the end of its list, which was near the place `end` before."""
+def _leave_out_forgotten(pages: Pages, tasks: Tasks, end: int, vanished: Iterable[str]) -> None:
+    """Leave out what Flower has forgotten, by the end of its list, which was near the place `end` before.
+
+    The `vanished` ones had gone from there by then, and were not found at the front.
+    """
     page, start = _read_end(pages, tasks, end)
-    gone = tasks.missing_at_the_end(page)
-    if gone is None:
+    missing = tasks.missing_at_the_end(page)
+    if missing is None:
         raise _PagesDoNotJoinError("the list's end is not where it was")
+    gone = [*dict.fromkeys((*(task_id for task_id in vanished if task_id not in page.rows), *missing))]
     held = start + len(page)
     came_since = held - (len(tasks) - len(gone))
     if came_since < 0:
@@ -168,7 +177,8 @@ class _Reading:
     `entered` is how many tasks came into the part already read without having been read themselves; `new` is how
     many tasks were read that were not known before; `end` is the place behind the last page, and `page` the last page
     itself; `stalled` is whether the last page ended where others had been, and
-    `stalls` how often one did.
+    `stalls` how often one did; `vanished` are those that had been read where the list's end then was, and were not
+    there any more: forgotten, or moved.
     """
 
     def __init__(self, pages: Pages, tasks: Tasks, first_page: int = _ANY_SIZE) -> None:
@@ -184,6 +194,7 @@ class _Reading:
         self.stalled = False
         self.stalls = 0
         self.at_end = False
+        self.vanished: list[str] = []
 
     def read_on(self) -> None:
         """Read one more page. Raises FlowerError, or one of the two errors above."""
@@ -193,8 +204,7 @@ class _Reading:
         # A first answer longer than asked for comes from a server that ignores limits: it is the whole list.
         at_end = len(page) < limit or (self.page_count == 0 and len(page) > limit)
         if at_end and self.page_count:
-            # Forgotten, or moved to the front and found there when it is read again.
-            self.tasks.drop(self.tasks.missing_at_the_end(page) or ())
+            self.vanished = self.tasks.missing_at_the_end(page) or []
         self.new += self.tasks.merge(page, self._place_of_page())
         self._pages.progress(len(self.tasks))
         if len(self.tasks) > TASK_LIMIT:
@@ -245,10 +255,11 @@ class _Reading:
         """Count who entered in front of the reader; returns what `_places` does."""
         if places := self._places(page):
             # By the last one: what moved to the front from before it had been read, and so has not entered unread;
-            # nor has what stood behind it at the last page's end.
+            # nor has what stood behind it at the last page's end, and does not now.
             index, former = places[-1]
             strangers = sum(task_id not in self.tasks for task_id in islice(page.rows, index))
-            moved = sum(place > former for place in self._tail.values())
+            behind = (task_id for task_id, place in self._tail.items() if place > former)
+            moved = sum(page.rows.get(task_id, -1) < index for task_id in behind)
             self.entered += start + index - former - strangers - moved
         return places
 
@@ -262,7 +273,7 @@ class _FrontReading(_Reading):
 
     def __init__(self, pages: Pages, tasks: Tasks, first_page: int) -> None:
         super().__init__(pages, tasks, first_page)
-        self._seen: set[str] = set()
+        self.seen: set[str] = set()
         self.moved = 0
         self.settled = False
 
@@ -274,7 +285,7 @@ class _FrontReading(_Reading):
         """As ever, but by what this reading has read: a task of an earlier one may lie behind others that moved."""
         if self._places(page):
             return super()._is_anchored(page)
-        return any(task_id in self._seen and self.tasks.has_unchanged(task_id, page) for task_id in page.rows)
+        return any(task_id in self.seen and self.tasks.has_unchanged(task_id, page) for task_id in page.rows)
 
     def _look_before_merging(self, page: Batch, start: int) -> list[tuple[int, int]]:
         places = super()._look_before_merging(page, start)
@@ -283,9 +294,9 @@ class _FrontReading(_Reading):
             unchanged = self.tasks.has_unchanged(task_id, page)
             self.moved += not unchanged
             # What this reading has read is as it was a page ago, which says nothing about before.
-            run = run + 1 if unchanged and task_id not in self._seen else 0
+            run = run + 1 if unchanged and task_id not in self.seen else 0
             self.settled = self.settled or run >= longest
-        self._seen.update(page.rows)
+        self.seen.update(page.rows)
         return places
 
 
