@@ -30,7 +30,7 @@ playground: install servers ## the same kept running, a push every few seconds, 
 
 # More than there are cores: most of a test's time is waiting for a server. In their order the files with few and long
 # tests come early; by the number of tests, the longest would be left for one process at the end.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 test: install servers tools lint ## everything: ruff, mypy, and the tests on real services
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
