@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from push_job.metrics.extras.failures import MOST_CLASSES
+from push_job.metrics.extras.pools import pool_size
 from testbed.command import PushJob
 from testbed.services import Pushgateway
 from tests.extras_answers import GOOD, pushed
@@ -52,6 +53,46 @@ def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, pus
     # The others are no answers of Flower at all: the extra is left out.
     readable = [answers for answers in asked if isinstance(answers, dict) and all(map(is_object, answers.values()))]
     assert told["flower_scrape_extra_success"] == len(readable) > len(ODD)
+
+
+POOL = {"max-concurrency": 2, "processes": [11, 12]}
+
+
+@pytest.mark.parametrize(
+    ("stats", "size"),
+    [
+        ({"pool": POOL}, 2),
+        ({"pool": POOL, "autoscaler": {"max": 6, "min": 2, "current": 2}}, 6),
+        ({"pool": {**POOL, "processes": [11, 12, 13, 14]}}, 4),
+        ({"pool": {**POOL, "processes": [11]}}, 2),  # one of them is being replaced
+        ({"pool": {"max-concurrency": 50}}, 50),
+        ({"pool": {**POOL, "processes": 7}, "autoscaler": [9]}, 2),
+        ({"pool": {"processes": [11]}, "autoscaler": {"max": 6}}, None),
+        ({"autoscaler": {"max": 6}}, None),
+    ],
+)
+def test_a_pool_is_as_large_as_it_may_become(stats: dict[str, Any], size: float | None) -> None:
+    assert pool_size({"stats": stats}) == size
+
+
+def test_while_a_live_worker_has_not_said_what_it_consumes_no_queue_is_said_to_have_so_many_consumers(
+    clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    alive = json_answer({"celery@a": True, "celery@silent": True, "celery@gone": False})
+    told = {"celery@a": {"stats": {"pool": POOL}, "active_queues": [{"name": "celery"}]}}
+    silent: tuple[dict[str, Any], ...] = ({}, {"celery@silent": {}}, {"celery@silent": {"active_queues": []}})
+    for more in silent:
+        answers: dict[str, Script | list[Script]] = {
+            **GOOD,
+            "/api/workers": [alive, json_answer({**told, **more}), alive],
+        }
+        with ScriptedServer(answers) as server:
+            to = clean_pushgateway.url
+            done = push_job("push", "--flower", server.url, "--with", "pools", "--pushgateway", to)
+        assert done.returncode == 0, done.stderr
+        samples = clean_pushgateway.samples(instance=server.url.removeprefix("http://"))
+        assert list(of_family(samples, "celery_worker_pool_processes").values()) == [2]
+        assert bool(of_family(samples, "celery_queue_consumers")) == (more is silent[-1])
 
 
 def is_object(value: object) -> bool:

@@ -20,6 +20,7 @@ from push_job.flower.task import TaskFields, label_text, reported, since_of
 from push_job.http.failures import TransportError
 from push_job.metrics.extras.numbers import finite_number, finite_numbers
 from push_job.metrics.extras.own_metrics import read_own_metrics
+from push_job.metrics.extras.pools import pool_size
 
 T = TypeVar("T")
 
@@ -148,10 +149,7 @@ class Asking:
                 found.keys.add(label_text(key, ""))
                 kind = exchange.get("type") if isinstance(exchange, dict) else None
                 found.any_key = found.any_key or kind not in (None, "direct")
-            stats = answer.get("stats")
-            pool = stats.get("pool") if isinstance(stats, dict) else None
-            size = finite_number(pool.get("max-concurrency")) if isinstance(pool, dict) else None
-            if size is not None:
+            if (size := pool_size(answer)) is not None:
                 found.processes[worker] = size
         return found
 

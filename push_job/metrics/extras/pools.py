@@ -29,22 +29,31 @@ def _read(reading: Reading) -> list[Metric]:
     if not isinstance(asked, dict) or not all(isinstance(answer, dict) for answer in asked.values()):
         raise FlowerError("its /api/workers?refresh=1 is not what Flower answers")
     alive = reading.flower.workers(reading.until)  # what Flower knows of a worker stays when the worker is gone
+    live = {worker for worker, lives in alive.items() if lives}
     processes, consumers = PROCESSES.empty(), CONSUMERS.empty()
+    sizes = {
+        label_text(worker, "unknown"): size
+        for worker, answer in asked.items()
+        if worker in live and (size := pool_size(answer)) is not None
+    }
+    for worker, size in sorted(sizes.items()):
+        processes.add_metric([worker], size)
+    # A live worker that has not said what it consumes may consume anything.
+    if live <= {worker for worker, answer in asked.items() if isinstance(answer.get("active_queues"), list)}:
+        for queue, count in sorted(_consumed(reading, asked, live).items()):
+            consumers.add_metric([queue], count)
+    return [processes, consumers]
+
+
+def _consumed(reading: Reading, asked: dict[str, dict[str, Any]], live: set[str]) -> Counter[str]:
+    """How many live workers consume each queue that Flower knows."""
     consumed: Counter[str] = Counter()
     with contextlib.suppress(FlowerError):  # without the broker's queues those that workers told of are counted
         consumed.update(dict.fromkeys(waiting_in(reading), 0))
-    sizes: dict[str, float] = {}
     for worker, answer in asked.items():
-        lives = alive.get(worker) is True
         for queue in set(_queues(answer)):
-            consumed[queue] += int(lives)
-        if lives and (size := _pool_size(answer)) is not None:
-            sizes[label_text(worker, "unknown")] = size
-    for worker, size in sorted(sizes.items()):
-        processes.add_metric([worker], size)
-    for queue, count in sorted(consumed.items()):
-        consumers.add_metric([queue], count)
-    return [processes, consumers]
+            consumed[queue] += int(worker in live)
+    return consumed
 
 
 def _queues(answer: dict[str, Any]) -> Iterator[str]:
@@ -55,11 +64,23 @@ def _queues(answer: dict[str, Any]) -> Iterator[str]:
             yield label_text(queue.get("name"), "unknown")
 
 
-def _pool_size(answer: dict[str, Any]) -> float | None:
-    """What a pool of any kind says that its most is; None where it says nothing of the sort."""
+def pool_size(answer: dict[str, Any]) -> float | None:
+    """How many tasks a worker can run at once, by what it said of itself; None where it said nothing of the sort.
+
+    A pool of any kind says what its most was at its start. An autoscaler goes up to a most of its own, and a pool may
+    have been told to grow: then it has more processes.
+    """
     stats = answer.get("stats")
-    pool = stats.get("pool") if isinstance(stats, dict) else None
-    return finite_number(pool.get("max-concurrency")) if isinstance(pool, dict) else None
+    if not isinstance(stats, dict):
+        return None
+    pool, autoscaler = (stats[key] if isinstance(stats.get(key), dict) else {} for key in ("pool", "autoscaler"))
+    size = finite_number(pool.get("max-concurrency"))
+    if size is None:
+        return None
+    processes = pool.get("processes")
+    return max(
+        size, len(processes) if isinstance(processes, list) else 0.0, finite_number(autoscaler.get("max")) or 0.0
+    )
 
 
 EXTRA = Extra("pools", (PROCESSES, CONSUMERS), _read)
