@@ -151,6 +151,10 @@ def test_earlier_flowers_tell_the_same(
     past(flower, shop_worker, "shop.orders.place", ended=3600)
     stuck = past(flower, shop_worker, "shop.orders.place", started=7300)
     gone = Gone()
+    with TaskEvents(broker.url) as events:
+        for second in range(4):
+            events.worker(gone.node, timestamp=time.time() - 9010 + second)
+    flower.wait_for_worker(gone.node, alive=False)
     held = past(flower, gone, "shop.orders.place", started=9000)
     findings = explained(push_job, flower)
     assert kinds(findings) == [("worker-gone", "celery@gone"), ("stuck", "shop.orders.place")]
@@ -164,6 +168,20 @@ def test_tasks_that_wait_at_a_worker_that_lives(flower: Flower, shop_worker: Wor
     assert (finding["kind"], finding["subject"]) == ("waiting", "shop.mail.send_receipt")
     assert page_of(flower, finding) == waits
     assert f"has waited 7 minutes (RECEIVED at {shop_worker.node})" in finding["fact"]
+
+
+def test_a_flower_that_hangs_does_not_take_the_time_to_ask_the_others(
+    testbed: Testbed, broker: Redis, flower: Flower, shop_worker: Worker, push_job: PushJob
+) -> None:
+    waits = past(flower, shop_worker, "shop.mail.send_receipt", received=400)
+    hung = testbed.flower(broker)
+    hung.pause()
+    flowers = ("--flower", flower.url, "--flower", hung.url)
+    done = push_job("explain", *flowers, "--deadline", "3", "--format", "json")
+    hung.kill()
+    [told], [down] = (report["findings"] for report in json.loads(done.stdout)["flowers"])
+    assert (told["kind"], page_of(flower, told)) == ("waiting", waits)
+    assert down["kind"] == "flower-down"
 
 
 def test_one_type_fails_with_one_exception_and_the_page_of_the_newest(

@@ -1,5 +1,6 @@
 """What `push-job explain` makes of hostile data and of a lot of it: a screen of safe lines, in one order."""
 
+import dataclasses
 import json
 import random
 import time
@@ -32,6 +33,8 @@ class Answers(Asking):
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
+        self.unanswered = {}
+        self._questions = 0
 
     def _task(self, state: str, name: str = "shop.a", worker: str = "") -> FoundTask:
         return FoundTask(self.task_id, name, state, worker, "\x1b[2Jkey", NOW - 9000)
@@ -156,14 +159,22 @@ def test_a_queue_is_without_consumer_only_if_every_live_worker_has_said_what_it_
     workers = {"celery@a": True, "celery@busy": True}
     facts = Facts(workers, {("shop.a", "PENDING"): Tally(1, 9.0)}, 1, {}, {}, {}, {}, {}, {"night": 3.0})
     case = Case("http://f:1", facts, Unsure(told), {}, NOW, NOW, NOW - 86_400)
-    assert findings_of(case) == []
+    assert [(finding.kind, finding.level) for finding in findings_of(case)] == [("not-answered", Level.UNSURE)]
     told.answered |= workers.keys()
     assert {finding.kind for finding in findings_of(case)} == {"no-consumer"}
 
 
 def test_a_routing_key_is_not_compared_where_an_exchange_takes_patterns() -> None:
     facts = Facts(
-        {"celery@a": True}, {("shop.a", "PENDING"): Tally(1, 90.0)}, 1, {("shop.a", "PENDING"): 90.0}, *[{}] * 5
+        {"celery@a": True},
+        {("shop.a", "PENDING"): Tally(1, 90.0)},
+        1,
+        {("shop.a", "PENDING"): 90.0},
+        {},
+        {},
+        {},
+        {},
+        {},
     )
     topic = Consumers(answered={"celery@a"}, queues=Counter({"q": 1}), keys={"shop.#"}, any_key=True)
     case = Case("http://f:1", facts, Unsure(topic), {}, NOW, NOW, NOW - 86_400)
@@ -259,6 +270,135 @@ def test_what_is_not_due_yet_does_not_speak_for_beat(daily: float, words: str) -
     assert words in finding.likely
 
 
+class Asked(Answers):
+    """Answers with tasks of `found`."""
+
+    def __init__(self, *found: FoundTask) -> None:
+        super().__init__("a")
+        self.found = found
+
+    def held_by(self, worker: str) -> list[FoundTask]:
+        return [task for task in self.found if task.worker == worker and task.state in ("STARTED", "RECEIVED")]
+
+    def newest(self, state: str, name: str) -> FoundTask | None:
+        return next((task for task in self.found if (task.state, task.name) == (state, name)), None)
+
+    def oldest(self, state: str, count: int, name: str | None = None) -> list[FoundTask]:
+        del count
+        return [task for task in self.found if task.state == state and name in (None, task.name)]
+
+    def earliest(self, count: int) -> float | None:
+        del count
+        return None
+
+
+def task(state: str, since: float, worker: str = "celery@a", name: str = "shop.a") -> FoundTask:
+    return FoundTask(f"{state}-{since}", name, state, worker, "celery", since)
+
+
+def case_of(facts: Facts, asked: Asking, listed: dict[str, Worker] | None = None) -> Case:
+    return Case("http://f:1", facts, asked, listed or {}, NOW, NOW, NOW - 86_400)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("STARTED", "likely it takes longer than it did"),
+        ("RECEIVED", "likely its worker is busy with something long"),
+        ("PENDING", "no worker has fetched it"),
+        ("REVOKED", "likely it expires before a worker takes it"),
+    ],
+)
+def test_a_type_that_is_overdue_and_still_comes_is_not_laid_to_beat(state: str, words: str) -> None:
+    facts = facts_with({("shop.a", state): Tally(1, 30.0)}, last_success=LAST_BEAT, interval={"shop.a": 60.0})
+    newest = task(state, NOW - 30)
+    [finding] = findings_of(case_of(facts, Asked(newest)))
+    assert (finding.kind, finding.level) == ("overdue", Level.WRONG)
+    assert f"still comes, but last succeeded 7 minutes ago; the newest one is {state}" in finding.fact
+    assert words in finding.likely
+    assert "beat" not in f"{finding.likely} {finding.do}"
+    assert finding.link == f"http://f:1/task/{newest.id}"
+    # One of before the last success says nothing.
+    [finding] = findings_of(case_of(facts, Asked(task(state, NOW - 500))))
+    assert "beat has stopped" in finding.likely
+
+
+def test_a_task_that_was_lost_before_the_last_success_does_not_hide_that_its_type_is_overdue() -> None:
+    kinds = {("shop.a", "STARTED"): Tally(1, 0.0), ("shop.a", "SUCCESS"): Tally(9, 9.0)}
+    facts = facts_with(kinds, {("shop.a", "STARTED"): 40_000.0}, last_success=LAST_BEAT, interval={"shop.a": 60.0})
+    lost = Asked(task("STARTED", NOW - 40_000))
+    assert [finding.kind for finding in findings_of(case_of(facts, lost))] == ["stuck", "overdue"]
+    facts.workers["celery@gone"] = False
+    held = Asked(task("STARTED", NOW - 40_000, "celery@gone"))
+    found = findings_of(case_of(facts, held, {"celery@gone": Worker(NOW - 9000, 1.0, 0.0)}))
+    assert [finding.kind for finding in found] == ["worker-gone", "overdue"]
+    # It does hide it where the type waits for just that task.
+    facts.last_success["shop.a"] = NOW - 40_100
+    assert [finding.kind for finding in findings_of(case_of(facts, lost))] == ["stuck"]
+
+
+@pytest.mark.parametrize(
+    ("beats", "held", "level"), [(4, 0, "wrong"), (4, 1, "wrong"), (1, 0, "note"), (1, 1, "unsure")]
+)
+def test_a_worker_that_may_have_been_stopped_in_order_is_not_called_killed(beats: int, held: int, level: str) -> None:
+    facts = facts_with({})
+    facts.workers["celery@gone"] = False
+    found = [task("STARTED", NOW - 20, "celery@gone")] * held
+    [finding] = findings_of(case_of(facts, Asked(*found), {"celery@gone": Worker(NOW - 9, 1.0, 0.0, beats)}))
+    assert (finding.kind, finding.level.value) == ("worker-gone", level)
+    assert ("likely it was killed" in finding.likely) == (level == "wrong")
+    assert ("warm shutdown" in finding.likely) == (level == "unsure")
+
+
+def test_what_waits_at_a_worker_that_is_gone_is_not_said_to_be_at_a_busy_one() -> None:
+    facts = facts_with({("shop.a", "RECEIVED"): Tally(1, 0.0)}, {("shop.a", "RECEIVED"): 400.0})
+    facts.workers.update({f"celery@gone-{number}": False for number in range(9)})
+    asked = Asked(task("RECEIVED", NOW - 400, "celery@gone-8"))
+    [finding] = findings_of(case_of(facts, asked))
+    assert (finding.kind, finding.likely) == ("waiting", "its worker has gone away with it")
+
+
+def test_tasks_that_only_their_senders_told_of_are_not_said_to_wait() -> None:
+    facts = facts_with({("shop.a", "PENDING"): Tally(100, 0.0)}, {("shop.a", "PENDING"): 400.0})
+    asked = Asked(task("PENDING", NOW - 400, ""))
+    [waits] = [found for found in findings_of(case_of(facts, asked)) if found.kind == "waiting"]
+    assert waits.level is Level.WRONG
+    told = {"celery@a": Worker(NOW, 100.0, 0.0)}
+    [waits] = [found for found in findings_of(case_of(facts, asked, told)) if found.kind == "waiting"]
+    assert (waits.level, waits.do) == (Level.UNSURE, "start the workers with -E, or worker_send_task_events = True")
+    assert "workers have done 100 and told of none" in waits.likely
+
+
+@pytest.mark.parametrize(("interval", "ago", "told"), [(10.0, 14, False), (10.0, 24, True), (86_400.0, 90_000, True)])
+def test_one_failure_of_a_periodic_task_is_news_if_it_comes_seldom_or_has_missed_the_next_run_too(
+    interval: float, ago: float, told: bool
+) -> None:
+    facts = facts_with(
+        {("shop.a", "SUCCESS"): Tally(60, 1.0), ("shop.a", "FAILURE"): Tally(1, 1.0)},
+        failures={"shop.a": Counter({"KeyError": 1})},
+        last_failure={"shop.a": NOW - 4},
+        last_success={"shop.a": NOW - ago},
+        interval={"shop.a": interval},
+    )
+    found = findings_of(case_of(facts, Asked()))
+    assert [finding.kind for finding in found] == ["failing"] * told
+    assert [finding.likely for finding in found] == ["none has succeeded since"] * told
+
+
+def test_where_flower_cannot_ask_its_broker_silent_workers_are_not_called_killed() -> None:
+    facts = dataclasses.replace(facts_with({}), workers={"celery@a": False}, left_out=frozenset({"queues"}))
+    listed = {"celery@a": Worker(NOW - 12, 1.0, 1.0)}
+    none, gone, unanswered = findings_of(case_of(facts, Asked(task("STARTED", NOW - 20)), listed))
+    assert "likely the broker is away" in none.likely
+    assert gone.likely == "likely it has lost the broker, as Flower has"
+    assert (unanswered.kind, unanswered.level) == ("not-answered", Level.UNSURE)
+
+
+def test_where_no_flower_is_in_the_shard_nothing_is_called_well(push_job: PushJob) -> None:
+    done = push_job("explain", "--flower", "http://127.0.0.1:9", "--shard", "1/2")
+    assert (done.returncode, done.stdout) == (0, "No Flower is in this shard\n")
+
+
 def test_words_for_names_times_and_moments() -> None:
     assert name_words("a" * 60) == "a" * 60
     assert name_words("x" * 100 + ".tasks.send") == "…" + "x" * 48 + ".tasks.send"
@@ -299,7 +439,7 @@ def test_odd_answers_of_flower_are_left_out(push_job: PushJob, odd: object) -> N
     assert done.returncode == 1, done.stderr
     assert "mistake" not in done.stdout
     assert "\x1b" not in done.stdout
-    assert "held 1 STARTED task" in done.stdout
+    assert "held 1 STARTED task" in " ".join(done.stdout.split())
 
 
 def test_questions_that_are_refused_leave_out_what_they_would_tell(push_job: PushJob) -> None:
@@ -313,6 +453,22 @@ def test_questions_that_are_refused_leave_out_what_they_would_tell(push_job: Pus
     with ScriptedServer(answers) as server:
         done = push_job("explain", "--flower", server.url, "--format", "json")
         assert done.returncode == 1
-    [finding] = [found for found in json.loads(done.stdout)["flowers"][0]["findings"] if found["level"] == "wrong"]
-    assert finding["kind"] == "failing"
-    assert finding["link"] is None
+    finding, unanswered = json.loads(done.stdout)["flowers"][0]["findings"]
+    assert (finding["level"], finding["kind"], finding["link"]) == ("wrong", "failing", None)
+    assert (unanswered["level"], unanswered["kind"]) == ("unsure", "not-answered")
+    assert "Flower did not tell how many messages wait in the queues, nor which workers went away" in unanswered["fact"]
+
+
+def test_what_is_refused_is_not_taken_for_well(push_job: PushJob) -> None:
+    tasks = json_answer({"1": {"name": "shop.a", "state": "SUCCESS", "timestamp": time.time(), "runtime": 1.0}})
+    answers: dict[str, Script | list[Script]] = {
+        "/api/workers": json_answer({"celery@a": True, "celery@gone": False}),
+        "/api/tasks": tasks,
+        "/workers": status_answer(403),
+    }
+    with ScriptedServer(answers) as server:
+        done = push_job("explain", "--flower", server.url)
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    assert "nothing is known to be wrong, but not all can be known" in text
+    assert "? Flower did not tell" in text

@@ -33,6 +33,9 @@ _MOST_QUESTIONS = 40
 
 _STARTED_AT = "process_start_time_seconds"
 
+#: Heartbeats of a worker that Flower remembers (celery.events.state.Worker.heartbeat_max).
+HEARTBEATS_KEPT = 4
+
 
 @dataclass(frozen=True)
 class FoundTask:
@@ -52,6 +55,8 @@ class Worker:
 
     Attributes:
         last_heartbeat: its Unix time, None after an orderly stop.
+        heartbeats: how many Flower has, HEARTBEATS_KEPT after a while; an orderly stop takes them all away, and each
+            event of a task counts as one.
         processed: tasks that it has accepted.
         active: tasks that it ran then.
     """
@@ -59,6 +64,7 @@ class Worker:
     last_heartbeat: float | None
     processed: float
     active: float
+    heartbeats: int = HEARTBEATS_KEPT
 
 
 @dataclass
@@ -81,23 +87,31 @@ class Consumers:
 
 
 class Asking:
-    """Questions to one Flower, all of them over by `until`, a moment of ``time.monotonic()``."""
+    """Questions to one Flower, all of them over by `until`, a moment of ``time.monotonic()``.
+
+    `unanswered` has what could not be learnt, and why.
+    """
 
     def __init__(self, flower: Flower, until: float) -> None:
         self._flower = flower
         self._until = until
         self._questions = 0
+        self.unanswered: dict[str, str] = {}
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no more questions about tasks are asked."""
+        return self._questions >= _MOST_QUESTIONS
 
     def workers(self) -> tuple[dict[str, Worker], float]:
         """What its page of workers shows of each, by node name; and Flower's Unix time, or ours if it has none."""
         none: tuple[dict[str, dict[str, Any]], float, str] = ({}, time.time(), "")
-        rows, now, _ = self._try(lambda: self._flower.worker_list(self._until), none)
+        rows, now, _ = self._try(lambda: self._flower.worker_list(self._until), none, "which workers went away")
         found = {}
         for name, row in rows.items():
             beats = finite_numbers(row.get("heartbeats"))
-            found[name] = Worker(
-                max(beats, default=None), *(finite_number(row.get(key)) or 0.0 for key in ("processed", "active"))
-            )
+            processed, active = (finite_number(row.get(key)) or 0.0 for key in ("processed", "active"))
+            found[name] = Worker(max(beats, default=None), processed, active, len(beats))
         return found, now
 
     def started_at(self) -> float | None:
@@ -136,7 +150,7 @@ class Asking:
     def consumers(self, alive: set[str]) -> Consumers:
         """Ask the workers for their queues and pools, which costs each of them a little and Flower about a second."""
         none: dict[str, dict[str, Any]] = {}
-        answers = self._try(self._workers_answers, none)
+        answers = self._try(self._workers_answers, none, "who consumes which queue")
         found = Consumers()
         for worker, answer in sorted(answers.items()):
             queues = answer.get("active_queues")
@@ -166,16 +180,19 @@ class Asking:
         def ask() -> Any:
             return self._flower.get_json("/api/tasks", self._until, most_bytes=_MOST_BYTES, limit=MOST_TASKS, **params)
 
+        entries: Any = {} if self.is_spent else self._try(ask, {}, "the tasks that were asked for")
         self._questions += 1
-        entries: Any = self._try(ask, {}) if self._questions <= _MOST_QUESTIONS else {}
         found = entries.items() if isinstance(entries, dict) else ()
         return {task_id: entry for task_id, entry in found if _is_object(entry)}
 
-    def _try(self, ask: Callable[[], T], otherwise: T) -> T:
+    def _try(self, ask: Callable[[], T], otherwise: T, what: str = "") -> T:
+        """The answer, or what is used in its place; `what` it would have told is noted, if that could be missed."""
         try:
             return ask()
         except TransportError as error:
             log.event(logging.DEBUG, "not answered", flower=self._flower.client.endpoint.address, error=str(error))
+            if what:
+                self.unanswered.setdefault(what, str(error))
             return otherwise
 
 

@@ -53,7 +53,7 @@ class Case:
         now: Flower's Unix time.
         scanned: the same when the scrape of the facts began.
         told: task types whose trouble has been told.
-        held_up: task types that wait for a worker or a queue whose trouble has been told.
+        held_up: task types whose next success is held up by what has been told.
         explained: those workers, and the routing keys of those queues: which task waits for them is no news.
     """
 
@@ -67,6 +67,14 @@ class Case:
     told: set[str] = field(default_factory=set)
     held_up: set[str] = field(default_factory=set)
     explained: set[str] = field(default_factory=set)
+
+    def holds_up(self, name: str, since: float | None) -> None:
+        """Note that what was told of a task of this type, `since` a Unix time, holds up the type's next success.
+
+        What is older than the last success does not: others succeeded meanwhile.
+        """
+        if since is None or since > self.facts.last_success.get(name, 0.0):
+            self.held_up.add(name)
 
     def link(self, task: FoundTask | None) -> str | None:
         """Flower's page of the task."""

@@ -40,17 +40,19 @@ class Diagnosis:
 
 def diagnose(settings: Settings, progress: Callable[[Endpoint, int], None]) -> list[Diagnosis]:
     """A diagnosis of each Flower, in their order; over soon after the deadline, come what may."""
-    began = time.monotonic()
-    until = began + settings.deadline
-    settings = replace(settings, extras=EXTRAS)
-    scrapes = Job(settings, progress).scrape()
+    until = time.monotonic() + settings.deadline
+    # What is kept back for a push is there for the questions.
+    scraped_by = until - settings.push_reserve
 
     def judge(flower: Endpoint) -> Diagnosis:
-        snapshot = scrapes[flower].snapshot
-        if snapshot is None:
-            return _down(flower, scrapes[flower].error or "")
+        # Scraped by itself: one that hangs must not take the time to ask the others.
+        began = time.monotonic()
+        alone = replace(settings, flowers=(flower,), extras=EXTRAS, deadline=max(0.0, scraped_by - began))
+        scrape = Job(alone, progress).scrape()[flower]
+        if scrape.snapshot is None:
+            return _down(flower, scrape.error or "")
         try:
-            return _judged(flower, Facts.of(snapshot), settings.timeout, began, until)
+            return _judged(flower, Facts.of(scrape.snapshot), settings.timeout, began, until)
         except Exception as bug:  # noqa: BLE001 - one odd Flower must not keep the others from being told of
             log.event(logging.DEBUG, "traceback", flower=flower.address, traceback=traceback.format_exc())
             return _down(flower, f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it")

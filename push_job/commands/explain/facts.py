@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from push_job.flower.batch import OTHER_TYPES
 from push_job.flower.by_kind import Tally
 from push_job.flower.task import UNKNOWN_TYPE
+from push_job.metrics.extras import SUCCESS
 from push_job.metrics.extras.ages import OLDEST
 from push_job.metrics.extras.failures import FAILURES
 from push_job.metrics.extras.last_run import INTERVAL, LAST_FAILURE, LAST_SUCCESS
@@ -39,6 +40,7 @@ class Facts:
         last_failure: the same of failures.
         interval: the usual seconds between two tasks, of types that come regularly.
         waiting: messages in the broker's queues.
+        left_out: the EXTRAS that could not be read.
     """
 
     workers: dict[str, bool]
@@ -50,6 +52,7 @@ class Facts:
     last_failure: dict[str, float]
     interval: dict[str, float]
     waiting: dict[str, float]
+    left_out: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Facts:
@@ -69,6 +72,9 @@ class Facts:
             last_failure=_of_types(families.get(LAST_FAILURE.name)),
             interval=_of_types(families.get(INTERVAL.name)),
             waiting={queue: count for (queue,), count in _values(families.get(LENGTH.name), "queue").items()},
+            left_out=frozenset(
+                extra for (extra,), success in _values(families.get(SUCCESS.name), "extra").items() if not success
+            ),
         )
 
     @property

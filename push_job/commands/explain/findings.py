@@ -21,6 +21,14 @@ _ROUND = 1000
 #: What Flower 2.0 lists when it is full and started without --max-tasks: up to some thousands more than it remembers.
 _FULL_BY_DEFAULT = range(100_000, 110_000)
 
+#: What each of the facts' extras would have told.
+_OF_EXTRAS = {
+    "queues": "how many messages wait in the queues",
+    "ages": "which tasks are the oldest",
+    "failures": "which exceptions there were",
+    "last-run": "what comes regularly",
+}
+
 
 def findings_of(case: Case) -> list[Finding]:
     """All that is worth knowing, worst first."""
@@ -33,6 +41,7 @@ def findings_of(case: Case) -> list[Finding]:
         tasks.failing,
         tasks.overdue,
         _memory,
+        _unanswered,  # last, when all has been asked
     )
     return [finding for rule in rules for finding in rule(case)]
 
@@ -41,7 +50,8 @@ def _memory(case: Case) -> Iterator[Finding]:
     """What Flower cannot know, and how far back it remembers."""
     facts, age = case.facts, case.flowers_age
     earliest = case.ask.earliest(facts.task_count) if facts.task_count else None
-    if age is not None and age < _YOUNG and (earliest is None or earliest >= (case.started_at or 0.0) - SAME):
+    knows_none_before = earliest is not None and earliest >= (case.started_at or 0.0) - SAME
+    if age is not None and age < _YOUNG and (not facts.task_count or knows_none_before):
         what = "no task yet" if not facts.task_count else "nothing of tasks before that"
         yield Finding(
             Level.UNSURE,
@@ -67,4 +77,19 @@ def _memory(case: Case) -> Iterator[Finding]:
             f" ({time_words(max(0.0, case.now - earliest))})",
             "likely it is full, at its --max-tasks: what was before is forgotten, also by all of the above",
             "raise --max-tasks if that is too short, as for a daily task",
+        )
+
+
+def _unanswered(case: Case) -> Iterator[Finding]:
+    """What could not be learnt, so that nobody takes it for well."""
+    missing = dict.fromkeys((_OF_EXTRAS[extra] for extra in sorted(case.facts.left_out & _OF_EXTRAS.keys())), "")
+    missing |= case.ask.unanswered
+    if missing:
+        reason = next(filter(None, missing.values()), "")
+        yield Finding(
+            Level.UNSURE,
+            "not-answered",
+            f"Flower did not tell {', nor '.join(missing)}{f': {reason}' if reason else ''}",
+            "more may be wrong than is told here",
+            "try push-job check, which tells what Flower does not answer, and why",
         )

@@ -86,6 +86,8 @@ def _as_object(finding: Finding) -> dict[str, Any]:
 
 
 def _headline(diagnoses: list[Diagnosis]) -> str:
+    if not diagnoses:
+        return "No Flower is in this shard"
     wrong = sum(diagnosis.wrong for diagnosis in diagnoses)
     unsure = any(finding.level is Level.UNSURE for diagnosis in diagnoses for finding in diagnosis.findings)
     if wrong:

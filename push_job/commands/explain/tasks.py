@@ -29,6 +29,13 @@ _WAITS = {
     "RETRY": "likely its time to be tried again came and no worker took it",
 }
 
+#: The states in which a type's newest task may be that still comes and does not succeed, and what that likely means.
+_STILL_COMES = {
+    "STARTED": "likely it takes longer than it did",
+    **_WAITS,
+    "REVOKED": "likely it expires before a worker takes it, or somebody revokes it",
+}
+
 
 def stuck(case: Case) -> Iterator[Finding]:
     started = {name: age for (name, state), age in case.facts.oldest.items() if state == "STARTED"}
@@ -44,6 +51,7 @@ def stuck(case: Case) -> Iterator[Finding]:
             continue
         if age > surely:
             case.told.add(name)
+            case.holds_up(name, case.now - age)
         where = f" on {name_words(task.worker)}" if task and task.worker else ""
         usual = "none of its type has succeeded" if mean is None else f"those that succeeded took {time_words(mean)}"
         yield Finding(
@@ -72,17 +80,36 @@ def waiting(case: Case) -> Iterator[Finding]:
         if age <= WAIT_SECONDS:
             continue
         case.told.add(name)
-        where = f" at {name_words(task.worker)}" if task and task.worker and state == "RECEIVED" else ""
+        case.holds_up(name, case.now - age)
+        worker = task.worker if task and state == "RECEIVED" else ""
+        where = f" at {name_words(worker)}" if worker else ""
         yield Finding(
-            Level.WRONG,
+            Level.UNSURE if _is_untold(case) else Level.WRONG,
             "waiting",
             f"A task {name_words(name)} has waited {time_words(age)} ({state}{where}),"
             f" since {moment_words(case.now - age, case.now)}",
-            _WAITS[state],
-            "see what that worker does, or add workers",
+            *_why_it_waits(case, state, worker),
             name,
             case.link(task),
         )
+
+
+def _why_it_waits(case: Case, state: str, worker: str) -> tuple[str, str]:
+    """What a long wait likely means, and what to do."""
+    if _is_untold(case):
+        done = sum(row.processed for row in case.listed.values())
+        return (
+            f"workers have done {done:,.0f} and told of none: likely they send no task events, and it may be done",
+            "start the workers with -E, or worker_send_task_events = True",
+        )
+    if worker and case.facts.workers.get(worker) is False:
+        return "its worker has gone away with it", "see why that worker ended"
+    return _WAITS[state], "see what that worker does, or add workers" if worker else "add workers, or see what they do"
+
+
+def _is_untold(case: Case) -> bool:
+    """Whether all that Flower knows of tasks is what their senders told, though workers have done some."""
+    return case.facts.count("PENDING") == case.facts.task_count and any(row.processed for row in case.listed.values())
 
 
 def _oldest_elsewhere(case: Case, name: str, state: str) -> tuple[FoundTask | None, float]:
@@ -90,6 +117,8 @@ def _oldest_elsewhere(case: Case, name: str, state: str) -> tuple[FoundTask | No
     age = case.facts.oldest[name, state]
     if not is_a_type(name):
         return None, age
+    if case.ask.is_spent and case.explained:
+        return None, 0.0  # it may be one of those
     found = case.ask.oldest(state, case.facts.count(state, name=name), name)
     others = [
         task for task in found if not {task.worker, task.routing_key if state == "PENDING" else ""} & case.explained
@@ -118,11 +147,14 @@ def _failing_types(case: Case) -> Iterator[Finding]:
         since_success = last is not None and last > facts.last_success.get(name, 0.0)
         often = failed >= FAILURES_OF_A_TYPE and failed >= FAILURE_RATIO * ended
         news = last is None or last > case.now - RECENTLY
-        # Of a type that comes seldom and by the clock, the last run is what matters.
-        regular = name in facts.interval and since_success
+        # Of a type that comes by the clock, the last run is what matters; of one that comes often, the last two.
+        interval = facts.interval.get(name)
+        missed = case.now - facts.last_success.get(name, 0.0)
+        regular = interval is not None and since_success and (interval >= RECENTLY or missed > 2 * interval)
         if not (often and (news or since_success)) and not regular:
             continue
         case.told.add(name)
+        case.holds_up(name, last)
         exception, count = min(exceptions.items(), key=lambda one: (-one[1], one[0]))
         task = case.ask.newest("FAILURE", name) if is_a_type(name) else None
         when = "" if last is None else f", the last one {time_words(max(0.0, case.now - last))} ago"
@@ -132,7 +164,7 @@ def _failing_types(case: Case) -> Iterator[Finding]:
             "failing",
             f"{name_words(name)}: {failed:,} of {ended:,} ended tasks failed{when};"
             f" {share} of them with {name_words(exception)}",
-            "none has succeeded since: likely it fails whenever it runs"
+            f"none has succeeded since{': likely it fails whenever it runs' if failed > 1 else ''}"
             if since_success
             else "others succeed meanwhile: likely it is some of its input, or what it calls is not always there",
             "was there a deploy before the first? Read the traceback of the newest",
@@ -176,7 +208,7 @@ def overdue(case: Case) -> Iterator[Finding]:
         for name, interval in facts.interval.items()
         if name in ago and ago[name] > OVERDUE_INTERVALS * interval
     }
-    for name in sorted(late.keys() - case.told - case.held_up, key=lambda name: (-late[name], name)):
+    for name in sorted(late.keys() - case.held_up, key=lambda name: (-late[name], name)):
         last, interval = facts.last_success[name], facts.interval[name]
         # One that comes daily is not late yet, but has not come either.
         overdue_for = ago[name] - OVERDUE_INTERVALS * interval
@@ -187,6 +219,18 @@ def overdue(case: Case) -> Iterator[Finding]:
             else "nothing that came regularly has come since: likely Celery beat has stopped"
         )
         by_schedule = interval >= SHORTEST_INTERVAL
+        if came := _came_since(case, name, last):
+            yield Finding(
+                Level.WRONG if by_schedule else Level.UNSURE,
+                "overdue",
+                f"{name_words(name)} usually comes every {time_words(interval)} and still comes, but last succeeded"
+                f" {time_words(case.now - last)} ago; the newest one is {came.state}",
+                _STILL_COMES[came.state],
+                "see what it waits for or does",
+                name,
+                case.link(came),
+            )
+            continue
         yield Finding(
             Level.WRONG if by_schedule else Level.UNSURE,
             "overdue",
@@ -196,3 +240,10 @@ def overdue(case: Case) -> Iterator[Finding]:
             "compare with beat's schedule" if others_come else "see whether beat runs, and its log",
             name,
         )
+
+
+def _came_since(case: Case, name: str, last_success: float) -> FoundTask | None:
+    """The newest task of a type that has come since its last success and has not ended well."""
+    asked = (case.ask.newest(state, name) for state in _STILL_COMES if case.facts.count(state, name=name))
+    came = [task for task in asked if task and task.since is not None and task.since > last_success]
+    return max(came, key=lambda task: (task.since or 0.0, task.id), default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from push_job.commands.explain.asking import MOST_TASKS, Consumers, FoundTask
+from push_job.commands.explain.asking import HEARTBEATS_KEPT, MOST_TASKS, Consumers, FoundTask, Worker
 from push_job.commands.explain.case import Case, Finding, Level
 from push_job.commands.explain.facts import Facts
 from push_job.commands.explain.limits import BUSY_RATIO, RECENTLY, WAIT_SECONDS
@@ -15,6 +15,10 @@ _NOT_HEARD_YET = 30
 
 #: Workers that are asked about, those that went away last.
 _MOST_WORKERS = 8
+
+_BROKER = (
+    "Flower cannot ask its broker either: likely the broker is away, or Flower's way to it, and the workers may be well"
+)
 
 #: Seconds after which a task that was sent and not fetched makes it worth asking who consumes its queue.
 _FETCHED_WITHIN = 60
@@ -39,9 +43,15 @@ def no_workers(case: Case) -> Iterator[Finding]:
         Level.WRONG,
         "no-workers",
         f"No worker is alive, of {known} that Flower knows{waits}" if known else f"Flower sees no worker{waits}",
-        "no task is being done",
-        "start the workers, or see why they ended; if they run: do they reach Flower's broker, and send heartbeats?",
+        "likely no task is being done" if not _is_broker_silent(case) else _BROKER,
+        "start the workers, or see why they ended; if they run: do they reach Flower's broker? With --pool solo they"
+        " send no heartbeat during a task, with --without-heartbeat none",
     )
+
+
+def _is_broker_silent(case: Case) -> bool:
+    """Whether Flower cannot ask its broker either, and hears nobody."""
+    return not case.facts.live and "queues" in case.facts.left_out
 
 
 def workers_that_went(case: Case) -> Iterator[Finding]:
@@ -49,26 +59,40 @@ def workers_that_went(case: Case) -> Iterator[Finding]:
     gone.sort(key=lambda worker: (-(worker[1].last_heartbeat or 0.0) if worker[1] else 0.0, worker[0]))
     for name, row in gone[:_MOST_WORKERS]:
         held = case.ask.held_by(name)
-        case.explained.add(name)
         beat = row.last_heartbeat if row else None
         silent = None if beat is None else max(0.0, case.now - beat)
         # Flower lists a worker until it restarts, so one that is long gone and held nothing is no news.
         if not held and (silent is None or silent > RECENTLY):
             continue
-        ago = "" if silent is None else f" {time_words(silent)} ago"
-        stopped = row is not None and beat is None
         started = [task for task in held if task.state == "STARTED"]
         oldest = min(started or held, key=lambda task: (task.since or 0.0, task.id), default=None)
-        case.held_up.update(task.name for task in held)
+        in_order = _may_have_ended_in_order(row)
+        # One that was stopped in order may still be doing what it holds: that is told as its own trouble, if it is one.
+        if not in_order:
+            case.explained.add(name)
+            for task in held:
+                case.holds_up(task.name, task.since)
         yield Finding(
-            Level.WRONG,
+            (Level.UNSURE if held else Level.NOTE) if in_order else Level.WRONG,
             "worker-gone",
-            f"Worker {name_words(name)} {'was stopped' if stopped else f'went silent{ago}'} and held {_held(held)}",
-            _what_became_of(started, held, stopped=stopped),
+            f"Worker {name_words(name)} {_how_it_went(row, silent)} and held {_held(held)}",
+            _what_became_of(case, row, started, held),
             "see why it ended (the pod's last state, its log)" + ("; look at the task that it held" if oldest else ""),
             name,
             case.link(oldest),
         )
+
+
+def _how_it_went(row: Worker | None, silent: float | None) -> str:
+    """What is known of the end of a worker that Flower does not hear any more, `silent` for so many seconds."""
+    if silent is None:
+        return "went silent" if row is None else "was stopped"
+    how = "was stopped, or died soon after its start," if _may_have_ended_in_order(row) else "went silent"
+    return f"{how} {time_words(silent)} ago"
+
+
+def _may_have_ended_in_order(row: Worker | None) -> bool:
+    return row is not None and row.heartbeats < HEARTBEATS_KEPT
 
 
 def _held(tasks: list[FoundTask]) -> str:
@@ -81,8 +105,18 @@ def _held(tasks: list[FoundTask]) -> str:
     return f"{' and '.join(counts)} {'task' if len(tasks) == 1 else 'tasks'}" if counts else "no task"
 
 
-def _what_became_of(started: list[FoundTask], held: list[FoundTask], *, stopped: bool) -> str:
-    cause = "it was told to end" if stopped else "likely it was killed (out of memory?) or lost its network"
+def _what_became_of(case: Case, row: Worker | None, started: list[FoundTask], held: list[FoundTask]) -> str:
+    if _is_broker_silent(case):
+        return "likely it has lost the broker, as Flower has"
+    in_order = _may_have_ended_in_order(row)
+    if in_order and started:
+        return (
+            "it may still be finishing what it runs (a warm shutdown); if its process has ended, that is lost,"
+            " unless acks_late hands it to another worker"
+        )
+    cause = "likely it was killed (out of memory?) or lost its network"
+    if in_order:
+        cause = "likely it was told to end" + (", or could not start" if row and row.last_heartbeat else "")
     if started:
         return f"{cause}; what it ran is likely lost, unless acks_late hands it to another worker"
     return f"{cause}; the broker likely hands what it had fetched to another worker" if held else cause
@@ -97,8 +131,9 @@ def queues(case: Case) -> Iterator[Finding]:
         return
     alive = {name for name, seen in facts.workers.items() if seen}
     consumers = case.ask.consumers(alive)
-    if not alive <= consumers.answered:
-        return  # one that says nothing may consume anything
+    if silent := sorted(alive - consumers.answered):
+        yield from _silent(case, silent)  # one that says nothing may consume anything
+        return
     pending = [] if consumers.any_key else case.ask.oldest("PENDING", facts.count("PENDING"))
     by_key: dict[str, list[FoundTask]] = {}
     for task in pending:
@@ -116,6 +151,21 @@ def queues(case: Case) -> Iterator[Finding]:
             yield _idle(fetched, case.facts.live)
 
 
+def _silent(case: Case, workers: list[str]) -> Iterator[Finding]:
+    if not case.ask.unanswered:  # or Flower itself did not answer, which is told once
+        yield Finding(
+            Level.UNSURE,
+            "not-answered",
+            f"{len(workers)} of {count_words(case.facts.live, 'live worker')} did not say which queues"
+            f" {'it consumes' if len(workers) == 1 else 'they consume'}: {name_words(workers[0])}"
+            f"{' and others' if len(workers) > 1 else ''}",
+            "so it cannot be told whether anybody consumes the queues in which messages wait; likely it is too busy to"
+            " answer, or has worker_enable_remote_control = False",
+            "see what it does",
+            workers[0],
+        )
+
+
 def _old_pending(facts: Facts) -> bool:
     """Whether a task was sent long ago and no worker has fetched it: which a live worker does at once."""
     return any(age > _FETCHED_WITHIN for (_, state), age in facts.oldest.items() if state == "PENDING")
@@ -123,7 +173,8 @@ def _old_pending(facts: Facts) -> bool:
 
 def _without_consumer(case: Case, queue: str, messages: int, tasks: list[FoundTask]) -> Finding:
     case.explained.add(queue)
-    case.held_up.update(task.name for task in tasks)
+    for task in tasks:
+        case.holds_up(task.name, task.since)
     oldest = min(tasks, key=lambda task: (task.since or case.now, task.id), default=None)
     since = ""
     if oldest and oldest.since is not None:
@@ -153,7 +204,10 @@ def _full(case: Case, consumers: Consumers, active: int, messages: int, longest:
         [f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in the queues"] if messages else []
     )
     if for_long:
-        case.told.update(name for (name, state) in case.facts.oldest if state in ("PENDING", "RECEIVED"))
+        for (name, state), age in case.facts.oldest.items():
+            if state in ("PENDING", "RECEIVED"):
+                case.told.add(name)
+                case.holds_up(name, case.now - age)
     processes = sum(consumers.processes.values())
     yield Finding(
         Level.WRONG if for_long else Level.UNSURE,
