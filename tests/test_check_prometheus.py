@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from push_job.commands.check_prometheus import alerts_of_ours
+from push_job.commands.check_prometheus import OUR_ALERTS, rules_of_ours
 from testbed.command import ROOT, PushJob
 from testbed.events import TaskEvents
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Testbed
+from testbed.web import Client
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer, status_answer
 from tests.independent import eventually
 
@@ -41,6 +42,8 @@ class Servers:
     elsewhere: Prometheus
     cut_off: Prometheus
     of_the_past: Prometheus
+    in_part: Prometheus
+    broken: Prometheus
 
 
 class Gone:
@@ -49,16 +52,57 @@ class Gone:
     url = "http://127.0.0.1:9"
 
 
+#: Labels of groups that nobody has pushed for two hours, and of one that somebody has; that one is asked about, too.
+REMOVED = ('instance="old:5555",job="flower",team="b"', *(f'instance="old-{n}:5555",job="gone"' for n in range(4)))
+FRESH = 'instance="127.0.0.1:9",job="flower",team="a"'
+
+
+def text_of(group: str, moment: float) -> str:
+    """What a Pushgateway says of a group that was last pushed then."""
+    return (
+        f'push_time_seconds{{{group}}} {moment}\nflower_up{{{group}}} 1\npush_job_build_info{{{group},version="1"}} 1\n'
+    )
+
+
+def rule_file(path: Path, *rules: dict[str, str]) -> Path:
+    path.write_text(yaml.safe_dump({"groups": [{"name": "own", "rules": list(rules)}]}))
+    return path
+
+
+def broken(query: str) -> str:
+    """It matches what it should not: more than one of Flower's families, which Prometheus refuses when it evaluates."""
+    return f'{query} * on () {{__name__=~"flower_.+"}}'
+
+
 @pytest.fixture(scope="module")
-def servers(testbed: Testbed, pushgateway: Pushgateway, pushed: list[str]) -> Iterator[Servers]:
+def servers(
+    testbed: Testbed, pushgateway: Pushgateway, pushed: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
     """All are started before any is waited for: each needs five seconds until its first scrape."""
     instance = pushed[1].removeprefix("http://")
-    group = f'{{instance="{instance}",job="flower"}}'
     past = time.time() - 2 * 3600
     # No Pushgateway can be told to be old, so what one says two hours after the last push is served to Prometheus.
-    text = (
-        f"pushgateway_build_info 1\npush_time_seconds{group} {past}\npush_failure_time_seconds{group} {past + 60}\n"
-        f'flower_up{group} 1\npush_job_build_info{{instance="{instance}",job="flower",version="1"}} 1\n'
+    groups = [f'instance="{instance}",job="flower"', *REMOVED]
+    text = f"pushgateway_build_info 1\npush_failure_time_seconds{{{groups[0]}}} {past + 60}\n"
+    text += "".join(text_of(group, past) for group in groups) + text_of(FRESH, time.time())
+    folder = tmp_path_factory.mktemp("rules")
+    [stale] = [rule for rule in rules_of("push.yml") if rule.get("alert") == "FlowerPushStale"]
+    at_once = rule_file(
+        folder / "at_once.yml",
+        {"alert": stale["alert"], "expr": stale["expr"]},
+        {"alert": "OwnWithoutInstance", "expr": "count(flower_up) > 0"},
+        {"alert": "OwnWithoutJob", "expr": 'count by (instance, team) (flower_up{team="b"})'},
+        {"alert": "OwnIsPending", "expr": "flower_up", "for": "1h"},
+    )
+    defective = rule_file(
+        folder / "defective.yml",
+        {"record": "instance:celery_workers:sum", "expr": broken("celery_workers")},
+        {"alert": "CeleryNoWorkers", "expr": "instance:celery_workers:sum == 0"},
+        {"record": "own:runtimes:count", "expr": "count(celery_task_runtime_seconds_bucket) or vector(1)"},
+        {"record": "own:runtimes:twice", "expr": "2 * own:runtimes:count"},
+        {"alert": "OwnSlow", "expr": broken("own:runtimes:twice")},
+        *({"alert": f"OwnBroken{n}", "expr": broken("flower_up")} for n in range(4)),
+        {"record": "foreign:broken", "expr": broken("vector(1)")},
     )
     with ScriptedServer({"/metrics": answer(text.encode(), headers={"Content-Type": "text/plain"})}) as old:
         sound = testbed.prometheus(pushgateway, RULES)
@@ -67,14 +111,24 @@ def servers(testbed: Testbed, pushgateway: Pushgateway, pushed: list[str]) -> It
             testbed.prometheus(pushgateway, honor_labels=False),
             testbed.prometheus(sound, RULES),
             testbed.prometheus(Gone(), RULES),
-            testbed.prometheus(old, RULES),
+            testbed.prometheus(old, [at_once]),
+            testbed.prometheus(pushgateway, [ROOT / "prometheus/rules/push.yml"]),
+            testbed.prometheus(pushgateway, [defective]),
         )
-        for server in (found.sound, found.without_honor_labels, found.elsewhere, found.of_the_past):
+        for server in set(vars(found).values()) - {found.cut_off}:
             server.wait_for_scrape()
         eventually(lambda: bool(found.cut_off.query('up{job="pushgateway"} == 0')))
+        eventually(lambda: len(found.of_the_past.query('ALERTS{alertstate="firing"}')) == len(groups) + 2)
+        eventually(lambda: health(found.broken) == ["err", "ok", "ok", "ok", *["err"] * 6])
         yield found
         for server in vars(found).values():
             server.kill()
+
+
+def health(server: Prometheus) -> list[str]:
+    """That of each of its rules, which evaluates them every second."""
+    data = Client().get_json(f"{server.url}/api/v1/rules")["data"]
+    return [rule["health"] for group in data["groups"] for rule in group["rules"]]
 
 
 @pytest.fixture
@@ -104,17 +158,19 @@ def test_all_well_is_ticks_and_exit_zero(sound: Prometheus, pushed: list[str], p
 
 def our_alerts() -> list[str]:
     """All but the one that is on what any Pushgateway says of itself."""
-    names = [rule["alert"] for path in RULES for group in groups(path) for rule in group["rules"] if "alert" in rule]
-    return [name for name in names if name != "PushgatewayDown"]
+    return [rule["alert"] for rule in all_rules() if rule.get("alert", "PushgatewayDown") != "PushgatewayDown"]
 
 
-def groups(path: Path) -> list[dict[str, list[dict[str, str]]]]:
-    found: list[dict[str, list[dict[str, str]]]] = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
-    return found
+def all_rules() -> list[dict[str, str]]:
+    return [rule for path in RULES for rule in rules_of(path.name)]
 
 
-def test_every_alert_of_ours_is_known_as_one() -> None:
-    rules = [rule for path in RULES for group in groups(path) for rule in group["rules"]]
+def rules_of(name: str) -> list[dict[str, str]]:
+    groups = yaml.safe_load((ROOT / "prometheus/rules" / name).read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_every_rule_of_ours_is_known_as_one() -> None:
     foreign = {"name": "Foreign", "query": "celery_workers_of_another == 0", "type": "alerting"}
     as_told = [
         {
@@ -122,9 +178,59 @@ def test_every_alert_of_ours_is_known_as_one() -> None:
             "query": rule["expr"],
             "type": "alerting" if "alert" in rule else "recording",
         }
-        for rule in rules
+        for rule in all_rules()
     ]
-    assert [rule["name"] for rule in alerts_of_ours([*as_told, foreign])] == our_alerts()
+    found = rules_of_ours([*as_told, foreign])
+    assert sorted(rule["name"] for rule in found if rule["type"] == "alerting") == sorted(our_alerts())
+    assert [rule for rule in as_told if rule["type"] == "recording" and rule not in found] == []
+
+
+def test_the_names_of_the_alerts_are_those_in_the_rules() -> None:
+    assert list(OUR_ALERTS) == [rule["alert"] for rule in all_rules() if "alert" in rule]
+
+
+def test_alerts_that_are_not_there_are_named_and_no_failure(
+    servers: Servers, pushed: list[str], push_job: PushJob
+) -> None:
+    done = push_job("check", *pushed, "--prometheus", servers.in_part.url)
+    assert done.returncode == 0, done.stdout
+    assert "  ✓ 6 of its alerts are on what push-job pushes" in steps(done.stdout)
+    [note] = [line for line in steps(done.stdout) if "does not have" in line]
+    first = "CeleryNoWorkers, CeleryWorkerWentAway, CeleryFailureRatioHigh, CeleryTasksWaitTooLong"
+    assert note.startswith(f"  - of the alerts in prometheus/rules/ it does not have: {first}")
+    assert note.endswith(f" and {len(OUR_ALERTS) - 7 - 5} more")
+    assert "PushgatewayDown" not in note
+
+
+def test_a_rule_that_cannot_be_evaluated_is_found_even_if_no_alert_says_so(
+    servers: Servers, pushed: list[str], push_job: PushJob
+) -> None:
+    done = push_job("check", *pushed, "--prometheus", servers.broken.url)
+    assert done.returncode == 1
+    assert "  ✓ 6 of its alerts are on what push-job pushes" in steps(done.stdout)
+    recording, alert, _, _, _, others = crosses(done.stdout)
+    why = "found duplicate series for the match group"
+    no_alert = "cannot be evaluated, so alerts on it see nothing"
+    assert recording.startswith(f"  ✗ its recording rule instance:celery_workers:sum {no_alert}: {why}")
+    assert alert.startswith(f"  ✗ its alert OwnBroken0 cannot be evaluated: {why}")
+    # Last, for it is on what a rule records of what another one records.
+    assert others == "  ✗ nor can OwnSlow"
+
+
+def test_an_alert_that_fires_is_told_with_whose_it_is(servers: Servers, pushed: list[str], push_job: PushJob) -> None:
+    there = ("--flower", Gone.url, "--pushgateway", pushed[3], "--grouping", "team=a")
+    done = push_job("check", *there, "--prometheus", servers.of_the_past.url)
+    assert crosses(done.stdout) == []
+    fresh, _, firing, _ = steps(done.stdout)[-4:]
+    assert 'it has job="flower", instance="127.0.0.1:9", team="a", pushed ' in fresh
+    ours = f'instance="{pushed[1].removeprefix("http://")}", team=""'
+    whose = sorted(
+        [ours, 'instance="old:5555", team="b"', *(f'instance="old-{n}:5555", job="gone", team=""' for n in range(4))]
+    )
+    assert firing == (
+        f"  - of these fire: FlowerPushStale ({'; '.join(whose[:3])} and 3 more), OwnWithoutInstance,"
+        ' OwnWithoutJob (instance="old:5555", team="b")'
+    )
 
 
 @pytest.mark.parametrize("differs", [("--job", "another"), ("--grouping", "team=other")])
@@ -206,7 +312,7 @@ ODD: tuple[object, ...] = (
     None,
     True,
     7,
-    "x\x1b[31m",
+    "x\x1b]0;title\x07",  # colours would be left out by click
     [],
     [None, 7],
     {},
@@ -224,6 +330,12 @@ def test_odd_answers_make_no_mistake(pushed: list[str], push_job: PushJob, odd: 
         "state": "firing",
         "type": "alerting",
         "lastError": odd,
+        "alerts": [
+            {"state": "firing", "labels": {"instance": odd}},
+            {"state": "pending", "labels": {"instance": "waits"}},
+            {"state": "firing", "labels": odd},
+            odd,
+        ],
     }
     answers: dict[str, Script | list[Script]] = {
         "/api/v1/status/buildinfo": json_answer(api(odd)),
@@ -238,3 +350,4 @@ def test_odd_answers_make_no_mistake(pushed: list[str], push_job: PushJob, odd: 
     assert "\x1b" not in done.stdout
     assert len(steps(done.stdout)) >= 4
     assert "of these fire: " in done.stdout
+    assert "waits" not in done.stdout

@@ -22,10 +22,33 @@ from push_job.settings import Endpoint, Settings, SettingsError
 #: Seconds after which the dashboards and alerts hide a group, if nobody has chosen otherwise.
 _OLD = 300
 
-#: A query of an alert that is on what we push.
-_OURS = re.compile(rf"\b(?:{'|'.join(family.name for family in families_with(EXTRAS))})\b")
+#: The alerts of prometheus/rules/, which is not in the package; a test compares the two.
+OUR_ALERTS = (
+    "CeleryNoWorkers",
+    "CeleryWorkerWentAway",
+    "CeleryFailureRatioHigh",
+    "CeleryTasksWaitTooLong",
+    "CeleryBacklogAllWorkersIdle",
+    "CeleryBacklogSomeWorkersIdle",
+    "FlowerExtraFails",
+    "PushgatewayDown",
+    "FlowerPushMissing",
+    "FlowerPushStale",
+    "FlowerPushRefused",
+    "FlowerGroupGone",
+    "FlowerDown",
+    "FlowerUnsteady",
+    "CeleryTaskStuck",
+    "CeleryPeriodicTaskOverdue",
+    "CeleryQueueNotConsumed",
+    "CeleryWorkersFull",
+    "CeleryNewException",
+)
 
 _MOST_NAMES = 5
+
+#: The most groups that are named of an alert that fires.
+_MOST_GROUPS = 3
 
 Series = tuple[dict[str, str], float]
 
@@ -41,7 +64,7 @@ def try_prometheus(server: Endpoint, settings: Settings) -> Iterator[Step]:
         yield scraped
         if scraped.passed:
             yield from _groups(ask, settings)
-        yield from _alerts(ask)
+        yield from _rules(ask, settings)
 
     return try_behind(server, "prometheus", settings, steps)
 
@@ -126,37 +149,86 @@ def _newest(series: list[Series], group: dict[str, str]) -> float | None:
     return min((value for labels, value in series if group.items() <= labels.items()), default=None)
 
 
-def _alerts(ask: Behind) -> Iterator[Step]:
+def _rules(ask: Behind, settings: Settings) -> Iterator[Step]:
+    """Whether it has our alerts and can evaluate them, and which of them fire, for whom."""
     data = ask.data("/api/v1/rules")
     groups = objects(data.get("groups")) if isinstance(data, dict) else []
-    ours = alerts_of_ours([rule for group in groups for rule in objects(group.get("rules"))])
-    if not ours:
+    rules = [rule for group in groups for rule in objects(group.get("rules"))]
+    ours = rules_of_ours(rules)
+    alerts = [rule for rule in ours if rule.get("type") == "alerting"]
+    if alerts:
+        firing = _firing(alerts, settings)
+        yield Step(True, f"{len(alerts)} of its alerts are on what push-job pushes")
+        yield Step(None, f"of these fire: {_some(firing)}") if firing else Step(True, "none of these fires")
+    else:
         yield Step(
             False,
             "none of its alerts is on what push-job pushes: load prometheus/rules/*.yml (rule_files, or a"
             " PrometheusRule whose labels it selects; docs/alerts.md)",
         )
-        return
-    broken = next((rule for rule in ours if rule.get("health") == "err"), None)
-    if broken:
-        yield Step(False, f"its alert {told(broken.get('name'))} cannot be evaluated: {told(broken.get('lastError'))}")
-    else:
-        yield Step(True, f"{len(ours)} of its alerts are on what push-job pushes")
-    firing = sorted({told(rule.get("name")) for rule in ours if rule.get("state") == "firing"})
-    yield Step(None, f"of these fire: {_some(firing)}") if firing else Step(True, "none of these fires")
+    yield from _broken(ours)
+    if alerts:
+        yield from _missing(rules)
 
 
-def alerts_of_ours(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The alerts on what we push, or on what other rules record of it; all rules as Prometheus tells them."""
-    on_ours = [rule for rule in rules if _OURS.search(str(rule.get("query")))]
-    recorded = [re.escape(str(rule.get("name"))) for rule in on_ours if rule.get("type") == "recording"]
-    on_recorded = re.compile(rf"\b(?:{'|'.join(recorded)})\b") if recorded else None
+def rules_of_ours(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rules on what we push, or on what other rules record of it; all rules as Prometheus tells them."""
+    ours: list[dict[str, Any]] = []
+    names = {name for family in families_with(EXTRAS) for name in family.sample_names}
+    while names:  # what these rules record, others may record from
+        on_these = re.compile(rf"\b(?:{'|'.join(re.escape(name) for name in names)})\b")
+        found = [rule for rule in rules if on_these.search(str(rule.get("query")))]
+        rules = [rule for rule in rules if rule not in found]
+        names = {str(rule.get("name")) for rule in found if rule.get("type") == "recording"}
+        ours += found
+    return ours
+
+
+def _broken(ours: list[dict[str, Any]]) -> Iterator[Step]:
+    """Those that cannot be evaluated. Nothing else tells of a recording rule: alerts on it are well, and never fire."""
+    broken = {told(rule.get("name")): rule for rule in ours if rule.get("health") == "err"}
+    for name in list(broken)[:_MOST_NAMES]:
+        rule = broken[name]
+        recording = rule.get("type") == "recording"
+        kind, so = ("recording rule", ", so alerts on it see nothing") if recording else ("alert", "")
+        yield Step(False, f"its {kind} {name} cannot be evaluated{so}: {told(rule.get('lastError'))}")
+    if len(broken) > _MOST_NAMES:
+        yield Step(False, f"nor can {_some(list(broken)[_MOST_NAMES:])}")
+
+
+def _missing(rules: list[dict[str, Any]]) -> Iterator[Step]:
+    """No fault: they may have been left out, or another's own stand in their place."""
+    had = {str(rule.get("name")) for rule in rules if rule.get("type") == "alerting"}
+    missing = [name for name in OUR_ALERTS if name not in had]
+    if missing:
+        yield Step(None, f"of the alerts in prometheus/rules/ it does not have: {_some(missing)}")
+
+
+def _firing(alerts: list[dict[str, Any]], settings: Settings) -> list[str]:
+    """The alerts that fire, each with those for whom: that need not be who was asked about."""
+    found: dict[str, set[str]] = {}
+    for rule in alerts:
+        if rule.get("state") == "firing":
+            whose = found.setdefault(told(rule.get("name")), set())
+            for alert in objects(rule.get("alerts")):
+                labels = labels_of(alert, "labels")
+                if alert.get("state") == "firing" and "instance" in labels:  # others are pending
+                    whose.add(_whose(labels, settings))
     return [
-        rule
-        for rule in rules
-        if rule.get("type") == "alerting"
-        and (rule in on_ours or (on_recorded and on_recorded.search(str(rule.get("query")))))
+        f"{name} ({_some(sorted(whose), _MOST_GROUPS, '; ')})" if whose else name
+        for name, whose in sorted(found.items())
     ]
+
+
+def _whose(labels: dict[str, str], settings: Settings) -> str:
+    """The instance, and what else of the group is not as asked: Flowers of two namespaces may have one address."""
+    shown = {"instance": labels["instance"]}
+    # A query may leave out the job, but to have none of the others means another group.
+    found = {"job": settings.job, **labels}
+    for name, value in (("job", settings.job), *settings.grouping):
+        if found.get(name, "") != value:
+            shown[name] = found.get(name, "")
+    return ", ".join(f'{name}="{told(value)}"' for name, value in shown.items())
 
 
 def _query(ask: Behind, expression: str) -> list[Series]:
@@ -169,6 +241,6 @@ def _query(ask: Behind, expression: str) -> list[Series]:
     return found
 
 
-def _some(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+def _some(names: list[str], most: int = _MOST_NAMES, between: str = ", ") -> str:
+    more = len(names) - most
+    return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")
