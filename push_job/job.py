@@ -129,11 +129,13 @@ class Job:
 
         def push() -> None:
             try:
-                self._push(turn)
+                try:
+                    self._push(turn)
+                finally:
+                    ended()
             except Exception as bug:  # noqa: BLE001 - whatever it was, the next turn must come
                 log.turn_failed(bug)
             finally:
-                ended()
                 self._end(turn)
 
         try:
