@@ -265,5 +265,5 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
         arrange_by_clock(tasks, former, moved, at_the_front, list(end.rows))
         memory.unplaced |= moved
     memory.unplaced.difference_update(at_the_front, end.rows if is_end_anew else ())
-    # They were not taken in the order of their reading, and what was read in an earlier turn may be of a clock set back.
+    # They were not taken in the order of their reading, and Flower's clock may have been set back since the last turn.
     tasks.now = max(page.now for page in (*pages, end))
