@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from push_job import log
-from push_job.flower.api import Flower, FlowerError
+from push_job.flower.api import Flower, FlowerError, soon_enough
 from push_job.flower.event_counts import EventCounts
 from push_job.flower.memory import COLUMNS, Memory, NotProvenError, begin_memory, is_same_process
 from push_job.flower.memory_file import MemoryFile
@@ -151,7 +151,7 @@ def _is_changed_by_events_alone(flower: Flower, memory: Memory, until: float) ->
     if not memory.by_stamp or state not in STATES:
         return False
     try:
-        return flower.has_task_in(state.lower(), until)
+        return flower.has_task_in(state.lower(), soon_enough(until))
     except FlowerError:
         return False
 
