@@ -9,6 +9,7 @@ that does not take it. What it says is checked against Flower like any memory, s
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import logging
 import os
@@ -101,13 +102,17 @@ class MemoryFile:
             self._write(_MAGIC, _encoded(memory, self._flower))
         except OSError as error:
             reason = error.strerror or str(error)
-            log.event(
-                logging.WARNING,
-                "the memory file could not be written",
-                flower=self._address,
-                memory_file=str(self._path),
-                reason=reason,
-            )
+        except Exception as bug:  # noqa: BLE001 - what was read can be pushed all the same
+            reason = f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
+        else:
+            return
+        log.event(
+            logging.WARNING,
+            "the memory file could not be written",
+            flower=self._address,
+            memory_file=str(self._path),
+            reason=reason,
+        )
 
     def _load(self, columns: tuple[Column, ...]) -> Memory:
         # What is no file (a pipe, a terminal) could keep a reader waiting.
@@ -156,7 +161,7 @@ class MemoryFile:
 
     @staticmethod
     def _remove_abandoned(folder: Path, prefix: str) -> None:
-        for path in folder.glob(f"{prefix}*.tmp"):
+        for path in folder.glob(f"{glob.escape(prefix)}*.tmp"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     path.unlink()

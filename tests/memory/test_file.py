@@ -193,13 +193,25 @@ def test_a_disk_that_is_full_costs_a_log_line(
     assert os.listdir(tmp_path) == ["memory"]
 
 
-def test_what_a_killed_process_left_half_written_is_removed_later(clock: Clock, tmp_path: Path) -> None:
-    old, young = tmp_path / ".memory.old.tmp", tmp_path / ".memory.young.tmp"
-    for path in (old, young):
+def test_a_mistake_of_ours_in_writing_it_costs_a_log_line(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory_file, "_encoded", lambda *_: 1 / 0)
+    assert counted(read(clock.flower, tmp_path / "memory")) == listed(clock.flower)
+    (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert line.getMessage() == "the memory file could not be written"
+    assert "a mistake in push-job: ZeroDivisionError" in line.__dict__["fields"]["reason"]
+
+
+@pytest.mark.parametrize("name", ["memory", "a**b", "**", "?", "[x]"])
+def test_what_a_killed_process_left_half_written_is_removed_later(name: str, clock: Clock, tmp_path: Path) -> None:
+    old, young, others = tmp_path / f".{name}.old.tmp", tmp_path / f".{name}.young.tmp", tmp_path / ".x.old.tmp"
+    for path in (old, young, others):
         path.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    read(clock.flower, tmp_path / "memory")
-    assert sorted(os.listdir(tmp_path)) == [".memory.young.tmp", "memory"]
+    for path in (old, others):
+        os.utime(path, (0, 0))
+    read(clock.flower, tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == sorted([young.name, others.name, name])
 
 
 def _write_for_ever(path: str, seed: int) -> None:
