@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from push_job import __version__
+from push_job import __version__, log
 from push_job.commands.progress import TerminalProgress
 from push_job.job import Job, Outcome
 from push_job.options.command_line import (
@@ -109,8 +110,17 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     job = Job(settings, remember=True)
 
     def beat() -> None:
-        if heartbeat:
+        if not heartbeat:
+            return
+        try:
             heartbeat.touch()
+        except OSError as error:  # the pushes matter more, and a probe sees that the file grows old
+            log.event(
+                logging.WARNING,
+                "the heartbeat file could not be touched",
+                heartbeat_file=str(heartbeat),
+                reason=error.strerror or str(error),
+            )
 
     repeat(lambda: job.push_for(every, beat), every, Stop(_stop_at_once))
     job.wait()

@@ -129,11 +129,13 @@ class Job:
 
         def push() -> None:
             try:
-                self._push(turn)
+                try:
+                    self._push(turn)
+                finally:
+                    ended()
             except Exception as bug:  # noqa: BLE001 - whatever it was, the next turn must come
                 log.turn_failed(bug)
             finally:
-                ended()
                 self._end(turn)
 
         try:
@@ -280,9 +282,9 @@ class Job:
         except GatewayError as error:
             if not (error.disliked and snapshot.extras):
                 raise
-            log.event(logging.WARNING, "pushed without the extras", flower=flower.address, error=str(error))
             plain = replace(snapshot, extras=[all_left_out(self._settings.extras)])
             turn.gateway.push(up_registry(plain, scrape.seconds), key, turn.until)
+            log.event(logging.WARNING, "pushed without the extras", flower=flower.address, error=str(error))
 
     def _log(self, outcome: Outcome) -> None:
         """Log the one line that tells what was done for a Flower."""

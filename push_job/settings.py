@@ -148,7 +148,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that one run of the job needs to know, and each default. Times are in seconds."""
+    """Everything that one run of the job needs to know, and each default. Times are in seconds.
+
+    `several` is whether more Flowers than one were named, also where `flowers` are a shard of them.
+    """
 
     flowers: tuple[Endpoint, ...]
     pushgateway: Endpoint
@@ -164,12 +167,13 @@ class Settings:
     grafana: Endpoint | None = None
     memory_file: str | None = None
     whole_every: float = 600.0
+    several: bool = False
 
     def memory_path(self, flower: Endpoint) -> Path | None:
-        """The file for what is remembered of `flower`: with several Flowers, each has one of its own."""
+        """The file for what is remembered of `flower`: with several Flowers, in any shards, each has one of its own."""
         if self.memory_file is None:
             return None
-        if len(self.flowers) == 1:
+        if len(self.flowers) == 1 and not self.several:
             return Path(self.memory_file)
         name = re.sub(r"[^A-Za-z0-9.-]+", "_", flower.address)[:100]
         return Path(f"{self.memory_file}.{name}-{sha256(flower.url.encode()).hexdigest()[:8]}")

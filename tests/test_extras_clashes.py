@@ -10,7 +10,8 @@ from testbed.command import PushJob
 from testbed.services import Pushgateway
 from tests.extras_answers import EVENTS, METRICS, UNASKED, left_out, pushed
 from tests.extras_reading import of_family
-from tests.fakes.http import answer
+from tests.fakes.http import Script, ScriptedServer, answer, status_answer
+from tests.faults.turns import PUSHED, fake_flower, one_turn
 from tests.independent import key
 
 CLASHES = {
@@ -76,6 +77,17 @@ def test_an_extra_that_another_group_has_with_another_type_does_not_cost_the_pus
         assert "pushed without the extras" in warning
         assert "celery_queue_length" in warning
     clean_pushgateway.wipe()
+
+
+@pytest.mark.parametrize(("second", "is_told"), [(PUSHED, True), (status_answer(400), False)])
+def test_a_push_without_the_extras_is_told_once_it_is_done(
+    second: Script, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with fake_flower() as flower, ScriptedServer({"*": [status_answer(400), second]}) as gateway:
+        turn = one_turn(flower.url, gateway.url, extras=("runtimes",))
+        assert len(gateway.requests) == 2
+    assert (turn.outcome.push_error is None) == is_told
+    assert ("pushed without the extras" in caplog.messages) == is_told
 
 
 CELERY_EXPORTER: Sequence[tuple[str, str, str]] = (

@@ -63,6 +63,8 @@ def test_a_turn_that_throws_leaves_no_flower_out_of_the_next_one(
             with pytest.raises(KeyError):
                 job.push()
         assert ended == [True]
+        job.push_for(5, _throw)
+        job.wait()
         (outcome,) = job.push()
         assert (outcome.push_error, outcome.scrape.error) == (None, None)
         job.close()

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import random
+import shutil
 import signal
 import statistics
 import struct
@@ -326,3 +327,16 @@ def test_the_heartbeat_file_is_touched_also_after_a_turn_that_throws(tmp_path: P
         eventually(lambda: bool(loop.log()))
         os.utime(heartbeat, (0, 0))
         eventually(lambda: heartbeat.stat().st_mtime > 0)
+
+
+def test_a_heartbeat_file_that_cannot_be_touched_any_more_costs_a_log_line(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with Loop("--every", "0.05", "--heartbeat-file", str(folder / "heartbeat"), *NOBODY) as loop:
+        loop.wait_for(1, PUSH_FAILED)
+        shutil.rmtree(folder)
+        loop.wait_for_more(3, PUSH_FAILED)
+        assert loop.stop()[0] == 0
+        lines = [line for line in loop.log() if line["msg"] == "the heartbeat file could not be touched"]
+    assert len(lines) >= 2
+    assert {(line["level"], line["reason"]) for line in lines} == {("warning", "No such file or directory")}

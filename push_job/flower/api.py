@@ -32,8 +32,9 @@ METRICS_LIMIT = 64 * 2**20
 STATUS_LIMIT = 2**20
 TEXT_LIMIT = 16 * 2**20
 
-#: Seconds in which its counters are asked for again.
-_METRICS_PATIENCE = 2.0
+#: How long is waited for what all else can be read without: so many seconds, or this part of the time that is left. A
+#: real Flower that is busy with a long list takes some seconds to answer anything.
+_PATIENCE, _PART = 2.0, 1 / 4
 
 #: A date as servers write it (IMF-fixdate, RFC 9110 section 5.6.7).
 _WHOLE_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
@@ -137,11 +138,15 @@ class Flower:
 
     def event_counts(self, until: float) -> EventCounts | None:
         """How many events of tasks it has taken in; None if it does not say."""
-        # What breaks off at once is asked for again; one that is silent is not, for all else is still to be read.
-        return self.client.retrying(
-            lambda: count_events(self.lines("/metrics", until, METRICS_LIMIT)),
-            min(until, time.monotonic() + _METRICS_PATIENCE),
-        )
+        soon = soon_enough(until)
+        try:
+            # What breaks off at once is asked for again; one that is silent is not, for all else is still to be read.
+            return self.client.retrying(lambda: count_events(self.lines("/metrics", soon, METRICS_LIMIT)), soon)
+        except FlowerError as error:
+            if not soon <= time.monotonic() < until:
+                raise
+            reason = "its /metrics was not answered in a part of the time that all else needs too"
+            raise FlowerError(reason, transient=True, overloaded=True) from error
 
     def events_since(self, before: EventCounts, until: float) -> Counter[Source] | None:
         """How many events came since then from those that sent any; None if it is not the process that it was."""
@@ -169,6 +174,12 @@ class Flower:
             raise FlowerError(f"it answered {path}, but {error}", transient=error.damaged) from error
         except TransportError as error:
             raise as_flower_error(error, path, self.client.endpoint.credentials) from error
+
+
+def soon_enough(until: float) -> float:
+    """The moment up to which is waited for what all else can be read without, if all has to be over by `until`."""
+    now = time.monotonic()
+    return min(until, now + max(_PATIENCE, (until - now) * _PART))
 
 
 def too_many_tasks() -> FlowerError:

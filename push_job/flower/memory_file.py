@@ -1,14 +1,16 @@
 """A Flower's Memory in a file, so that a one-shot job is warm too.
 
-The file is written whole or not at all: a new one, flushed and renamed over the old one, for its owner only. It holds
-ids, task types, states and times, never arguments or results. Whatever is wrong with a file (missing, cut, damaged, of
-another version, of another Flower, from the future, too old) makes it none, with one line in the log; so does a disk
-that does not take it. What it says is checked against Flower like any memory, so an old file is slow and never false.
+The file is written whole or not at all: a new one, flushed and renamed over the old one, for its owner only. A link to
+it stays, and what is no file is left alone. It holds ids, task types, states and times, never arguments or results.
+Whatever is wrong with a file (missing, cut, damaged, of another version, of another Flower, from the future, too old)
+makes it none, with one line in the log; so does a disk that does not take it. What it says is checked against Flower
+like any memory, so an old file is slow and never false.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import logging
 import os
@@ -101,13 +103,17 @@ class MemoryFile:
             self._write(_MAGIC, _encoded(memory, self._flower))
         except OSError as error:
             reason = error.strerror or str(error)
-            log.event(
-                logging.WARNING,
-                "the memory file could not be written",
-                flower=self._address,
-                memory_file=str(self._path),
-                reason=reason,
-            )
+        except Exception as bug:  # noqa: BLE001 - what was read can be pushed all the same
+            reason = f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
+        else:
+            return
+        log.event(
+            logging.WARNING,
+            "the memory file could not be written",
+            flower=self._address,
+            memory_file=str(self._path),
+            reason=reason,
+        )
 
     def _load(self, columns: tuple[Column, ...]) -> Memory:
         # What is no file (a pipe, a terminal) could keep a reader waiting.
@@ -139,7 +145,11 @@ class MemoryFile:
             raise _NoMemoryError("it is from the future")
 
     def _write(self, *parts: bytes) -> None:
-        folder, prefix = self._path.parent, f".{self._path.name}."
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(self._path).st_mode):
+                raise OSError("what is there is no file, and is left as it is")
+        path = Path(os.path.realpath(self._path))  # to rename it over a link would take the link away
+        folder, prefix = path.parent, f".{path.name}."
         self._remove_abandoned(folder, prefix)
         number, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=folder)  # it is readable by its owner only
         try:
@@ -148,7 +158,7 @@ class MemoryFile:
                     file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, self._path)
+            os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)
@@ -156,7 +166,7 @@ class MemoryFile:
 
     @staticmethod
     def _remove_abandoned(folder: Path, prefix: str) -> None:
-        for path in folder.glob(f"{prefix}*.tmp"):
+        for path in folder.glob(f"{glob.escape(prefix)}*.tmp"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     path.unlink()

@@ -8,7 +8,7 @@ from push_job.flower.api import Flower
 from push_job.flower.batch import Batch
 from push_job.flower.event_counts import EventCounts, Source
 from push_job.flower.memory import Memory, NotProvenError
-from push_job.flower.sources import anchors_of, counted_on, has_unnamed
+from push_job.flower.sources import anchors_of, counted_on, fields_of, has_unnamed
 
 #: How many tasks of each source are asked for.
 _TASKS = 2000
@@ -42,6 +42,9 @@ def read_own_tasks(
 
     for worker in [source for source in sources if not source.is_client]:
         page = flower.page_with_fields(interned, 0, limit, until, workername=worker.name)
+        # Flower takes spaces off the name. Up to 2.0.1 the page also has the tasks that nobody has received.
+        if any(task.worker not in (None, worker.name) for _, task in fields_of(page)):
+            raise NotProvenError(f"what was answered are not the tasks of {worker.name}")
         # A name that Flower does not find so would make an empty page.
         if not (0 < len(page) < limit or _is_anchored(memory, page, worker) or are_counted_on(page, [worker])):
             raise NotProvenError(f"not all events of {worker.name} were found")

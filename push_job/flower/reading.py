@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from push_job import log
-from push_job.flower.api import Flower, FlowerError
+from push_job.flower.api import Flower, FlowerError, soon_enough
 from push_job.flower.event_counts import EventCounts
 from push_job.flower.memory import COLUMNS, Memory, NotProvenError, begin_memory, is_same_process
 from push_job.flower.memory_file import MemoryFile
@@ -116,7 +116,12 @@ class Reader:
         self._memory = begin_memory(tasks, counts, memory)
         self._memory.by_events_alone = counts is not None and _is_changed_by_events_alone(flower, self._memory, until)
         if memory and is_same_process(memory, counts):
-            _tell_differences(flower, memory, tasks, quiet=memory.counts == counts)
+            quiet = memory.counts == counts
+            different = _differences(memory, tasks, quiet=quiet)
+            # It was no quiet spell if an event came after the counters were read and before all tasks were.
+            if different and quiet and self._counts(flower, until) != counts:
+                different = _differences(memory, tasks, quiet=False)
+            _tell_differences(flower, memory, tasks, sorted(different))
         return Reading(tasks, True, flower.tasks_read - before)
 
     def _is_fresh(self, memory: Memory) -> bool:
@@ -146,14 +151,13 @@ def _is_changed_by_events_alone(flower: Flower, memory: Memory, until: float) ->
     if not memory.by_stamp or state not in STATES:
         return False
     try:
-        return flower.has_task_in(state.lower(), until)
+        return flower.has_task_in(state.lower(), soon_enough(until))
     except FlowerError:
         return False
 
 
-def _tell_differences(flower: Flower, memory: Memory, now: Tasks, *, quiet: bool) -> None:
+def _tell_differences(flower: Flower, memory: Memory, now: Tasks, different: list[str]) -> None:
     """Log which tasks are not as they were remembered, though no event can have changed them since."""
-    different = sorted(_differences(memory, now, math.inf if quiet else memory.tasks.now - _RECENT))
     if not different:
         return
     address = flower.client.endpoint.address
@@ -169,10 +173,10 @@ def _tell_differences(flower: Flower, memory: Memory, now: Tasks, *, quiet: bool
         )
 
 
-def _differences(memory: Memory, now: Tasks, before: float) -> set[str]:
-    """Tasks whose newest event is older than `before`, a Unix time, and which are not as they were remembered."""
+def _differences(memory: Memory, now: Tasks, *, quiet: bool) -> set[str]:
+    """Tasks that are not as they were remembered; if not `quiet`, of those without a recent event."""
     known, found = memory.tasks.content(), now.content()
-    quiet = before == math.inf
+    before = math.inf if quiet else memory.tasks.now - _RECENT
 
     def is_other(task_id: str, content: Content) -> bool:
         former = known.get(task_id)

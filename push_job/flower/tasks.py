@@ -34,7 +34,7 @@ class Tasks:
     """The tasks of a Flower, each once, as they were when they were last read.
 
     Each task is in one batch: a batch that has it again takes it out of the earlier one. `now` is Flower's Unix time of
-    the newest one, from which all ages count.
+    the one that was taken last, from which all ages count.
     """
 
     def __init__(self, interned: Interned) -> None:
@@ -82,7 +82,7 @@ class Tasks:
 
         `place` is how many of the batches stand in front of it in Flower's list; None for all of them.
         """
-        self.now = max(self.now, batch.now)
+        self.now = batch.now
         again: set[str] = set()
         if self._batches:
             ids = set(batch.rows)  # quicker to look up in than a dict, which does not keep the hashes of strings

@@ -97,7 +97,7 @@ def _read_changes(flower: Flower, memory: Memory, page_size: int, until: float) 
         raise NotProvenError("it is not the Flower process that it was")
     tasks = memory.tasks
     if memory.by_events_alone and counts.show_no_event_since(before):
-        tasks.now, memory.counts = max(tasks.now, flower.now), counts
+        tasks.now, memory.counts = flower.now, counts
         return
     end, held = _read_end(flower, memory, page_size, until)
     active = counts.since(before)
@@ -265,3 +265,5 @@ def _take(memory: Memory, pages: list[Batch], end: Batch, found: _Sum) -> None:
         arrange_by_clock(tasks, former, moved, at_the_front, list(end.rows))
         memory.unplaced |= moved
     memory.unplaced.difference_update(at_the_front, end.rows if is_end_anew else ())
+    # They were not taken in the order of their reading, and Flower's clock may have been set back since the last turn.
+    tasks.now = max(page.now for page in (*pages, end))

@@ -61,11 +61,13 @@ def _settings(options: dict[str, Any]) -> Settings:
     flower_access = _credentials("flower", options), _tls("flower", options)
     gateway_access = _credentials("pushgateway", options), _tls("pushgateway", options)
     flowers = parse_flowers(options["flower"] or [DEFAULT_FLOWER], *flower_access)
+    several = len(flowers) > 1
     if options["shard"]:
         index, count = parse_shard(options["shard"])
         flowers = flowers[index::count]
     return Settings(
         flowers=flowers,
+        several=several,
         pushgateway=Endpoint.parse(given.get("pushgateway", DEFAULT_PUSHGATEWAY), "--pushgateway", *gateway_access),
         prometheus=_behind("prometheus", given),
         grafana=_behind("grafana", given),

@@ -86,7 +86,7 @@ class CeleryFlower:
             return (self.kept_metrics or self.metrics()).encode()
         listed = self._listed()
         if "workername" in params:
-            listed = [item for item in listed if self._is_of(item[1], params["workername"])]
+            listed = [item for item in listed if self._is_of(item[1], params["workername"].strip())]
         if "state" in params:
             listed = [item for item in listed if self._is_in(item[1], params["state"])]
         offset = params.get("offset", 0)

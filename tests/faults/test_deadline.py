@@ -11,13 +11,14 @@ import psutil
 import pytest
 
 from push_job.fan_out import AT_ONCE
+from push_job.flower import api
 from push_job.job import Job
 from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway
 from tests.chaos.proxy import Plan, Proxy
 from tests.fakes.http import Drip, Endless, Script, ScriptedServer, Stall, head, status_answer
-from tests.faults.turns import GRACE, PUSHED, fake_flower, group, is_down, one_turn, settings
+from tests.faults.turns import GRACE, PUSHED, TASKS, WORKERS, fake_flower, group, is_down, one_turn, settings
 
 DEADLINE = 1.2
 SHORT: dict[str, Any] = {"deadline": DEADLINE, "timeout": 0.8}
@@ -49,6 +50,20 @@ def test_a_flower_that_never_comes_to_an_end_is_down_by_the_deadline(
         assert turn.outcome.push_error is None
         assert turn.seconds < DEADLINE + GRACE
         assert is_down(clean_pushgateway, flower.url)
+
+
+@pytest.mark.parametrize("how", ["says nothing", "stops in its body", "drips its body"])
+def test_counters_that_never_come_cost_what_is_remembered_and_not_the_turn(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "_PATIENCE", 0.5)
+    answers = {"/api/workers": WORKERS, "/api/tasks": TASKS, "/metrics": NEVER_DONE[how]}
+    with ScriptedServer(answers) as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        job = Job(settings(flower.url, gateway.url, deadline=5.0, timeout=60.0), remember=True)
+        (outcome,) = job.push()
+        job.close()
+        assert "/metrics" in flower.paths()
+    assert (outcome.scrape.error, outcome.push_error) == (None, None)
 
 
 @pytest.mark.parametrize(

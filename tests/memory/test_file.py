@@ -135,7 +135,44 @@ def test_a_path_that_holds_no_file_costs_a_log_line(
     assert counted(read(clock.flower, path)) == listed(clock.flower)
     told = [record.getMessage() for record in caplog.records]
     assert told.count("nothing is remembered") == 1
-    assert told.count("the memory file could not be written") == (made in ("folder", "unreadable folder above"))
+    assert told.count("the memory file could not be written") == (made != "missing")
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_what_is_no_file_is_left_alone(
+    is_linked: bool, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    read(clock.flower, link if is_linked else pipe)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert line.__dict__["fields"]["reason"] == "what is there is no file, and is left as it is"
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_a_link_leads_to_is_written_and_the_link_stays(is_there: bool, clock: Clock, tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to("folder/memory")
+    if is_there:
+        read(clock.flower, folder / "memory")
+    read(clock.flower, link)
+    assert not read(clock.flower, link).whole
+    assert link.is_symlink()
+    assert os.listdir(folder) == ["memory"]
+
+
+def test_a_link_that_leads_to_itself_costs_a_log_line(
+    clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    assert counted(read(clock.flower, link)) == listed(clock.flower)
+    assert link.is_symlink()
+    assert "the memory file could not be written" in caplog.messages
 
 
 def test_a_file_of_another_flower_is_none(clock: Clock, tmp_path: Path) -> None:
@@ -193,13 +230,25 @@ def test_a_disk_that_is_full_costs_a_log_line(
     assert os.listdir(tmp_path) == ["memory"]
 
 
-def test_what_a_killed_process_left_half_written_is_removed_later(clock: Clock, tmp_path: Path) -> None:
-    old, young = tmp_path / ".memory.old.tmp", tmp_path / ".memory.young.tmp"
-    for path in (old, young):
+def test_a_mistake_of_ours_in_writing_it_costs_a_log_line(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory_file, "_encoded", lambda *_: 1 / 0)
+    assert counted(read(clock.flower, tmp_path / "memory")) == listed(clock.flower)
+    (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert line.getMessage() == "the memory file could not be written"
+    assert "a mistake in push-job: ZeroDivisionError" in line.__dict__["fields"]["reason"]
+
+
+@pytest.mark.parametrize("name", ["memory", "a**b", "**", "?", "[x]"])
+def test_what_a_killed_process_left_half_written_is_removed_later(name: str, clock: Clock, tmp_path: Path) -> None:
+    old, young, others = tmp_path / f".{name}.old.tmp", tmp_path / f".{name}.young.tmp", tmp_path / ".x.old.tmp"
+    for path in (old, young, others):
         path.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    read(clock.flower, tmp_path / "memory")
-    assert sorted(os.listdir(tmp_path)) == [".memory.young.tmp", "memory"]
+    for path in (old, others):
+        os.utime(path, (0, 0))
+    read(clock.flower, tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == sorted([young.name, others.name, name])
 
 
 def _write_for_ever(path: str, seed: int) -> None:

@@ -102,6 +102,20 @@ def test_what_is_not_among_the_newest_of_its_own_makes_all_be_read(caplog: pytes
     assert "not all events of celery@reborn were found" in str([vars(record) for record in caplog.records])
 
 
+def test_tasks_of_another_worker_are_not_taken_for_a_workers_own(caplog: pytest.LogCaptureFixture) -> None:
+    shop = Shop(BY_STAMP)
+    long_ago = shop.celery.now - 300.0
+    for number, name in enumerate([*[" celery@lead"] * 30, *["celery@lead"] * 3]):
+        shop.celery.event("task-received", f"lead-{number}", name, long_ago, number, name="shop.pay")
+    assert shop.read().whole
+    # Flower looks for the name without its space.
+    shop.celery.event("task-started", "lead-0", " celery@lead", long_ago + 1.0, 100)
+    with caplog.at_level(logging.INFO):
+        assert shop.read().whole
+    assert shop.asked_for(workername=" celery@lead")
+    assert "not the tasks of  celery@lead" in str([vars(record) for record in caplog.records])
+
+
 @pytest.mark.parametrize("order", [BY_CLOCK, BY_STAMP])
 def test_a_sending_that_is_found_is_no_doubt_though_a_task_without_a_name_is_known(order: str) -> None:
     shop = Shop(order)

@@ -55,6 +55,18 @@ def test_a_quiet_turn_asks_for_no_task_and_ages_go_on() -> None:
     assert shop.paths_asked == ["/metrics"]
 
 
+@pytest.mark.parametrize("order", [BY_STAMP, BY_CLOCK])
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_ages_are_those_of_the_newest_answer_though_flowers_clock_is_set_back(order: str, is_quiet: bool) -> None:
+    shop = Shop(order)
+    shop.celery.now += 3600.0
+    shop.read()
+    shop.celery.now -= 3600.0
+    if not is_quiet:
+        shop.send("task-started", "task-3")
+    assert not shop.read().whole
+
+
 def test_after_quiet_turns_what_has_changed_is_read() -> None:
     shop = Shop(BY_STAMP)
     shop.read()

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from typing import cast
+import time
+from typing import Any, cast
 
 import pytest
 
@@ -10,7 +11,7 @@ from push_job.flower.api import Flower, FlowerError
 from push_job.flower.reading import Reader, Reading
 from push_job.http.client import Client
 from push_job.http.failures import TransportError
-from tests.fakes.celery_flower import BY_STAMP, CeleryFlower, DirectClient, never
+from tests.fakes.celery_flower import BY_STAMP, CeleryFlower, DirectAnswer, DirectClient, never
 from tests.memory.fuzz import difference
 
 PAGE, TASKS = 100, 400
@@ -90,3 +91,28 @@ def test_a_flower_that_is_down_is_not_asked_twice_for_all() -> None:
     with pytest.raises(FlowerError, match="connection refused"):
         shop.read()
     assert shop.times == 2  # the second is the retry
+
+
+class Timed(DirectClient):
+    """Notes how many seconds each request may take at most, by its path and the state that it asks for."""
+
+    def __init__(self, flower: CeleryFlower) -> None:
+        super().__init__(flower)
+        self.seconds: dict[tuple[str, str | None], float] = {}
+
+    def get(self, path: str, _until: float, **params: Any) -> DirectAnswer:
+        """See Client."""
+        self.seconds[path, params.get("state")] = _until - time.monotonic()
+        return super().get(path, _until, **params)
+
+
+@pytest.mark.parametrize(("seconds", "part"), [(400.0, 100.0), (40.0, 10.0), (4.0, 2.0), (1.0, 1.0)])
+def test_what_all_else_can_be_read_without_may_take_a_part_of_the_time(seconds: float, part: float) -> None:
+    shop, reader = Shop(), Reader(math.inf)
+    client = Timed(shop.celery)
+    assert reader.read(Flower(cast(Client, client)), PAGE, time.monotonic() + seconds).whole
+    assert client.seconds["/metrics", None] == pytest.approx(part, abs=0.5)
+    assert client.seconds["/api/tasks", "received"] == pytest.approx(part, abs=0.5)
+    assert client.seconds["/api/tasks", None] == pytest.approx(seconds, abs=0.5)
+    assert not reader.read(Flower(cast(Client, client)), PAGE, time.monotonic() + seconds).whole
+    assert client.seconds["/metrics", None] == pytest.approx(part, abs=0.5)

@@ -9,6 +9,8 @@ import pytest
 from testbed.command import PushJob
 from testbed.events import TaskEvents, send_tasks
 from testbed.services import Flower, Pushgateway, Testbed
+from tests.fakes.http import ScriptedServer
+from tests.faults.turns import PUSHED, fake_flower
 from tests.independent import assert_agree, expected_samples, key, without_group
 from tests.run_loop import Loop
 
@@ -87,6 +89,16 @@ def test_a_memory_file_that_cannot_be_written_costs_no_push(
     assert done.returncode == 0
     assert 'level=warning msg="the memory file could not be written"' in done.stderr
     assert own(clean_pushgateway, "flower_up") == 1
+
+
+def test_shards_of_one_flower_each_share_no_memory_file(push_job: PushJob, tmp_path: Path) -> None:
+    with fake_flower() as one, fake_flower() as other, ScriptedServer({"*": PUSHED}) as gateway:
+        servers = ("--flower", one.url, "--flower", other.url, "--pushgateway", gateway.url)
+        for shard in ("0/2", "1/2"):
+            arguments = ("push", *servers, "--shard", shard, "--memory-file", str(tmp_path / "memory"))
+            assert push_job(*arguments).returncode == 0
+        names = [file.name.rpartition("-")[0] for file in tmp_path.iterdir()]
+        assert set(names) == {f"memory.{url.removeprefix('http://').replace(':', '_')}" for url in (one.url, other.url)}
 
 
 def test_the_loop_remembers_without_being_told(shop: Shop, clean_pushgateway: Pushgateway) -> None:
