@@ -34,8 +34,9 @@ count is right, and which tasks it is of is mended at the next quiet turn.
 
 What is not proven so is read whole: NotProvenError says why. A Flower that does not tell its counters, or that answers
 another process's, is always read whole. What no reading can see are sources whose clock was set back, two sources with
-one name, and a task that moved unchanged because one worker whose logical clock began again received what another such
-worker had; that is what a whole reading now and then is for.
+one name, an event that Flower takes in and does not count (as 2.2 does where its index stumbles over it), and a task
+that moved unchanged because one worker whose logical clock began again received what another such worker had; that is
+what a whole reading now and then is for.
 """
 
 from __future__ import annotations
