@@ -141,7 +141,6 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
     # No real worker is there to be asked: tests/panels/test_states.py has some.
     ("Saturation: running / processes", "A"): nothing,
     ("Saturation: running / processes", "B"): nothing,
-    # These workers live and cannot be asked, so they may consume any queue; test_states.py has numbers.
     ("Consumers of each queue", "A"): nothing,
     # Nobody told when the tasks were sent.
     ("Queue wait beside runtime: quantile $quantile", "A"): nothing,
