@@ -243,7 +243,8 @@ def overdue(case: Case) -> Iterator[Finding]:
 
 
 def _came_since(case: Case, name: str, last_success: float) -> FoundTask | None:
-    """The newest task of a type that has come since its last success and has not ended well."""
+    """The newest task of a type that has come since its last success, is due, and has not ended well."""
     asked = (case.ask.newest(state, name) for state in _STILL_COMES if case.facts.count(state, name=name))
-    came = [task for task in asked if task and task.since is not None and task.since > last_success]
+    due = case.now + SAME
+    came = [task for task in asked if task and task.since is not None and last_success < task.since <= due]
     return max(came, key=lambda task: (task.since or 0.0, task.id), default=None)

@@ -16,8 +16,15 @@ _NOT_HEARD_YET = 30
 #: Workers that are asked about, those that went away last.
 _MOST_WORKERS = 8
 
-_BROKER = (
-    "Flower cannot ask its broker either: likely the broker is away, or Flower's way to it, and the workers may be well"
+#: What it likely means that no worker is alive, and what to do; the same where Flower cannot ask its broker either.
+_NO_WORKERS = (
+    "likely no task is being done",
+    "start the workers, or see why they ended; if they run: do they reach Flower's broker? With --pool solo they send"
+    " no heartbeat during a task, with --without-heartbeat none",
+)
+_NO_BROKER = (
+    "Flower cannot ask its broker either: likely that is away, or the way to it, and the workers may be well",
+    "see whether the broker runs, and whether Flower and the workers reach it",
 )
 
 #: Seconds after which a task that was sent and not fetched makes it worth asking who consumes its queue.
@@ -43,9 +50,7 @@ def no_workers(case: Case) -> Iterator[Finding]:
         Level.WRONG,
         "no-workers",
         f"No worker is alive, of {known} that Flower knows{waits}" if known else f"Flower sees no worker{waits}",
-        "likely no task is being done" if not _is_broker_silent(case) else _BROKER,
-        "start the workers, or see why they ended; if they run: do they reach Flower's broker? With --pool solo they"
-        " send no heartbeat during a task, with --without-heartbeat none",
+        *(_NO_BROKER if _is_broker_silent(case) else _NO_WORKERS),
     )
 
 
