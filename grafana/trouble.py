@@ -121,7 +121,8 @@ def _consumers() -> AnyPanel:
     about = _about(
         "Consumers of each queue",
         "Live workers that consume the queue. 0: what is sent there waits for ever; compare its name with the workers' "
-        "-Q and with task_routes. The ten with fewest in the shown range.",
+        "-Q and with task_routes. Nothing while a live worker has never said what it consumes. The ten with fewest in "
+        "the shown range.",
         "short",
         "pools",
     )

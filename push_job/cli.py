@@ -15,7 +15,7 @@ import click
 
 from push_job import __version__, log
 from push_job.commands.progress import TerminalProgress
-from push_job.job import Job, Outcome
+from push_job.job import Job
 from push_job.options.command_line import (
     OneLineError,
     OneLineGroup,
@@ -34,6 +34,7 @@ from push_job.options.command_line import (
 )
 from push_job.options.configuration import read_settings
 from push_job.settings import Settings
+from push_job.turn import Outcome
 
 OK = 0
 FLOWER_DOWN = 1  # for check: something is wrong

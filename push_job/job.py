@@ -1,20 +1,19 @@
-"""One turn: scrape, build, push, for each Flower side by side; and what came of it.
+"""The job: scrape, build, push, for each Flower side by side, once or turn after turn.
 
 The deadline holds whatever the servers do. Sockets have timeouts; what outlives those (a server that drips bytes,
-a name that takes minutes to fail to resolve) is broken off or left behind in its thread. The right to push a
-Flower's group in a turn can be claimed once, so a scrape that comes too late cannot push any more.
+a name that takes minutes to fail to resolve) is broken off or left behind in its thread, and cannot push any more (see
+``turn``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from push_job import log
 from push_job.fan_out import FanOut
@@ -25,72 +24,14 @@ from push_job.http.client import Client
 from push_job.http.failures import TransportError
 from push_job.metrics.extras import all_left_out
 from push_job.metrics.registries import down_registry, up_registry
-from push_job.metrics.snapshot import Snapshot
 from push_job.scrape import read_snapshot
 from push_job.settings import Endpoint, Settings
-
-#: Pushes at a time. A Pushgateway takes one after the other, each against all that it holds: with 500 groups it took as
-#: long for all of them with 1 as with 64 at a time, and each waited 64 times as long for its answer.
-PUSHES_AT_ONCE = 4
+from push_job.turn import Outcome, Scrape, Turn
 
 #: Seconds after a moment in which what ends at that moment may still say so itself.
 _GRACE = 0.25
 
 Progress = Callable[[Endpoint, int], None]
-
-
-@dataclass(frozen=True)
-class Scrape:
-    """What came of scraping one Flower: a snapshot, or the reason why there is none."""
-
-    snapshot: Snapshot | None
-    error: str | None
-    requests: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one Flower's part in a turn; `push_error` is None if its group is as it should be."""
-
-    flower: Endpoint
-    scrape: Scrape
-    push_error: str | None
-
-
-class _Turn:
-    """What is of one turn alone: its Flowers, its moments, who may push, and the connections for that.
-
-    Moments are on the clock of ``time.monotonic()``.
-    """
-
-    def __init__(self, settings: Settings, flowers: list[Endpoint], gateway: Gateway) -> None:
-        self.flowers = flowers
-        self.held = set(flowers)
-        self.gateway = gateway
-        self._started = time.monotonic()
-        self.until = self._started + settings.deadline
-        self.scrape_until = self.until - settings.push_reserve
-        self._rights = {flower: threading.Lock() for flower in flowers}
-        self._places = threading.Semaphore(PUSHES_AT_ONCE)
-
-    def claim(self, flower: Endpoint) -> bool:
-        """Take the right to push the Flower's group, which is there once."""
-        return self._rights[flower].acquire(blocking=False)
-
-    @contextlib.contextmanager
-    def place_to_push(self) -> Iterator[None]:
-        """Wait until few enough others push. Raises GatewayError at the turn's end."""
-        if not self._places.acquire(timeout=max(0.0, self.until - time.monotonic())):
-            raise GatewayError("the pushes before it took all the time there was")
-        try:
-            yield
-        finally:
-            self._places.release()
-
-    def unscraped(self, error: str | None = "it was not scraped by the deadline") -> Scrape:
-        """What came of a scrape that is not over yet."""
-        return Scrape(None, error, 0, time.monotonic() - self._started)
 
 
 class Job:
@@ -107,7 +48,7 @@ class Job:
         self._progress = progress
         self._clients = {flower: Client(flower, settings.timeout) for flower in settings.flowers}
         self._idle_gateways: list[Client] = []
-        self._turns: list[_Turn] = []
+        self._turns: list[Turn] = []
         self._busy: set[Endpoint] = set()
         self._changed = threading.Condition()
 
@@ -151,7 +92,7 @@ class Job:
         with self._changed:
             self._changed.wait_for(lambda: not self._turns)
 
-    def _push(self, turn: _Turn) -> list[Outcome]:
+    def _push(self, turn: Turn) -> list[Outcome]:
         grace = min(_GRACE, self._settings.push_reserve / 4)
 
         def scrape_and_push(flower: Endpoint) -> Outcome | None:
@@ -215,16 +156,16 @@ class Job:
         for client in (*self._clients.values(), *self._idle_gateways):
             client.close()
 
-    def _begin(self) -> _Turn:
+    def _begin(self) -> Turn:
         """A turn with all Flowers that are idle, and with connections to the Pushgateway that no other turn has."""
         with self._changed:
             flowers = [flower for flower in self._clients if flower not in self._busy]
-            turn = _Turn(self._settings, flowers, self._gateway())
+            turn = Turn(self._settings, flowers, self._gateway())
             self._busy.update(flowers)
             self._turns.append(turn)
             return turn
 
-    def _release(self, turn: _Turn, flower: Endpoint) -> None:
+    def _release(self, turn: Turn, flower: Endpoint) -> None:
         """Let a Flower be part of another turn."""
         self._clients[flower].renew()
         with self._changed:
@@ -232,7 +173,7 @@ class Job:
             self._busy.discard(flower)
             self._changed.notify_all()
 
-    def _end(self, turn: _Turn) -> None:
+    def _end(self, turn: Turn) -> None:
         """Whatever came of the turn, the next one starts clean, with the connections of this one."""
         for flower in list(turn.held):
             self._release(turn, flower)
@@ -260,7 +201,7 @@ class Job:
             snapshot, error = None, _told(bug, flower)
         return Scrape(snapshot, error, client.requests - requests_before, time.monotonic() - started)
 
-    def _push_group(self, turn: _Turn, flower: Endpoint, scrape: Scrape) -> Outcome:
+    def _push_group(self, turn: Turn, flower: Endpoint, scrape: Scrape) -> Outcome:
         push_error = None
         try:
             with turn.place_to_push():
@@ -271,7 +212,7 @@ class Job:
             push_error = _told(bug, flower)
         return Outcome(flower, scrape, push_error)
 
-    def _push_what_it_takes(self, turn: _Turn, flower: Endpoint, scrape: Scrape) -> None:
+    def _push_what_it_takes(self, turn: Turn, flower: Endpoint, scrape: Scrape) -> None:
         """Push all, or all but the extras if those are what the Pushgateway refuses. Raises GatewayError."""
         key, snapshot = self._settings.grouping_key(flower), scrape.snapshot
         if snapshot is None:

@@ -18,6 +18,7 @@ ORDER = (
     "metrics",
     "scrape protobuf fan_out",
     "gateway",
+    "turn",
     "job",
     "repeat options commands",
     "cli",

@@ -10,9 +10,10 @@ from typing import Any
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from push_job.job import Job, Outcome
+from push_job.job import Job
 from push_job.metrics.registries import up_registry
 from push_job.settings import Credentials, Endpoint, Settings, Tls
+from push_job.turn import Outcome
 from testbed.command import ROOT, clean_environment
 from testbed.services import Pushgateway
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer, status_answer

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from prometheus_client.metrics_core import Metric
 
 from push_job import log
-from push_job.flower.api import Flower, FlowerError
+from push_job.flower.api import Flower
 from push_job.flower.task import TaskFields, label_text, reported, since_of
 from push_job.http.failures import TransportError
 from push_job.metrics.extras.numbers import finite_number, finite_numbers
 from push_job.metrics.extras.own_metrics import read_own_metrics
-from push_job.metrics.extras.pools import pool_size
+from push_job.metrics.extras.pools import ask_workers, pool_size
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ class Asking:
     def consumers(self, alive: set[str]) -> Consumers:
         """Ask the workers for their queues and pools, which costs each of them a little and Flower about a second."""
         none: dict[str, dict[str, Any]] = {}
-        answers = self._try(self._workers_answers, none, "who consumes which queue")
+        answers = self._try(lambda: ask_workers(self._flower, self._until), none, "who consumes which queue")
         found = Consumers()
         for worker, answer in sorted(answers.items()):
             queues = answer.get("active_queues")
@@ -166,12 +166,6 @@ class Asking:
             if (size := pool_size(answer)) is not None:
                 found.processes[worker] = size
         return found
-
-    def _workers_answers(self) -> dict[str, dict[str, Any]]:
-        answers = self._flower.get_json("/api/workers", self._until, most_bytes=_MOST_BYTES, refresh=1)
-        if not isinstance(answers, dict) or not all(map(_is_object, answers.values())):
-            raise FlowerError("its /api/workers?refresh=1 is not what Flower answers")
-        return answers
 
     def _tasks(self, **params: str | int) -> list[FoundTask]:
         return [_found(task_id, entry) for task_id, entry in self._entries(**params).items()]

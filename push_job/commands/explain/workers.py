@@ -97,6 +97,7 @@ def _how_it_went(row: Worker | None, silent: float | None) -> str:
 
 
 def _may_have_ended_in_order(row: Worker | None) -> bool:
+    """Whether Flower has fewer heartbeats than of one that fell silent after a while."""
     return row is not None and row.heartbeats < HEARTBEATS_KEPT
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
-from push_job.flower.api import FlowerError
+from push_job.flower.api import Flower, FlowerError
 from push_job.flower.task import label_text
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.extras.numbers import finite_number
@@ -25,9 +25,7 @@ _MOST_BYTES = 4 * 2**20
 
 def _read(reading: Reading) -> list[Metric]:
     """Raises FlowerError."""
-    asked = reading.flower.get_json("/api/workers", reading.until, most_bytes=_MOST_BYTES, refresh=1)
-    if not isinstance(asked, dict) or not all(isinstance(answer, dict) for answer in asked.values()):
-        raise FlowerError("its /api/workers?refresh=1 is not what Flower answers")
+    asked = ask_workers(reading.flower, reading.until)
     alive = reading.flower.workers(reading.until)  # what Flower knows of a worker stays when the worker is gone
     live = {worker for worker, lives in alive.items() if lives}
     processes, consumers = PROCESSES.empty(), CONSUMERS.empty()
@@ -43,6 +41,14 @@ def _read(reading: Reading) -> list[Metric]:
         for queue, count in sorted(_consumed(reading, asked, live).items()):
             consumers.add_metric([queue], count)
     return [processes, consumers]
+
+
+def ask_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
+    """What each worker says of itself, by node name, now or when it answered last. Raises FlowerError."""
+    asked = flower.get_json("/api/workers", until, most_bytes=_MOST_BYTES, refresh=1)
+    if not isinstance(asked, dict) or not all(isinstance(answer, dict) for answer in asked.values()):
+        raise FlowerError("its /api/workers?refresh=1 is not what Flower answers")
+    return asked
 
 
 def _consumed(reading: Reading, asked: dict[str, dict[str, Any]], live: set[str]) -> Counter[str]:
