@@ -19,7 +19,7 @@ from push_job.settings import Credentials, Endpoint, Settings, Tls
 def main(flower: str, pushgateway: str, name: str, *extras: str) -> None:
     """Do a turn a line."""
     servers = [Endpoint.parse(url, "a URL", Credentials(), Tls()) for url in (flower, pushgateway)]
-    job = Job(Settings((servers[0],), servers[1], name, extras=extras, whole_every=86_400), remember=True)
+    job = Job(Settings((servers[0],), servers[1], name, extras=extras, full_every=86_400), remember=True)
     for _ in sys.stdin:
         before, started = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
         (outcome,) = job.push()

@@ -23,9 +23,9 @@ from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway, Redis, Testbed
 
 RUN = "a turn of push-job run"
-FILE = "push-job push --memory-file"
+FILE = "push-job push --state-file"
 RUN_EXTRAS = "a turn of push-job run, all extras"
-FILE_EXTRAS = "push-job push --memory-file, all extras"
+FILE_EXTRAS = "push-job push --state-file, all extras"
 COLD = "push-job push, cold"
 SIMPLE = "simple exporter"
 DOWNLOAD = "bare download"
@@ -175,7 +175,7 @@ def _turns(rounds: int, busy: BusyFlowers, changes: int, flower: Flower, turns: 
 
 
 def _with_file(flower: Flower, pushgateway: Pushgateway, path: Path) -> list[str]:
-    options = ("--memory-file", str(path), "--whole-every", "86400")
+    options = ("--state-file", str(path), "--full-every", "86400")
     return ways.push_job([flower.url], pushgateway.url, *options, job=path.name)
 
 

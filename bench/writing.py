@@ -10,8 +10,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 
 from bench.cost import Cost
 from push_job.flower.task import STATES
-from push_job.metrics.registries import FamiliesCollector
-from push_job.protobuf import encode
+from push_job.metrics.registry import FamiliesCollector
+from push_job.pushgateway.protobuf import encode
 
 PROTOBUF = "protobuf"
 TEXT = "text"

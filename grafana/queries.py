@@ -22,7 +22,7 @@ OWN_LABELS = {
     "flower_scrape_extra_success": "extra",
     "celery_queue_length": "queue",
     "celery_queue_consumers": "queue",
-    "celery_task_oldest_seconds": "task_type, state",
+    "celery_task_oldest_seconds": "name, state",
     "celery_task_failures": "name, exception",
     "celery_task_last_success_timestamp_seconds": "name",
     "celery_task_interval_seconds": "name",

@@ -4,7 +4,6 @@ from grafana.histograms import NAME
 from grafana.panels import HALF, SECONDS, About, AnyPanel, Column, Query, Steps, lines, not_pushed, table
 from grafana.queries import IN_RANGE, fresh, most, of_live_workers, selector
 
-TYPE = 'task_type=~"$task_type"'
 WORKER = 'worker=~"$worker"'
 QUEUE = 'queue=~"$queue"'
 LAST, INTERVAL = "celery_task_last_success_timestamp_seconds", "celery_task_interval_seconds"
@@ -37,7 +36,7 @@ def _oldest() -> AnyPanel:
         SECONDS,
         "ages",
     )
-    return _ten_lines(about, "max", "celery_task_oldest_seconds", TYPE, "task_type", "state")
+    return _ten_lines(about, "max", "celery_task_oldest_seconds", NAME, "name", "state")
 
 
 def _failures() -> AnyPanel:

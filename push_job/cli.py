@@ -14,27 +14,27 @@ from typing import Any, NoReturn
 import click
 
 from push_job import __version__, log
-from push_job.commands.progress import TerminalProgress
+from push_job.cycle import Outcome
 from push_job.job import Job
-from push_job.options.command_line import (
+from push_job.options.click_options import (
     OneLineError,
     OneLineGroup,
     extra_options,
     flower_options,
     gateway_options,
     log_options,
-    memory_options,
     not_empty,
     option,
     scrape_options,
     seconds,
+    state_options,
     time_options,
     unseen,
     wall_options,
 )
-from push_job.options.configuration import read_settings
+from push_job.options.to_settings import read_settings
 from push_job.settings import Settings
-from push_job.turn import Outcome
+from push_job.terminal.progress import TerminalProgress
 
 OK = 0
 FLOWER_DOWN = 1  # for check: something is wrong
@@ -60,7 +60,7 @@ def main() -> None:
 @gateway_options
 @scrape_options
 @extra_options
-@memory_options
+@state_options
 @time_options
 @log_options
 def push(**options: Any) -> NoReturn:
@@ -91,7 +91,7 @@ def push(**options: Any) -> NoReturn:
 @gateway_options
 @scrape_options
 @extra_options
-@memory_options
+@state_options
 @time_options
 @log_options
 def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **options: Any) -> NoReturn:
@@ -99,7 +99,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 
     A turn that fails is logged, and the next one comes. A Flower's turns never overlap, and hold up no other's.
     """
-    from push_job.repeat import Stop, repeat
+    from push_job.scheduler import Stop, repeat
 
     settings = read_settings(options)
     heartbeat = None if heartbeat_file is None else Path(heartbeat_file)
@@ -134,7 +134,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 @unseen(gateway_options)
 @scrape_options
 @extra_options
-@unseen(memory_options)
+@unseen(state_options)
 @time_options
 @log_options
 @option(
@@ -154,16 +154,16 @@ def show(output: str, **options: Any) -> NoReturn:
     if sys.stdout is None:
         sys.exit("Error: cannot write the output: stdout is closed")
     with TerminalProgress() as progress:
-        scrapes = Job(replace(settings, memory_file=None), progress).scrape()
+        scrapes = Job(replace(settings, state_file=None), progress).scrape()
     for flower, scrape in scrapes.items():
         if scrape.snapshot is None:
             click.echo(f"{flower.address}: {scrape.error}", err=True)
         elif output == "table":
-            from push_job.commands.show import print_snapshot
+            from push_job.terminal.snapshot_table import print_snapshot
 
             print_snapshot(flower, scrape.snapshot)
         else:
-            from push_job.metrics.registries import exposition
+            from push_job.metrics.registry import exposition
 
             if len(scrapes) > 1:
                 click.echo(f"# Flower: {flower.address}")
@@ -177,7 +177,7 @@ def show(output: str, **options: Any) -> NoReturn:
 @gateway_options
 @unseen(scrape_options)
 @unseen(extra_options)
-@unseen(memory_options)
+@unseen(state_options)
 @time_options
 @log_options
 def delete(**options: Any) -> NoReturn:
@@ -201,7 +201,7 @@ def _delete(job: Job, settings: Settings) -> bool:
 @wall_options
 @unseen(scrape_options)
 @unseen(extra_options)
-@unseen(memory_options)
+@unseen(state_options)
 @time_options
 @log_options
 def check(**options: Any) -> NoReturn:
@@ -209,8 +209,8 @@ def check(**options: Any) -> NoReturn:
 
     Exit code: 0 all is well, 1 something is not. Nothing is left behind on the Pushgateway.
     """
-    from push_job.commands.check import Check
-    from push_job.commands.reach import Step
+    from push_job.checks.connectivity import Step
+    from push_job.checks.flower import Check
 
     settings = read_settings(options)
     ticks = "✓✗" if _in_unicode() else "+x"
@@ -230,11 +230,11 @@ def check(**options: Any) -> NoReturn:
         report(f"Flower {flower.address}", servers.flower(flower))
     report(f"Pushgateway {settings.pushgateway.address}", servers.pushgateway())
     if settings.prometheus:
-        from push_job.commands.check_prometheus import try_prometheus
+        from push_job.checks.prometheus import try_prometheus
 
         report(f"Prometheus {settings.prometheus.address}", try_prometheus(settings.prometheus, settings))
     if settings.grafana:
-        from push_job.commands.check_grafana import try_grafana
+        from push_job.checks.grafana import try_grafana
 
         report(f"Grafana {settings.grafana.address}", try_grafana(settings.grafana, settings))
     sys.exit(FLOWER_DOWN if failed else OK)
@@ -265,8 +265,8 @@ def explain(output: str, **options: Any) -> NoReturn:
 
     The Pushgateway is not touched.
     """
-    from push_job.commands.explain.diagnosis import diagnose
-    from push_job.commands.explain.printing import as_json, as_text
+    from push_job.explain.diagnosis import diagnose
+    from push_job.explain.printing import as_json, as_text
 
     settings = read_settings(options)
     if sys.stdout is None:

@@ -16,17 +16,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from push_job import log
+from push_job.cycle import Cycle, Outcome, Scrape
 from push_job.fan_out import FanOut
-from push_job.flower.memory_file import MemoryFile
-from push_job.flower.reading import Reader
-from push_job.gateway import UNKNOWN, Gateway, GatewayError
+from push_job.flower.incremental.scraper import TaskScraper
+from push_job.flower.incremental.state_file import StateFile
 from push_job.http.client import Client
-from push_job.http.failures import TransportError
-from push_job.metrics.extras import all_left_out
-from push_job.metrics.registries import down_registry, up_registry
+from push_job.http.errors import TransportError
+from push_job.metrics.extras import all_extras_failed
+from push_job.metrics.registry import down_registry, up_registry
+from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.scrape import read_snapshot
 from push_job.settings import Endpoint, Settings
-from push_job.turn import Outcome, Scrape, Turn
 
 #: Seconds after a moment in which what ends at that moment may still say so itself.
 _GRACE = 0.25
@@ -48,7 +48,7 @@ class Job:
         self._progress = progress
         self._clients = {flower: Client(flower, settings.timeout) for flower in settings.flowers}
         self._idle_gateways: list[Client] = []
-        self._turns: list[Turn] = []
+        self._turns: list[Cycle] = []
         self._busy: set[Endpoint] = set()
         self._changed = threading.Condition()
 
@@ -75,7 +75,7 @@ class Job:
                 finally:
                     ended()
             except Exception as bug:  # noqa: BLE001 - whatever it was, the next turn must come
-                log.turn_failed(bug)
+                log.cycle_failed(bug)
             finally:
                 self._end(turn)
 
@@ -92,7 +92,7 @@ class Job:
         with self._changed:
             self._changed.wait_for(lambda: not self._turns)
 
-    def _push(self, turn: Turn) -> list[Outcome]:
+    def _push(self, turn: Cycle) -> list[Outcome]:
         grace = min(_GRACE, self._settings.push_reserve / 4)
 
         def scrape_and_push(flower: Endpoint) -> Outcome | None:
@@ -142,7 +142,7 @@ class Job:
         def delete(flower: Endpoint) -> str:
             try:
                 gateway.delete(self._settings.grouping_key(flower), until)
-            except GatewayError as error:
+            except PushgatewayError as error:
                 return str(error)
             return ""
 
@@ -156,16 +156,16 @@ class Job:
         for client in (*self._clients.values(), *self._idle_gateways):
             client.close()
 
-    def _begin(self) -> Turn:
+    def _begin(self) -> Cycle:
         """A turn with all Flowers that are idle, and with connections to the Pushgateway that no other turn has."""
         with self._changed:
             flowers = [flower for flower in self._clients if flower not in self._busy]
-            turn = Turn(self._settings, flowers, self._gateway())
+            turn = Cycle(self._settings, flowers, self._gateway())
             self._busy.update(flowers)
             self._turns.append(turn)
             return turn
 
-    def _release(self, turn: Turn, flower: Endpoint) -> None:
+    def _release(self, turn: Cycle, flower: Endpoint) -> None:
         """Let a Flower be part of another turn."""
         self._clients[flower].renew()
         with self._changed:
@@ -173,7 +173,7 @@ class Job:
             self._busy.discard(flower)
             self._changed.notify_all()
 
-    def _end(self, turn: Turn) -> None:
+    def _end(self, turn: Cycle) -> None:
         """Whatever came of the turn, the next one starts clean, with the connections of this one."""
         for flower in list(turn.held):
             self._release(turn, flower)
@@ -183,10 +183,10 @@ class Job:
             self._turns.remove(turn)
             self._changed.notify_all()
 
-    def _gateway(self) -> Gateway:
+    def _gateway(self) -> PushgatewayClient:
         idle = self._idle_gateways
         client = idle.pop() if idle else Client(self._settings.pushgateway, self._settings.timeout)
-        return Gateway(client, self._settings.job)
+        return PushgatewayClient(client, self._settings.job)
 
     def _scrape(self, flower: Endpoint, until: float) -> Scrape:
         started = time.monotonic()
@@ -201,18 +201,18 @@ class Job:
             snapshot, error = None, _told(bug, flower)
         return Scrape(snapshot, error, client.requests - requests_before, time.monotonic() - started)
 
-    def _push_group(self, turn: Turn, flower: Endpoint, scrape: Scrape) -> Outcome:
+    def _push_group(self, turn: Cycle, flower: Endpoint, scrape: Scrape) -> Outcome:
         push_error = None
         try:
             with turn.place_to_push():
                 self._push_what_it_takes(turn, flower, scrape)
-        except GatewayError as error:
+        except PushgatewayError as error:
             push_error = str(error)
         except Exception as bug:  # noqa: BLE001 - the turn must be over with a line that says why
             push_error = _told(bug, flower)
         return Outcome(flower, scrape, push_error)
 
-    def _push_what_it_takes(self, turn: Turn, flower: Endpoint, scrape: Scrape) -> None:
+    def _push_what_it_takes(self, turn: Cycle, flower: Endpoint, scrape: Scrape) -> None:
         """Push all, or all but the extras if those are what the Pushgateway refuses. Raises GatewayError."""
         key, snapshot = self._settings.grouping_key(flower), scrape.snapshot
         if snapshot is None:
@@ -220,10 +220,10 @@ class Job:
             return
         try:
             turn.gateway.push(up_registry(snapshot, scrape.seconds), key, turn.until)
-        except GatewayError as error:
-            if not (error.disliked and snapshot.extras):
+        except PushgatewayError as error:
+            if not (error.rejected and snapshot.extras):
                 raise
-            plain = replace(snapshot, extras=[all_left_out(self._settings.extras)])
+            plain = replace(snapshot, extras=[all_extras_failed(self._settings.extras)])
             turn.gateway.push(up_registry(plain, scrape.seconds), key, turn.until)
             log.event(logging.WARNING, "pushed without the extras", flower=flower.address, error=str(error))
 
@@ -248,12 +248,12 @@ class Job:
         )
 
 
-def _reader(settings: Settings, flower: Endpoint, remember: bool) -> Reader:
+def _reader(settings: Settings, flower: Endpoint, remember: bool) -> TaskScraper:
     """What reads a Flower, with or without a memory."""
-    path = settings.memory_path(flower)
+    path = settings.state_path(flower)
     if path is None:
-        return Reader(settings.whole_every if remember else 0)
-    return Reader(settings.whole_every, MemoryFile(path, flower.url, flower.address))
+        return TaskScraper(settings.full_every if remember else 0)
+    return TaskScraper(settings.full_every, StateFile(path, flower.url, flower.address))
 
 
 def _told(bug: Exception, flower: Endpoint) -> str:

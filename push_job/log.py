@@ -73,7 +73,7 @@ def event(level: int, message: str, **fields: str | float | None) -> None:
     logger.log(level, message, extra={"fields": fields})
 
 
-def turn_failed(bug: Exception) -> None:
+def cycle_failed(bug: Exception) -> None:
     """Log what was raised in a turn and caught nowhere."""
     event(logging.ERROR, "the turn failed", error=f"{type(bug).__name__}: {bug}")
     logger.debug("traceback", exc_info=bug)

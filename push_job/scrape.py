@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from push_job import log
 from push_job.flower.api import Flower
-from push_job.flower.reading import Reader
+from push_job.flower.incremental.scraper import TaskScraper
 from push_job.http.client import Client
 from push_job.metrics import families
 from push_job.metrics.extras import columns_of, read_extras
@@ -21,7 +21,7 @@ _EARLY = 0.25
 
 
 def read_snapshot(
-    client: Client, settings: Settings, reader: Reader, until: float, progress: Callable[[int], None]
+    client: Client, settings: Settings, reader: TaskScraper, until: float, progress: Callable[[int], None]
 ) -> Snapshot:
     """The whole of one Flower by `until`, a moment of ``time.monotonic()``.
 

@@ -165,18 +165,18 @@ class Settings:
     buckets: tuple[float, ...] = _BUCKETS
     prometheus: Endpoint | None = None
     grafana: Endpoint | None = None
-    memory_file: str | None = None
-    whole_every: float = 600.0
+    state_file: str | None = None
+    full_every: float = 600.0
     several: bool = False
 
-    def memory_path(self, flower: Endpoint) -> Path | None:
+    def state_path(self, flower: Endpoint) -> Path | None:
         """The file for what is remembered of `flower`: with several Flowers, in any shards, each has one of its own."""
-        if self.memory_file is None:
+        if self.state_file is None:
             return None
         if len(self.flowers) == 1 and not self.several:
-            return Path(self.memory_file)
+            return Path(self.state_file)
         name = re.sub(r"[^A-Za-z0-9.-]+", "_", flower.address)[:100]
-        return Path(f"{self.memory_file}.{name}-{sha256(flower.url.encode()).hexdigest()[:8]}")
+        return Path(f"{self.state_file}.{name}-{sha256(flower.url.encode()).hexdigest()[:8]}")
 
     def grouping_key(self, flower: Endpoint) -> dict[str, str]:
         """The labels beside ``job`` that name the group of `flower` on the Pushgateway."""

@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from push_job.repeat import Stop, repeat
+from push_job.scheduler import Stop, repeat
 
 
 def signalled_at(moment: int, seconds: float) -> bool:

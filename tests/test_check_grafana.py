@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from push_job.commands.check_grafana import DASHBOARDS
+from push_job.checks.grafana import DASHBOARDS
 from testbed.command import ROOT, PushJob
 from testbed.services import Pushgateway
 from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from push_job.commands.check_prometheus import OUR_ALERTS, rules_of_ours
+from push_job.checks.prometheus import OUR_ALERTS, rules_of_ours
 from testbed.command import ROOT, PushJob
 from testbed.events import TaskEvents
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Testbed

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from push_job.flower import task as task_module
-from push_job.flower.batch import Batch, Interned
+from push_job.flower.page import SharedIndex, TaskPage
+from push_job.flower.table import TaskTable
 from push_job.flower.task import (
     IN_BULK,
     LATEST,
@@ -21,7 +22,6 @@ from push_job.flower.task import (
     queue_wait_of,
     wait_of,
 )
-from push_job.flower.tasks import Tasks
 
 moments = st.one_of(
     st.none(),
@@ -78,9 +78,9 @@ def test_a_usual_task_takes_no_call(
 
 
 def test_a_column_has_something_if_any_task_tells_it() -> None:
-    tasks = Tasks(Interned())
+    tasks = TaskTable(SharedIndex())
     for number, task in enumerate((SUCCEEDED, SENT)):
-        batch = Batch(tasks.interned, (wait_of, queue_wait_of))
+        batch = TaskPage(tasks.shared, (wait_of, queue_wait_of))
         batch.add({f"task-{number}": task})
         tasks.merge(batch)
         by_kind = tasks.by_kind()
@@ -97,7 +97,7 @@ states: st.SearchStrategy[Any] = st.sampled_from(["SUCCESS", "STARTED", "CUSTOM"
 def test_tasks_are_of_the_kind_that_their_labels_say_however_many_are_read_at_once(
     some: list[dict[str, TaskFields]],
 ) -> None:
-    batch = Batch(interned := Interned())
+    batch = TaskPage(shared := SharedIndex())
     for tasks_of_a_piece in some:
         batch.add(tasks_of_a_piece)
 
@@ -106,5 +106,5 @@ def test_tasks_are_of_the_kind_that_their_labels_say_however_many_are_read_at_on
         task_id: (label_text(task.name, "unknown"), label_text(task.state, "UNKNOWN"))
         for task_id, task in fields.items()
     }
-    assert {task_id: interned.kinds[batch.kinds[row]] for task_id, row in batch.rows.items()} == expected
-    assert len(set(interned.kinds)) == len(interned.kinds)
+    assert {task_id: shared.kinds[batch.kinds[row]] for task_id, row in batch.rows.items()} == expected
+    assert len(set(shared.kinds)) == len(shared.kinds)

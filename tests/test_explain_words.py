@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from push_job.commands.explain.asking import Asking, Consumers, FoundTask, Worker
-from push_job.commands.explain.case import Case, Level
-from push_job.commands.explain.diagnosis import Diagnosis
-from push_job.commands.explain.facts import Facts
-from push_job.commands.explain.findings import findings_of
-from push_job.commands.explain.printing import as_json, as_text
-from push_job.commands.words import moment_words, name_words, time_words
-from push_job.flower.by_kind import Tally
+from push_job.explain.asking import Asking, Consumers, FoundTask, Worker
+from push_job.explain.case import Case, Level
+from push_job.explain.diagnosis import Diagnosis
+from push_job.explain.facts import Facts
+from push_job.explain.findings import findings_of
+from push_job.explain.printing import as_json, as_text
+from push_job.flower.tasks_by_kind import Tally
 from push_job.settings import Credentials, Endpoint, Tls
+from push_job.terminal.formatting import moment_words, name_words, time_words
 from testbed.command import PushJob
 from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
 

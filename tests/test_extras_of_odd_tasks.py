@@ -153,4 +153,4 @@ def test_an_age_is_none_before_the_eta(clean_pushgateway: Pushgateway, push_job:
         "b": {"name": "shop.b", "state": "RECEIVED", "received": time.time() - 100, "eta": later},
     }
     with pushed(push_job, clean_pushgateway, {"/api/tasks": json_answer(tasks)}) as (samples, _):
-        assert of_family(samples, OLDEST) == {key(OLDEST, task_type="shop.b", state="RECEIVED"): 0}
+        assert of_family(samples, OLDEST) == {key(OLDEST, name="shop.b", state="RECEIVED"): 0}

@@ -136,7 +136,7 @@ def oldest(tasks: Sequence[dict[str, Any]], now: float) -> dict[Key, float]:
             since = task[ENTERED_BY[task["state"]]]
             if task["eta"]:
                 since = max(since, datetime.fromisoformat(task["eta"]).timestamp())
-            ages[key(OLDEST, task_type=task["name"] or "unknown", state=task["state"])].append(max(0, now - since))
+            ages[key(OLDEST, name=task["name"] or "unknown", state=task["state"])].append(max(0, now - since))
     return {sample: max(values) for sample, values in ages.items()}
 
 
@@ -150,9 +150,9 @@ def test_the_oldest_task_of_each_type_and_unfinished_state(
     assert samples.keys() == expected.keys()
     for sample, value in expected.items():
         assert value - (time.time() - started) - 1 <= samples[sample] <= value
-    assert samples[key(OLDEST, task_type="shop.stuck", state="STARTED")] >= 4999
-    assert 99 <= samples[key(OLDEST, task_type="shop.eta", state="RECEIVED")] < 900
-    assert key(OLDEST, task_type="shop.reports.daily_sales", state="STARTED") in samples
+    assert samples[key(OLDEST, name="shop.stuck", state="STARTED")] >= 4999
+    assert 99 <= samples[key(OLDEST, name="shop.eta", state="RECEIVED")] < 900
+    assert key(OLDEST, name="shop.reports.daily_sales", state="STARTED") in samples
 
 
 def test_the_wait_in_the_queue_is_from_sent_or_the_eta_to_started(

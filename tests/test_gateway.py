@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from push_job.gateway import Gateway, GatewayError
 from push_job.http.client import Client
+from push_job.pushgateway.client import PushgatewayClient, PushgatewayError
 from push_job.settings import Credentials, Endpoint, Tls
 from tests.fakes.http import Close, Reset, Script, ScriptedServer, Stall, answer, status_answer
 from tests.faults.turns import PUSHED
@@ -34,7 +34,7 @@ def push(url: str, collector: Counted, seconds: float = 5.0) -> None:
     registry.register(collector)
     client = Client(Endpoint.parse(url, "--pushgateway", Credentials(), Tls()), timeout=seconds)
     try:
-        Gateway(client, "gateway").push(registry, {"instance": "a"}, time.monotonic() + seconds)
+        PushgatewayClient(client, "gateway").push(registry, {"instance": "a"}, time.monotonic() + seconds)
     finally:
         client.close()
 
@@ -70,14 +70,14 @@ REFUSED: dict[str, tuple[Script, ...]] = {
 
 @pytest.mark.parametrize("answers", UNANSWERED.values(), ids=UNANSWERED)
 def test_of_a_push_without_an_answer_is_said_that_it_may_have_come(answers: tuple[Script, ...]) -> None:
-    with ScriptedServer({"*": list(answers)}) as server, pytest.raises(GatewayError) as failure:
+    with ScriptedServer({"*": list(answers)}) as server, pytest.raises(PushgatewayError) as failure:
         push(server.url, Counted(), seconds=0.7)
     assert str(failure.value).endswith(UNKNOWN)
 
 
 @pytest.mark.parametrize("answers", REFUSED.values(), ids=REFUSED)
 def test_of_a_push_that_is_refused_that_is_not_said(answers: tuple[Script, ...]) -> None:
-    with ScriptedServer({"*": list(answers)}) as server, pytest.raises(GatewayError) as failure:
+    with ScriptedServer({"*": list(answers)}) as server, pytest.raises(PushgatewayError) as failure:
         push(server.url, Counted(), seconds=0.7)
     assert UNKNOWN not in str(failure.value)
 
@@ -85,6 +85,6 @@ def test_of_a_push_that_is_refused_that_is_not_said(answers: tuple[Script, ...])
 def test_nor_of_one_that_could_not_be_sent() -> None:
     with ScriptedServer({}) as server:
         pass
-    with pytest.raises(GatewayError, match="refused the connection") as failure:
+    with pytest.raises(PushgatewayError, match="refused the connection") as failure:
         push(server.url, Counted(), seconds=0.7)
     assert UNKNOWN not in str(failure.value)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from push_job.cycle import PUSHES_AT_ONCE
 from push_job.fan_out import AT_ONCE, FanOut
 from push_job.job import Job
 from push_job.settings import Credentials, Endpoint, Settings, Tls
-from push_job.turn import PUSHES_AT_ONCE
 from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway

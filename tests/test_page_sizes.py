@@ -4,7 +4,7 @@ import random
 import time
 
 from push_job.flower.api import Flower
-from push_job.flower.scan import scan_tasks
+from push_job.flower.full_scrape import scrape_all_tasks
 from push_job.http.client import Client
 from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Credentials, Endpoint, Tls
 from tests.fakes.moving_flower import Move, MovingFlower
@@ -18,7 +18,7 @@ def pages_asked(flower: MovingFlower, page_size: int | None = None, timeout: flo
     """The limit and the offset of each page on the way down."""
     client = Client(Endpoint.parse(flower.url, "--flower", Credentials(), Tls()), timeout)
     try:
-        tasks = scan_tasks(Flower(client), page_size, time.monotonic() + 60)
+        tasks = scrape_all_tasks(Flower(client), page_size, time.monotonic() + 60)
     finally:
         client.close()
     assert len(tasks) == len(flower.tasks)

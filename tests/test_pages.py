@@ -48,7 +48,7 @@ def test_every_target_of_make_exists(page: Path) -> None:
 def test_the_page_on_trouble_has_a_row_for_each_kind_of_finding_and_no_other() -> None:
     page = (ROOT / "docs/trouble.md").read_text(encoding="utf-8")
     table = page[page.index("| `kind` in JSON |") : page.index("What follows from one thing")]
-    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "push_job/commands/explain").glob("*.py"))
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "push_job/explain").glob("*.py"))
     kinds = {kind for source in sources for kind in re.findall(r'Level\.[A-Z]+,\n +"([a-z-]+)"', source)}
     assert len(kinds) > 10
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == kinds

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from push_job.flower.api import Flower, FlowerError
-from push_job.flower.batch import Interned
-from push_job.flower.by_kind import Tally
+from push_job.flower.page import SharedIndex
+from push_job.flower.table import TaskTable
 from push_job.flower.task import STATES
-from push_job.flower.tasks import Tasks
+from push_job.flower.tasks_by_kind import Tally
 from push_job.http.client import Client
 from push_job.metrics.families import of_tasks
-from push_job.metrics.registries import exposition
+from push_job.metrics.registry import exposition
 from push_job.metrics.snapshot import Folding, Snapshot
 from testbed.process import find_program
 from testbed.services import Pushgateway
@@ -103,16 +103,16 @@ class Answering:
         return Answered(next(self._bodies), self._sizes)
 
 
-def read(bodies: list[bytes], sizes: list[int] | None = None) -> Tasks:
+def read(bodies: list[bytes], sizes: list[int] | None = None) -> TaskTable:
     """The tasks of some answers, the later ones newer. Raises FlowerError, and nothing else."""
     flower = Flower(cast("Client", Answering(bodies, sizes or [])))
-    found = Tasks(Interned())
+    found = TaskTable(SharedIndex())
     for _ in bodies:
-        found.merge(flower.all_tasks(found.interned, 0.0))
+        found.merge(flower.all_tasks(found.shared, 0.0))
     return found
 
 
-def read_or_reason(bodies: list[bytes], sizes: list[int] | None = None) -> Tasks | str:
+def read_or_reason(bodies: list[bytes], sizes: list[int] | None = None) -> TaskTable | str:
     """The tasks, or why there are none."""
     try:
         return read(bodies, sizes)
@@ -125,7 +125,7 @@ def written(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def text_of(found: Tasks, workers: dict[str, bool]) -> str:
+def text_of(found: TaskTable, workers: dict[str, bool]) -> str:
     """What would be pushed, in Prometheus' text format."""
     tallies = found.tally()
     folded = Folding(tallies, MOST_TYPES).fold(tallies)

@@ -16,8 +16,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from push_job.metrics.registries import FamiliesCollector
-from push_job.protobuf import CONTENT_TYPE, encode
+from push_job.metrics.registry import FamiliesCollector
+from push_job.pushgateway.protobuf import CONTENT_TYPE, encode
 from testbed.services import Pushgateway
 from tests import metric_messages
 

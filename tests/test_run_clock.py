@@ -10,8 +10,8 @@ import schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from push_job import repeat as repeat_module
-from push_job.repeat import Stop, repeat
+from push_job import scheduler as repeat_module
+from push_job.scheduler import Stop, repeat
 
 MIDNIGHT = datetime(2024, 10, 27)
 

@@ -8,26 +8,26 @@ from collections.abc import Iterator
 import pytest
 
 from push_job.flower.api import Flower
-from push_job.flower.scan import scan_tasks
-from push_job.flower.tasks import Tasks
+from push_job.flower.full_scrape import scrape_all_tasks
+from push_job.flower.table import TaskTable
 from push_job.http.client import Client
 from push_job.settings import Credentials, Endpoint, Tls
 from tests.fakes.moving_flower import Move, MovingFlower, shuffler
 
 
-def scan(url: str, page_size: int, seconds: float = 30) -> Tasks:
+def scan(url: str, page_size: int, seconds: float = 30) -> TaskTable:
     client = Client(Endpoint.parse(url, "--flower", Credentials(), Tls()), timeout=10)
     try:
-        return scan_tasks(Flower(client), page_size, time.monotonic() + seconds)
+        return scrape_all_tasks(Flower(client), page_size, time.monotonic() + seconds)
     finally:
         client.close()
 
 
-def states(tasks: Tasks) -> Counter[str]:
+def states(tasks: TaskTable) -> Counter[str]:
     return Counter({state: tally.count for (_, state), tally in tasks.tally().items()})
 
 
-def assert_is_the_list_of_one_moment(flower: MovingFlower, tasks: Tasks, last: int = 2) -> None:
+def assert_is_the_list_of_one_moment(flower: MovingFlower, tasks: TaskTable, last: int = 2) -> None:
     """The ids are those of one moment, one of the `last` ones; no state is older than that."""
     states_then = [*flower.moments, dict(state_by_id(flower))]
     found = {task_id: tasks.labels_of(task_id)[1] for task_id in tasks}

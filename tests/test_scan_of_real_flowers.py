@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 from push_job.flower.api import Flower as FlowerApi
-from push_job.flower.scan import scan_tasks
-from push_job.flower.tasks import Tasks
+from push_job.flower.full_scrape import scrape_all_tasks
+from push_job.flower.table import TaskTable
 from push_job.http.client import Client
 from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Credentials, Endpoint, Tls
 from testbed.command import PushJob
@@ -70,15 +70,15 @@ def crowd(testbed: Testbed) -> Iterator[Crowd]:
     redis.stop()
 
 
-def scan(flower: Flower, page_size: int) -> Tasks:
+def scan(flower: Flower, page_size: int) -> TaskTable:
     client = Client(Endpoint.parse(flower.url, "--flower", Credentials(), Tls()), timeout=30)
     try:
-        return scan_tasks(FlowerApi(client), page_size, time.monotonic() + 60)
+        return scrape_all_tasks(FlowerApi(client), page_size, time.monotonic() + 60)
     finally:
         client.close()
 
 
-def counts(tasks: Tasks) -> Counter[tuple[str, str]]:
+def counts(tasks: TaskTable) -> Counter[tuple[str, str]]:
     return Counter({labels: tally.count for labels, tally in tasks.tally().items()})
 
 
@@ -102,7 +102,7 @@ def test_every_task_is_accounted_for_while_events_come_from_workers_whose_logica
     assert_all_is_accounted_for(crowd, tasks)
 
 
-def assert_all_is_accounted_for(crowd: Crowd, tasks: Tasks) -> None:
+def assert_all_is_accounted_for(crowd: Crowd, tasks: TaskTable) -> None:
     counted = counts(tasks)
     untouched = Counter({labels: n for labels, n in counted.items() if labels in crowd.quiet})
     assert untouched == crowd.quiet

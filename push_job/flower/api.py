@@ -15,12 +15,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from push_job.flower.batch import Batch, Interned
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
-from push_job.flower.event_counts import EventCounts, Source, count_events
+from push_job.flower.incremental.event_counts import EventCounts, Sender, count_events
+from push_job.flower.page import SharedIndex, TaskPage
 from push_job.flower.task import Column, EventFields, TaskFields, label_text
 from push_job.http.client import REDIRECTS, Answer, Client
-from push_job.http.failures import TransportError
+from push_job.http.errors import TransportError
 from push_job.settings import Credentials
 
 #: The most tasks that are read; each takes about 150 bytes.
@@ -77,19 +77,19 @@ class Flower:
             raise FlowerError("its /api/workers?status=1 is not what Flower answers; is this Flower's address?")
         return workers
 
-    def page(self, interned: Interned, offset: int, limit: int, until: float) -> Batch:
+    def page(self, shared: SharedIndex, offset: int, limit: int, until: float) -> TaskPage:
         """The `limit` tasks after the `offset` newest ones; fewer only at the list's end."""
-        return self._tasks(interned, until, limit=limit, offset=offset)
+        return self._tasks(shared, until, limit=limit, offset=offset)
 
-    def page_with_fields(self, interned: Interned, offset: int, limit: int, until: float, **having: str) -> Batch:
+    def page_with_fields(self, shared: SharedIndex, offset: int, limit: int, until: float, **having: str) -> TaskPage:
         """As `page`, of those `having` what Flower filters by, and retried; the batch keeps their fields."""
         return self.client.retrying(
-            lambda: self._tasks(interned, until, EventFields, limit=limit, offset=offset, **having), until
+            lambda: self._tasks(shared, until, EventFields, limit=limit, offset=offset, **having), until
         )
 
-    def all_tasks(self, interned: Interned, until: float) -> Batch:
+    def all_tasks(self, shared: SharedIndex, until: float) -> TaskPage:
         """Every task that Flower remembers, as of one moment."""
-        return self._tasks(interned, until)
+        return self._tasks(shared, until)
 
     def has_task_in(self, state: str, until: float) -> bool:
         """Whether any task is in this state."""
@@ -97,13 +97,13 @@ class Flower:
             return any(decode_tasks(_intact(answer, TASKS_LIMIT)))
 
     def _tasks(
-        self, interned: Interned, until: float, fields: type[TaskFields] = TaskFields, **params: int | str
-    ) -> Batch:
+        self, shared: SharedIndex, until: float, fields: type[TaskFields] = TaskFields, **params: int | str
+    ) -> TaskPage:
         with self._answer("/api/tasks", until, **params) as answer:
             self.now = _server_time(answer)
             # The only sign of its version in an answer. A proxy may send the same header.
             self.is_new = "X-Content-Type-Options" in answer.headers
-            batch = Batch(interned, self.columns, self.now, keep=fields is EventFields)
+            batch = TaskPage(shared, self.columns, self.now, keep=fields is EventFields)
             for tasks in decode_tasks(_intact(answer, TASKS_LIMIT), fields):
                 batch.add(tasks)
                 self.tasks_read += len(tasks)
@@ -148,7 +148,7 @@ class Flower:
             reason = "its /metrics was not answered in a part of the time that all else needs too"
             raise FlowerError(reason, transient=True, overloaded=True) from error
 
-    def events_since(self, before: EventCounts, until: float) -> Counter[Source] | None:
+    def events_since(self, before: EventCounts, until: float) -> Counter[Sender] | None:
         """How many events came since then from those that sent any; None if it is not the process that it was."""
         now = self.event_counts(until)
         return now.since(before) if now and now.follow(before) else None
@@ -173,7 +173,7 @@ class Flower:
         except DecodingError as error:
             raise FlowerError(f"it answered {path}, but {error}", transient=error.damaged) from error
         except TransportError as error:
-            raise as_flower_error(error, path, self.client.endpoint.credentials) from error
+            raise explain_flower_error(error, path, self.client.endpoint.credentials) from error
 
 
 def soon_enough(until: float) -> float:
@@ -187,7 +187,7 @@ def too_many_tasks() -> FlowerError:
     return FlowerError(f"it lists more than {TASK_LIMIT:,} tasks; start it with a smaller --max-tasks")
 
 
-def as_flower_error(error: TransportError, path: str, credentials: Credentials) -> FlowerError:
+def explain_flower_error(error: TransportError, path: str, credentials: Credentials) -> FlowerError:
     """Say what Flower's refusal of `path` means and what mends it."""
     reason = str(error)
     if error.status == 401:

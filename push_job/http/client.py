@@ -18,8 +18,8 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util.retry import Retry
 
 from push_job import __version__, log
-from push_job.http.connections import AbortableAdapter
-from push_job.http.failures import TransportError, as_transport_error, told_limit
+from push_job.http.abort import AbortableAdapter
+from push_job.http.errors import TransportError, limit_text, translate_error
 from push_job.settings import Credentials, Endpoint
 
 T = TypeVar("T")
@@ -174,7 +174,7 @@ class Client:
 
     def failure(self, error: Exception, timeout: float | None) -> TransportError:
         """What the libraries raised, in our words: it comes from `abort` itself if that was called."""
-        return TransportError(_NOT_DONE) if self._aborted.is_set() else as_transport_error(error, timeout)
+        return TransportError(_NOT_DONE) if self._aborted.is_set() else translate_error(error, timeout)
 
 
 class Answer:
@@ -210,7 +210,7 @@ class Answer:
                 self._client.heard = time.monotonic()
                 if self._client.heard > self._ends:
                     raise TransportError(
-                        f"its answer was not complete {told_limit(self._timeout)}",
+                        f"its answer was not complete {limit_text(self._timeout)}",
                         transient=True,
                         overloaded=True,
                     )

@@ -11,9 +11,9 @@ from typing import ClassVar
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from push_job import __version__
-from push_job.flower.by_kind import Tally
+from push_job.flower.table import TaskTable
 from push_job.flower.task import STATES, Column, label_text
-from push_job.flower.tasks import Tasks
+from push_job.flower.tasks_by_kind import Tally
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ DURATIONS = Gauge(
 UP = Gauge("flower_up", "Whether this Flower was scraped whole (1) or not at all (0).")
 SCRAPE_DURATION = Gauge("flower_scrape_duration_seconds", "Seconds that the scrape took.")
 SCRAPE_TASKS = Gauge("flower_scrape_tasks", "Tasks that Flower remembers.")
-SCRAPE_WHOLE = Gauge(
-    "flower_scrape_whole",
+SCRAPE_FULL = Gauge(
+    "flower_scrape_full",
     "Whether all tasks were read from Flower (1) or only what had changed since the last scrape (0).",
 )
 SCRAPE_READ_TASKS = Gauge("flower_scrape_read_tasks", "Tasks that were transferred from Flower.")
@@ -90,7 +90,7 @@ PLAIN: tuple[Family, ...] = (
     UP,
     SCRAPE_DURATION,
     SCRAPE_TASKS,
-    SCRAPE_WHOLE,
+    SCRAPE_FULL,
     SCRAPE_READ_TASKS,
     BUILD,
 )
@@ -112,7 +112,7 @@ def of_workers(workers: dict[str, bool]) -> Metric:
     return family
 
 
-def of_tasks(tasks: Tasks, tallies: dict[tuple[str, str], Tally]) -> list[Metric]:
+def of_tasks(tasks: TaskTable, tallies: dict[tuple[str, str], Tally]) -> list[Metric]:
     """The tasks; `tallies` are theirs by the type and state that they are counted under."""
     counts, durations = COUNTS.empty(), DURATIONS.empty()
     zeros = {(name, state) for name, _ in tallies for state in STATES}
@@ -126,7 +126,7 @@ def of_tasks(tasks: Tasks, tallies: dict[tuple[str, str], Tally]) -> list[Metric
 
 def of_reading(*, whole: bool, tasks_read: int) -> list[Metric]:
     """What a turn that may remember was."""
-    return [SCRAPE_WHOLE.of(int(whole)), SCRAPE_READ_TASKS.of(tasks_read)]
+    return [SCRAPE_FULL.of(int(whole)), SCRAPE_READ_TASKS.of(tasks_read)]
 
 
 def of_the_job(*, up: bool, scrape_seconds: float) -> list[Metric]:

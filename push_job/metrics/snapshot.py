@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from prometheus_client.metrics_core import Metric
 
-from push_job.flower.batch import OTHER_STATES, OTHER_TYPES
-from push_job.flower.by_kind import Tally
+from push_job.flower.page import OTHER_STATES, OTHER_TYPES
 from push_job.flower.task import STATES
+from push_job.flower.tasks_by_kind import Tally
 
 #: The most custom states that are told apart; a custom event with a number in its name makes a state of each number.
 _CUSTOM_STATES = 100

@@ -20,7 +20,9 @@ from typing import IO
 from testbed.command import ROOT, clean_environment
 
 _COPIES = multiprocessing.get_context("forkserver")
-_COPIES.set_forkserver_preload(["push_job.cli", "push_job.commands.show", "push_job.metrics.extras.activity", __name__])
+_COPIES.set_forkserver_preload(
+    ["push_job.cli", "push_job.terminal.snapshot_table", "push_job.metrics.extras.activity", __name__]
+)
 
 #: Two threads that look after processes at once would both read how one has ended, which can be read once.
 _LOCK = threading.Lock()

@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from push_job.flower.memory import COLUMNS
-from push_job.flower.memory_file import MemoryFile
+from push_job.flower.incremental.state import COLUMNS
+from push_job.flower.incremental.state_file import StateFile
 from testbed.services import Flower, Pushgateway, Testbed
 from tests.chaos import jobs
 from tests.chaos.extras import PREFIXES, without_extras
@@ -185,7 +185,7 @@ def one_run(world: World, seed: str, number: int) -> Run:
             earliest = _start_of_last_push(log.splitlines(), deadline, earliest)
         elif kind == WITH_MEMORY:
             with _memory(world, to_flower.url, random.Random(f"{seed}/{number}/memory")) as file:
-                seconds, exit_code, log = _timed([*arguments, "--memory-file", str(file)], to_flower, deadline)
+                seconds, exit_code, log = _timed([*arguments, "--state-file", str(file)], to_flower, deadline)
         else:
             seconds, exit_code, log = _timed(arguments, to_flower, deadline)
         latest = time.time()
@@ -250,7 +250,7 @@ def _memory(world: World, flower_url: str, chance: random.Random) -> Iterator[Pa
     """A memory file of what the last run with one remembers, perhaps damaged; what it remembers then is kept."""
     with tempfile.TemporaryDirectory() as folder:
         file, columns = Path(folder, "memory"), COLUMNS
-        kept, own = MemoryFile(world.memory, "kept", "kept"), MemoryFile(file, flower_url, flower_url)
+        kept, own = StateFile(world.memory, "kept", "kept"), StateFile(file, flower_url, flower_url)
         if memory := kept.load(columns):
             own.save(memory)
             if chance.random() < DAMAGE_LIKELIHOOD:
@@ -300,7 +300,7 @@ def _start_of_last_push(log: Sequence[str], deadline: float, otherwise: float) -
 def _taken_reading(values: Values) -> bool | None:
     """Whether a group says that it was read as what had changed; this is taken out of it."""
     told = {name: values.pop((name, frozenset()), None) for name in READING_FAMILIES}
-    return None if None in told.values() else told["flower_scrape_whole"] == 0.0
+    return None if None in told.values() else told["flower_scrape_full"] == 0.0
 
 
 def _seconds_of_a_start() -> float:

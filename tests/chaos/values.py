@@ -8,7 +8,7 @@ from testbed.prometheus import Samples
 OWN_FAMILIES = {"flower_up", "flower_scrape_duration_seconds", "push_job_build_info"}
 
 #: What a push of a job that remembers says of itself beside that, where the scrape went well.
-READING_FAMILIES = {"flower_scrape_whole", "flower_scrape_read_tasks"}
+READING_FAMILIES = {"flower_scrape_full", "flower_scrape_read_tasks"}
 
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -11,7 +11,7 @@ from release.render import ROOT, Manifest, program
 
 CRONJOB = ROOT / "cronjob"
 COMPONENTS = sorted(path.name for path in (CRONJOB / "components").iterdir())
-WAYS = ("", "sharded", "loop", "memory")  # folders below cronjob/ that run the job, one at a time
+WAYS = ("", "sharded", "loop", "state")  # folders below cronjob/ that run the job, one at a time
 ENTRY_POINTS = (*WAYS, "pushgateway", "kube-prometheus-stack")  # all that are applied with -k
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from push_job import __version__
-from push_job.commands.explain import limits
+from push_job.explain import limits
 from release.render import CHART, ROOT
 from tests.deploy import command_line
 from tests.deploy.manifests import CRONJOB, build, container_of, of_kind

@@ -23,7 +23,7 @@ FOLDERS: dict[str, dict[str, Any]] = {
     "": {},
     "sharded": {"shards": 3},
     "loop": {"mode": "loop"},
-    "memory": {"memory": {"enabled": True}},
+    "state": {"state": {"enabled": True}},
     "kube-prometheus-stack": STACK,
 }
 # Sets of values that differ in what they switch on.
@@ -62,7 +62,7 @@ SETS: dict[str, dict[str, Any]] = {
         "pushgateway": {"enabled": True, "podSecurityContext": OPENSHIFT},
         "networkPolicy": {"dns": {"namespace": "openshift-dns", "port": 5353}},
     },
-    "memory of yours": {"mode": "loop", "memory": {"enabled": True, "existingClaim": "mine"}},
+    "own state claim": {"mode": "loop", "state": {"enabled": True, "existingClaim": "mine"}},
     "alerts": {"rules": {"enabled": True, "for": {"FlowerDown": "9m"}, "disabled": ["FlowerUnsteady"]}},
 }
 

@@ -165,7 +165,7 @@ def _group_with(name: str, labels: str, values: str) -> dict[str, str]:
 @pytest.mark.parametrize(("seconds", "outcome"), [(3600, "quiet"), (1200, "fire")])
 def test_how_long_a_task_may_be_in_its_state(seconds: int, outcome: str, tmp_path: Path) -> None:
     groups = rendered(stuckSeconds=seconds)
-    series = _group_with("celery_task_oldest_seconds", 'task_type="t", state="STARTED"', "1800x90")
+    series = _group_with("celery_task_oldest_seconds", 'name="t", state="STARTED"', "1800x90")
     promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryTaskStuck"}}}))])
 
 

@@ -52,7 +52,7 @@ def test_every_object_is_valid_with_each_component_and_with_all(
     entry_point: str, components: tuple[str, ...], kubernetes: str, tmp_path: Path
 ) -> None:
     stack = {"service-monitor", "rules", "dashboards"}
-    given = {"kube-prometheus-stack": stack, "memory": {"memory"}}.get(entry_point, set())
+    given = {"kube-prometheus-stack": stack, "state": {"state"}}.get(entry_point, set())
     added = [name for name in components if name not in given]
     for manifest in build(kustomization(tmp_path, resources=[CRONJOB / entry_point], components=added)):
         valid(manifest, kubernetes)
@@ -98,7 +98,7 @@ def test_a_misspelt_field_of_the_operators_kinds_is_not_valid() -> None:
 
 @every_entry_point
 def test_each_entry_point_has_what_it_is_for(entry_point: str) -> None:
-    jobs, gateway = {"": "CronJob", "sharded": "CronJob", "loop": "Deployment", "memory": "CronJob"}, "Deployment"
+    jobs, gateway = {"": "CronJob", "sharded": "CronJob", "loop": "Deployment", "state": "CronJob"}, "Deployment"
     wanted = {**{name: [kind] for name, kind in jobs.items()}, "pushgateway": [gateway]}
     wanted["kube-prometheus-stack"] = ["CronJob", gateway]
     kinds = sorted(found["kind"] for found in build(CRONJOB / entry_point) if pod_of(found))

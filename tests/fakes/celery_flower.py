@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from celery.events.state import State, Task  # type: ignore[import-untyped]  # celery ships no types
 
-from push_job.http.failures import TransportError
+from push_job.http.errors import TransportError
 from push_job.settings import Credentials, Endpoint, Tls
 
 T = TypeVar("T")

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from urllib3 import HTTPConnectionPool
 
+from push_job.http.abort import AbortableAdapter
 from push_job.http.client import Client
-from push_job.http.connections import AbortableAdapter
-from push_job.http.failures import TransportError
+from push_job.http.errors import TransportError
 from push_job.settings import Credentials, Endpoint, Tls
 from testbed.process import wait_for
 from tests.fakes.http import Drip, ScriptedServer, head

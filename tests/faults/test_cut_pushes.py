@@ -23,7 +23,7 @@ import pytest
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from push_job.metrics.registries import down_registry
+from push_job.metrics.registry import down_registry
 from testbed.command import ROOT, clean_environment
 from testbed.process import wait_for
 from testbed.prometheus import Samples

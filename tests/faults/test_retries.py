@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from push_job.http.client import Client
-from push_job.http.failures import TransportError
+from push_job.http.errors import TransportError
 from push_job.settings import Endpoint
 from tests.fakes.http import Close, Reset, Script, ScriptedServer, answer, head, status_answer
 from tests.faults.turns import PUSHED, TASKS, WORKERS, fake_flower, one_turn

@@ -140,7 +140,7 @@ def test_a_mistake_of_ours_is_logged_without_the_password(
     def broken(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError(f"a bug with [[{password!r} and {password} and {quote(password, safe='')}]]")
 
-    monkeypatch.setattr("push_job.flower.reading.scan_tasks", broken)
+    monkeypatch.setattr("push_job.flower.incremental.scraper.scrape_all_tasks", broken)
     # Set back by hand: the log's handler would else outlive the test.
     monkeypatch.setattr(log.logger, "handlers", [])
     monkeypatch.setattr(log.logger, "propagate", True)
@@ -157,7 +157,7 @@ def test_a_mistake_of_ours_is_logged_without_the_password(
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert outcome.scrape.error
     told = [str(value) for line in lines for value in (line.get("error"), line.get("traceback")) if value]
-    assert any("RuntimeError" in text and "scan_tasks" in text for text in told)  # a traceback is among them
+    assert any("RuntimeError" in text and "scrape_all_tasks" in text for text in told)  # a traceback is among them
     for text in told:
         for spelling in spellings(password):
             assert spelling not in told_by_server(password, text)

@@ -10,10 +10,10 @@ from typing import Any
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from push_job.cycle import Outcome
 from push_job.job import Job
-from push_job.metrics.registries import up_registry
+from push_job.metrics.registry import up_registry
 from push_job.settings import Credentials, Endpoint, Settings, Tls
-from push_job.turn import Outcome
 from testbed.command import ROOT, clean_environment
 from testbed.services import Pushgateway
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer, status_answer
@@ -40,7 +40,7 @@ GRACE = 2.0
 
 
 @dataclass(frozen=True)
-class Turn:
+class Cycle:
     """What came of a turn with one Flower, and how long it took."""
 
     outcome: Outcome
@@ -63,14 +63,14 @@ def settings(flower: str, pushgateway: str, deadline: float = 10.0, timeout: flo
     return Settings((endpoints[0],), endpoints[1], job="faults", deadline=deadline, timeout=timeout, **changes)
 
 
-def one_turn(flower: str, pushgateway: str, **changes: Any) -> Turn:
+def one_turn(flower: str, pushgateway: str, **changes: Any) -> Cycle:
     """Scrape and push once; `changes` are those of `settings`."""
     job = Job(settings(flower, pushgateway, **changes))
     started = time.monotonic()
     (outcome,) = job.push()
     seconds = time.monotonic() - started
     job.close()
-    return Turn(outcome, seconds)
+    return Cycle(outcome, seconds)
 
 
 def group(pushgateway: Pushgateway, flower_url: str) -> Mapping[str, float]:

@@ -73,7 +73,7 @@ class Group:
             yield f'celery_worker_load_average{{worker="{worker}",period="1m"}} 0.5'
             yield f'celery_worker_last_heartbeat_age_seconds{{worker="{worker}"}} 1'
         for place, name in enumerate(self.names):
-            yield f'celery_task_oldest_seconds{{task_type="{name}",state="STARTED"}} {100 * (place + 1)}'
+            yield f'celery_task_oldest_seconds{{name="{name}",state="STARTED"}} {100 * (place + 1)}'
             yield f'celery_task_failures{{name="{name}",exception="ValueError"}} {place + 1}'
             yield f'celery_task_last_success_timestamp_seconds{{name="{name}"}} {time.time() - 120 * (place + 1)}'
             yield f'celery_task_interval_seconds{{name="{name}"}} 60'

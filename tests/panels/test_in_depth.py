@@ -127,10 +127,10 @@ WAIT = {"shop.pay": Between(0.25, 0.5), "shop.mail": Between(0.25, 0.5), "shop.r
 PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
     ("Oldest task by type", "A"): always(
         {
-            **of(Between(29, 30 + SCENE_TAKES), task_type="shop.report", state="STARTED"),
-            **of(Between(29, 30 + SCENE_TAKES), task_type="shop.mail", state="RECEIVED"),
+            **of(Between(29, 30 + SCENE_TAKES), name="shop.report", state="STARTED"),
+            **of(Between(29, 30 + SCENE_TAKES), name="shop.mail", state="RECEIVED"),
             # Those in the queue were sent, and nobody has received them.
-            **of(Between(0, SCENE_TAKES), task_type="shop.orders.place", state="PENDING"),
+            **of(Between(0, SCENE_TAKES), name="shop.orders.place", state="PENDING"),
         }
     ),
     ("Failures by exception", "A"): always(by("exception", {"ValueError": 2})),

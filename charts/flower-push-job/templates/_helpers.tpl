@@ -92,8 +92,8 @@ resources:
 - name: credentials
   mountPath: /run/secrets/flower-push-job
   readOnly: true
-{{- if .Values.memory.enabled }}
-- name: memory
+{{- if .Values.state.enabled }}
+- name: state
   mountPath: /var/lib/push-job
 {{- end }}
 {{- with .Values.extraVolumeMounts }}
@@ -107,10 +107,10 @@ resources:
     secretName: {{ default (include "flower-push-job.fullname" .) .Values.existingSecret }}
     optional: true
     defaultMode: 0440
-{{- if .Values.memory.enabled }}
-- name: memory
+{{- if .Values.state.enabled }}
+- name: state
   persistentVolumeClaim:
-    claimName: {{ default (printf "%s-memory" (include "flower-push-job.fullname" .)) .Values.memory.existingClaim }}
+    claimName: {{ default (printf "%s-state" (include "flower-push-job.fullname" .)) .Values.state.existingClaim }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

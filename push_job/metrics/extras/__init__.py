@@ -14,9 +14,9 @@ from prometheus_client.metrics_core import Metric
 
 from push_job import log
 from push_job.flower.api import Flower
-from push_job.flower.by_kind import TasksByKind
 from push_job.flower.task import Column
-from push_job.http.failures import TransportError
+from push_job.flower.tasks_by_kind import TasksByKind
+from push_job.http.errors import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras import activity, ages, failures, flower_metrics, last_run, pools, queues, runtimes, waits
 from push_job.metrics.extras.interface import Extra, Reading
@@ -101,7 +101,7 @@ def read_extras(
     return [*added, success]
 
 
-def all_left_out(names: Iterable[str]) -> Metric:
+def all_extras_failed(names: Iterable[str]) -> Metric:
     """How each extra fared when the Pushgateway took none of them."""
     success = SUCCESS.empty()
     for name in names:

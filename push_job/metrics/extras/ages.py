@@ -11,7 +11,7 @@ from push_job.metrics.families import Gauge
 OLDEST = Gauge(
     "celery_task_oldest_seconds",
     "How long the oldest task in an unfinished state has been in it, a task with an ETA counted from its ETA.",
-    ("task_type", "state"),
+    ("name", "state"),
 )
 
 

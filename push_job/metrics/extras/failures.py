@@ -6,8 +6,8 @@ from collections import Counter
 
 from prometheus_client.metrics_core import Metric
 
-from push_job.flower.batch import OTHER_TEXTS
-from push_job.flower.exceptions import failure_of
+from push_job.flower.exception_names import failure_of
+from push_job.flower.page import OTHER_TEXTS
 from push_job.flower.task import TextColumn
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Gauge

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from prometheus_client.metrics_core import Metric
 
 from push_job.flower.api import Flower
-from push_job.flower.by_kind import TasksByKind
 from push_job.flower.task import Column
+from push_job.flower.tasks_by_kind import TasksByKind
 from push_job.metrics.families import Family
 
 

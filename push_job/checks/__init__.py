@@ -1,0 +1,1 @@
+"""The steps of ``push-job check``, one module per server."""

@@ -1,0 +1,1 @@
+"""Incremental scrapes: read only what changed, with proof (see README.md)."""

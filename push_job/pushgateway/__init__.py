@@ -1,0 +1,1 @@
+"""Push metric families to a Prometheus Pushgateway."""

@@ -1,0 +1,172 @@
+"""A Snapshot as a table that a person likes to read; imported by ``show`` alone, for rich takes a while."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from push_job.flower.task import STATES
+from push_job.flower.tasks_by_kind import Tally
+from push_job.metrics.snapshot import Snapshot
+from push_job.settings import Endpoint
+from push_job.terminal.formatting import printable
+
+#: The order in which a task goes through them, which reads better than the alphabet's.
+_COLUMNS = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
+
+#: Characters in a line where there is no terminal to fold it.
+_UNFOLDED = 10_000
+
+#: Characters that a name has at the least before it is folded.
+_NAME = 20
+
+#: Characters in an abbreviated heading.
+_SHORT = 5
+
+
+@dataclass
+class _Sheet:
+    """Rows of names and then numbers, with their headings; `short` are those of the numbers in a narrow terminal."""
+
+    names: list[str]
+    numbers: list[str]
+    short: list[str]
+    rows: list[list[Text]] = field(default_factory=list)
+
+
+def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
+    """Print workers, then task types with a column a state, then a table for each family of the extras."""
+    # What is no terminal (a file, a pager) has no width to fold a table into.
+    console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_UNFOLDED)
+    live = sum(snapshot.workers.values())
+    line = Text.assemble(
+        (flower.address, "bold"), f": {live} live workers, {snapshot.task_count:,} tasks\n", overflow="fold"
+    )
+    console.print(line)
+    _print(console, "Workers", _workers(snapshot))
+    _print(console, "Tasks by type and state", _tasks(snapshot))
+    for family in snapshot.extras:
+        _print(console, family.name, _histogram(family) if family.type == "histogram" else _extra(family))
+
+
+def _print(console: Console, title: str, sheet: _Sheet) -> None:
+    """Print the widest form that leaves room for the names."""
+    longest = [max((row[index].cell_len for row in sheet.rows), default=0) for index in range(len(sheet.names))]
+    foldable = sum(max(0, length - _NAME) for length in longest)
+    wide, narrow = _table(sheet, sheet.numbers), _table(sheet, sheet.short)
+    if _width(console, wide) <= console.width:
+        table = wide
+    elif _width(console, narrow) - foldable <= console.width:
+        table = narrow
+    else:
+        table = _upright(sheet)
+    console.print(Text(title, "italic"))
+    console.print(table)
+    console.print()
+
+
+def _width(console: Console, table: Table) -> int:
+    """Characters in a line of the table where nothing folds it."""
+    return console.measure(table, options=console.options.update(max_width=_UNFOLDED)).maximum
+
+
+def _table(sheet: _Sheet, numbers: list[str]) -> Table:
+    """A row a line."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in sheet.names:
+        table.add_column(Text(name), overflow="fold")
+    for number in numbers:
+        table.add_column(Text(number), justify="right", no_wrap=True)
+    for row in sheet.rows:
+        table.add_row(*row)
+    return table
+
+
+def _upright(sheet: _Sheet) -> Table:
+    """A value a line, for any terminal; those that are empty are left out."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for row in sheet.rows:
+        for heading, value in zip([*sheet.names, *sheet.numbers], row, strict=True):
+            if value:
+                table.add_row(Text(heading), value)
+        table.add_row()
+    return table
+
+
+def _workers(snapshot: Snapshot) -> _Sheet:
+    sheet = _Sheet(["Worker", "Heartbeats"], [], [])
+    for name, alive in sorted(snapshot.workers.items()):
+        seen = Text("seen", "green") if alive else Text("stopped", "red")
+        sheet.rows.append([Text(printable(name)), seen])
+    if not snapshot.workers:
+        sheet.rows.append([Text("none"), Text()])
+    return sheet
+
+
+def _tasks(snapshot: Snapshot) -> _Sheet:
+    custom = sorted({state for _, state in snapshot.tallies} - set(STATES))
+    states = [*_COLUMNS, *custom]
+    headings = [printable(state.title()) for state in states]
+    sheet = _Sheet(["Task type"], [*headings, "Mean, s"], [*map(_abbreviated, headings), "Mean, s"])
+    totals = {name: 0 for name, _ in snapshot.tallies}
+    for (name, _), tally in snapshot.tallies.items():
+        totals[name] += tally.count
+    for name in sorted(totals, key=lambda name: (-totals[name], name)):
+        tallies = [snapshot.tallies.get((name, state)) for state in states]
+        counts = [f"{tally.count:,}" if tally else "" for tally in tallies]
+        mean = _mean(snapshot.tallies.get((name, "SUCCESS")))
+        sheet.rows.append([Text(text) for text in (printable(name), *counts, mean)])
+    return sheet
+
+
+def _abbreviated(heading: str) -> str:
+    return heading if len(heading) <= _SHORT else f"{heading[: _SHORT - 1]}."
+
+
+def _extra(family: Metric) -> _Sheet:
+    """A row a sample."""
+    labels = sorted({label for sample in family.samples for label in sample.labels})
+    sheet = _Sheet(labels, ["Value"], ["Value"])
+    for sample in family.samples:
+        sheet.rows.append([Text(text) for text in (*_values(sample, labels), f"{sample.value:,.6g}")])
+    return sheet
+
+
+def _histogram(family: Metric) -> _Sheet:
+    """A row a histogram; of the quantiles, the bounds of the buckets that they are in."""
+    labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+    numbers = ["Count", "Mean", "Median up to", "95 % up to"]
+    sheet = _Sheet(labels, numbers, numbers)
+    rows: dict[tuple[str, ...], list[Sample]] = {}
+    for sample in family.samples:
+        rows.setdefault(tuple(_values(sample, labels)), []).append(sample)
+    for row, samples in rows.items():
+        count, total = (
+            sum(sample.value for sample in samples if sample.name == f"{family.name}{part}")
+            for part in ("_count", "_sum")
+        )
+        bounds = [
+            next((s.labels["le"] for s in samples if "le" in s.labels and s.value >= share * count), "")
+            for share in (0.5, 0.95)
+        ]
+        told = [f"{total / count:,.3f}", *bounds] if count else ["", "", ""]
+        sheet.rows.append([Text(text) for text in (*row, f"{count:,.0f}", *told)])
+    return sheet
+
+
+def _values(sample: Sample, labels: list[str]) -> list[str]:
+    return [printable(sample.labels.get(label, "")) for label in labels]
+
+
+def _mean(succeeded: Tally | None) -> str:
+    return f"{succeeded.seconds / succeeded.count:,.3f}" if succeeded else ""
