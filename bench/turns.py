@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 from push_job.job import Job
-from push_job.settings import Credentials, Endpoint, Settings, Tls
+from push_job.settings import Endpoint, Settings
 
 
 def main(flower: str, pushgateway: str, name: str, *extras: str) -> None:
     """Do a turn a line."""
-    servers = [Endpoint.parse(url, "a URL", Credentials(), Tls()) for url in (flower, pushgateway)]
-    job = Job(Settings((servers[0],), servers[1], name, extras=extras, full_every=86_400), remember=True)
+    servers = [Endpoint.parse(url, "a URL") for url in (flower, pushgateway)]
+    job = Job(Settings((servers[0],), servers[1], name, extras=extras, full_every=86_400), keep_state=True)
     for _ in sys.stdin:
         before, started = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
         (outcome,) = job.push()

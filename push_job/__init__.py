@@ -1,3 +1,3 @@
-"""Scrape Celery Flower once and push what it knows to a Prometheus Pushgateway."""
+"""Scrape Celery Flower once and push exact metrics to a Prometheus Pushgateway."""
 
 __version__ = "0.1.0"

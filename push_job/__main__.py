@@ -1,4 +1,4 @@
-"""``push-job``, which is the same as ``python -m push_job``."""
+"""Entry point of ``push-job`` and ``python -m push_job``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run a command and end the process with its exit code."""
-    # A Ctrl-C while the libraries are imported ends the process as it would any other, without Python's traceback.
+    # Ctrl-C during imports ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What is imported and what a scrape holds lives to the end: looking for garbage in it, again and again, finds none.
+    # Imported modules and scraped tasks live until the end, so frequent garbage collection would find nothing.
     gc.set_threshold(100_000)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a sign that the terminal does not know must not end a command
+        sys.stdout.reconfigure(errors="replace")  # a character that the terminal lacks must not end a command
     from push_job.cli import main as command
 
     code: object = 0
@@ -33,8 +33,8 @@ def main() -> NoReturn:
         code = f"Error: cannot write the output: {error.strerror}"
     if isinstance(code, str):
         os.write(2, f"{code}\n".encode())
-    # Without the interpreter's clean-up, which costs a push a tenth of its time, and which a thread that was left
-    # behind at the deadline could hold up.
+    # Skip the interpreter's clean-up. It takes a tenth of a push's time, and would wait for threads that were left
+    # behind at the deadline.
     os._exit(code if isinstance(code, int) else int(code is not None))
 
 

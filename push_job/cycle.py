@@ -1,7 +1,4 @@
-"""What is of one turn alone: its Flowers, its moments, who may push what; and what came of each Flower.
-
-The right to push a Flower's group in a turn can be claimed once, so a scrape that comes too late cannot push any more.
-"""
+"""State of one cycle: its Flowers, deadlines, push permits and results."""
 
 from __future__ import annotations
 
@@ -15,14 +12,21 @@ from push_job.metrics.snapshot import Snapshot
 from push_job.pushgateway.client import PushgatewayClient, PushgatewayError
 from push_job.settings import Endpoint, Settings
 
-#: Pushes at a time. A Pushgateway takes one after the other, each against all that it holds: with 500 groups it took as
-#: long for all of them with 1 as with 64 at a time, and each waited 64 times as long for its answer.
+#: Pushes at a time. A Pushgateway handles one push after the other: with 500 groups, 64 at a time took as long in total
+#: as one at a time, and each of them waited 64 times as long for its answer.
 PUSHES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class Scrape:
-    """What came of scraping one Flower: a snapshot, or the reason why there is none."""
+class ScrapeResult:
+    """The result of scraping one Flower.
+
+    Attributes:
+        snapshot: what was read; None if the scrape failed.
+        error: why it failed; None if it did not.
+        requests: number of requests that were sent.
+        seconds: duration in seconds.
+    """
 
     snapshot: Snapshot | None
     error: str | None
@@ -32,43 +36,51 @@ class Scrape:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one Flower's part in a turn; `push_error` is None if its group is as it should be."""
+    """The result of one Flower's scrape and push; `push_error` is None if the group was pushed."""
 
     flower: Endpoint
-    scrape: Scrape
+    scrape: ScrapeResult
     push_error: str | None
 
 
 class Cycle:
-    """What is of one turn alone: its Flowers, its moments, who may push, and the connections for that.
+    """State of one cycle.
 
-    Moments are on the clock of ``time.monotonic()``.
+    Each Flower's group may be pushed once per cycle. A scrape that misses the
+    deadline finds the permit taken, so it cannot push any more.
+
+    Attributes:
+        flowers: the Flowers of this cycle.
+        busy: those that no other cycle may scrape yet.
+        pushgateway: the connections of this cycle.
+        until: time of ``time.monotonic()`` at which the cycle must be over.
+        scrape_until: the same for its scrapes.
     """
 
-    def __init__(self, settings: Settings, flowers: list[Endpoint], gateway: PushgatewayClient) -> None:
+    def __init__(self, settings: Settings, flowers: list[Endpoint], pushgateway: PushgatewayClient) -> None:
         self.flowers = flowers
-        self.held = set(flowers)
-        self.gateway = gateway
+        self.busy = set(flowers)
+        self.pushgateway = pushgateway
         self._started = time.monotonic()
         self.until = self._started + settings.deadline
         self.scrape_until = self.until - settings.push_reserve
-        self._rights = {flower: threading.Lock() for flower in flowers}
-        self._places = threading.Semaphore(PUSHES_AT_ONCE)
+        self._permits = {flower: threading.Lock() for flower in flowers}
+        self._push_slots = threading.Semaphore(PUSHES_AT_ONCE)
 
-    def claim(self, flower: Endpoint) -> bool:
-        """Take the right to push the Flower's group, which is there once."""
-        return self._rights[flower].acquire(blocking=False)
+    def take_permit(self, flower: Endpoint) -> bool:
+        """Take the permit to push the group of `flower`; return whether it was still free."""
+        return self._permits[flower].acquire(blocking=False)
 
     @contextlib.contextmanager
-    def place_to_push(self) -> Iterator[None]:
-        """Wait until few enough others push. Raises GatewayError at the turn's end."""
-        if not self._places.acquire(timeout=max(0.0, self.until - time.monotonic())):
-            raise PushgatewayError("the pushes before it took all the time there was")
+    def push_slot(self) -> Iterator[None]:
+        """Wait for one of the PUSHES_AT_ONCE slots. Raises PushgatewayError at the cycle's end."""
+        if not self._push_slots.acquire(timeout=max(0.0, self.until - time.monotonic())):
+            raise PushgatewayError("earlier pushes took all the time until the deadline")
         try:
             yield
         finally:
-            self._places.release()
+            self._push_slots.release()
 
-    def unscraped(self, error: str | None = "it was not scraped by the deadline") -> Scrape:
-        """What came of a scrape that is not over yet."""
-        return Scrape(None, error, 0, time.monotonic() - self._started)
+    def unfinished(self, error: str | None = "it was not scraped by the deadline") -> ScrapeResult:
+        """Return the result of a scrape that is not over yet."""
+        return ScrapeResult(None, error, 0, time.monotonic() - self._started)

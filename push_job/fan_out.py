@@ -1,4 +1,4 @@
-"""The same work for several Flowers, side by side in threads, waited for until a moment and no longer."""
+"""Do the same work for several Flowers side by side, in threads, up to a deadline."""
 
 from __future__ import annotations
 
@@ -11,80 +11,92 @@ from typing import Generic, TypeVar
 
 from push_job.settings import Endpoint
 
-#: Flowers that may be heard at a time, to bound memory. One that is silent is not counted: it may hang to the end.
+#: Active Flowers at a time, to bound memory. A silent Flower does not count: it may hang until the deadline.
 AT_ONCE = 64
 
-#: The part of the time there is after which a Flower that nothing was heard of is silent.
+#: Fraction of the available time after which a Flower without any received byte counts as silent.
 _SILENCE = 0.1
 
 T = TypeVar("T")
 
 
 class FanOut(Generic[T]):
-    """Does `work` for each Flower in a thread of its own; its result is None where nobody waits for it any more.
+    """Calls `work` for each Flower in a thread of its own and collects the results.
 
-    `told` is called with each result, in the thread that waits; what comes too late to be waited for is not told.
-    `heard` says when something was last heard of a Flower. Moments are those of ``time.monotonic()``.
+    A thread that misses the deadline is left behind; its result is ignored.
+
+    Args:
+        flowers: the Flowers.
+        work: the work for one Flower. It returns None if its result is no longer wanted.
+        on_result: called with each result, in the thread that waits.
+        last_byte_at: returns the time of ``time.monotonic()`` at which a Flower last sent a byte.
     """
 
     def __init__(
         self,
         flowers: Iterable[Endpoint],
         work: Callable[[Endpoint], T | None],
-        told: Callable[[T], object] = lambda _: None,
-        heard: Callable[[Endpoint], float] = lambda _: 0.0,
+        on_result: Callable[[T], object] = lambda _: None,
+        last_byte_at: Callable[[Endpoint], float] = lambda _: 0.0,
     ) -> None:
         self.flowers = list(flowers)
         self.results: dict[Endpoint, T] = {}
         self._work = work
-        self._told = told
-        self._heard = heard
-        self._waiting = deque(self.flowers)
-        self._began: dict[Endpoint, float] = {}  # of those under way
+        self._on_result = on_result
+        self._last_byte_at = last_byte_at
+        self._queue = deque(self.flowers)
+        self._started_at: dict[Endpoint, float] = {}  # of the running ones
         self._done: SimpleQueue[tuple[Endpoint, T | None]] = SimpleQueue()
 
     def missing(self) -> list[Endpoint]:
-        """The Flowers without a result so far."""
+        """Return the Flowers without a result so far."""
         return [flower for flower in self.flowers if flower not in self.results]
 
-    def wait(self, until: float, but_for: Iterable[Endpoint] = ()) -> None:
-        """Start what may be started, and wait until all but some Flowers have a result, or until a moment."""
-        ignored = set(but_for)
+    def wait(self, until: float, ignore: Iterable[Endpoint] = ()) -> None:
+        """Start threads and wait until every Flower has a result, or until the time `until`.
+
+        Args:
+            until: deadline on the clock of ``time.monotonic()``.
+            ignore: Flowers whose results are not waited for.
+        """
+        ignored = set(ignore)
         patience = _SILENCE * max(0.0, until - time.monotonic())
         while not ignored.issuperset(self.missing()):
             self._start(patience)
             left = max(0.0, until - time.monotonic())
             try:
-                # Those that wait for a place are looked after more often.
-                self._take(min(left, patience) if self._waiting else left)
+                # While Flowers are queued, look more often whether one of the running ones fell silent.
+                self._take_result(min(left, patience) if self._queue else left)
             except Empty:
                 if time.monotonic() >= until:
                     return
 
-    def _take(self, timeout: float) -> None:
+    def _take_result(self, timeout: float) -> None:
         flower, result = self._done.get(timeout=timeout)
-        self._began.pop(flower, None)
+        self._started_at.pop(flower, None)
         if result is not None:
             self.results[flower] = result
-            self._told(result)
+            self._on_result(result)
 
     def _start(self, patience: float) -> None:
-        while self._waiting and self._loud(patience) < AT_ONCE:
-            flower = self._waiting.popleft()
-            self._began[flower] = time.monotonic()
+        while self._queue and self._active(patience) < AT_ONCE:
+            flower = self._queue.popleft()
+            self._started_at[flower] = time.monotonic()
             try:
                 threading.Thread(target=self._run, args=(flower,), daemon=True).start()
-            except RuntimeError:  # the system gives no more threads
-                if len(self._began) > 1:
-                    del self._began[flower]
-                    self._waiting.appendleft(flower)
+            except RuntimeError:  # the system has no more threads
+                if len(self._started_at) > 1:
+                    del self._started_at[flower]
+                    self._queue.appendleft(flower)
                     return
                 self._run(flower)
 
-    def _loud(self, patience: float) -> int:
-        """How many of those under way have been heard of, or were begun, within the last `patience` seconds."""
+    def _active(self, patience: float) -> int:
+        """Count the running Flowers that were started or sent a byte within the last `patience` seconds."""
         silent_since = time.monotonic() - patience
-        return sum(max(began, self._heard(flower)) > silent_since for flower, began in self._began.items())
+        return sum(
+            max(started, self._last_byte_at(flower)) > silent_since for flower, started in self._started_at.items()
+        )
 
     def _run(self, flower: Endpoint) -> None:
         self._done.put((flower, self._work(flower)))

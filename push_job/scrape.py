@@ -1,4 +1,4 @@
-"""One scrape of a Flower: its workers, its tasks and what the extras read become a Snapshot."""
+"""Scrape one Flower: read workers, tasks and extras into a Snapshot."""
 
 from __future__ import annotations
 
@@ -16,28 +16,36 @@ from push_job.metrics.extras import columns_of, read_extras
 from push_job.metrics.snapshot import Folding, Snapshot
 from push_job.settings import Settings
 
-#: Seconds by which the extras end early, so that one that hangs is left out and the rest is pushed.
-_EARLY = 0.25
+#: Seconds before the deadline at which the extras must be done, so that one that hangs is left out.
+_EXTRAS_MARGIN = 0.25
 
 
 def read_snapshot(
-    client: Client, settings: Settings, reader: TaskScraper, until: float, progress: Callable[[int], None]
+    client: Client, settings: Settings, scraper: TaskScraper, until: float, progress: Callable[[int], None]
 ) -> Snapshot:
-    """The whole of one Flower by `until`, a moment of ``time.monotonic()``.
+    """Scrape one Flower.
 
-    `reader` knows what was read before, and `progress` is told how many tasks were read so far. Raises FlowerError.
+    Args:
+        client: sends the requests.
+        settings: the settings of the run.
+        scraper: reads the tasks; it has the state of earlier scrapes.
+        until: deadline on the clock of ``time.monotonic()``.
+        progress: called with the number of tasks read so far.
+
+    Raises:
+        TransportError: if it cannot be done by the deadline.
     """
-    api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
-    workers = client.retrying(lambda: api.workers(until), until)
-    reading = reader.read(api, settings.page_size, until, progress)
-    tasks = reading.tasks
+    flower = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
+    workers = client.retrying(lambda: flower.workers(until), until)
+    scraped = scraper.scrape(flower, settings.page_size, until, progress)
+    tasks = scraped.tasks
     by_kind = tasks.by_kind()
     tallies = by_kind.tally()
     folding = Folding(tallies, settings.max_task_types)
     if folding.folded_types or folding.folded_states:
         log.event(
             logging.WARNING,
-            "too many task types or states: the rarest are summed under 'other'",
+            "too many task types or states; the rarest are counted as 'other'",
             flower=client.endpoint.address,
             folded_types=folding.folded_types,
             folded_states=folding.folded_states,
@@ -45,11 +53,12 @@ def read_snapshot(
         )
     extras: list[Metric] = []
     if settings.extras:
-        kept = reader.kept
-        extras = read_extras(settings.extras, api, by_kind, folding.type_label, settings.buckets, until - _EARLY, kept)
-    reader.save()
+        kept = scraper.kept
+        label, margin = folding.type_label, until - _EXTRAS_MARGIN
+        extras = read_extras(settings.extras, flower, by_kind, label, settings.buckets, margin, kept)
+    scraper.save()
     folded = folding.fold(tallies)
-    of_tasks = families.of_tasks(tasks, folded)
-    if reader.remembers:
-        of_tasks += families.of_reading(whole=reading.whole, tasks_read=reading.tasks_read)
-    return Snapshot(workers, folded, len(tasks), of_tasks, extras, reading.tasks_read)
+    task_families = families.of_tasks(tasks, folded)
+    if scraper.keeps_state:
+        task_families += families.of_scrape(full=scraped.full, tasks_read=scraped.tasks_read)
+    return Snapshot(workers, folded, len(tasks), task_families, extras, scraped.tasks_read)

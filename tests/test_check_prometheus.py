@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from push_job.checks.prometheus import OUR_ALERTS, rules_of_ours
+from push_job.checks.alert_names import ALERT_NAMES
+from push_job.checks.prometheus import rules_of_ours
 from testbed.command import ROOT, PushJob
 from testbed.events import TaskEvents
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Testbed
@@ -186,7 +187,7 @@ def test_every_rule_of_ours_is_known_as_one() -> None:
 
 
 def test_the_names_of_the_alerts_are_those_in_the_rules() -> None:
-    assert list(OUR_ALERTS) == [rule["alert"] for rule in all_rules() if "alert" in rule]
+    assert list(ALERT_NAMES) == [rule["alert"] for rule in all_rules() if "alert" in rule]
 
 
 def test_alerts_that_are_not_there_are_named_and_no_failure(
@@ -198,7 +199,7 @@ def test_alerts_that_are_not_there_are_named_and_no_failure(
     [note] = [line for line in steps(done.stdout) if "does not have" in line]
     first = "CeleryNoWorkers, CeleryWorkerWentAway, CeleryFailureRatioHigh, CeleryTasksWaitTooLong"
     assert note.startswith(f"  - of the alerts in prometheus/rules/ it does not have: {first}")
-    assert note.endswith(f" and {len(OUR_ALERTS) - 7 - 5} more")
+    assert note.endswith(f" and {len(ALERT_NAMES) - 7 - 5} more")
     assert "PushgatewayDown" not in note
 
 

@@ -16,7 +16,7 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import findings_of
 from push_job.explain.printing import as_json, as_text
 from push_job.flower.tasks_by_kind import Tally
-from push_job.settings import Credentials, Endpoint, Tls
+from push_job.settings import Endpoint
 from push_job.terminal.formatting import moment_words, name_words, time_words
 from testbed.command import PushJob
 from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
@@ -75,7 +75,7 @@ def hostile_facts(names: list[str]) -> Facts:
 def diagnosed(names: list[str], url: str = "http://flower:5555/ops", task_id: str = "../?a=1#\x1b") -> Diagnosis:
     listed = {name: Worker(NOW - 60, 1.0, 1.0) for name in names}
     case = Case(url, hostile_facts(names), Answers(task_id), listed, NOW, NOW, NOW - 86_400)
-    flower = Endpoint.parse(url, "", Credentials("ops", "s3cr3t"), Tls())
+    flower = Endpoint.parse(url, "", {"username": "ops", "password": "s3cr3t"})
     return Diagnosis(flower, case.facts, findings_of(case))
 
 

@@ -12,7 +12,7 @@ import requests
 from push_job.flower.api import Flower, FlowerError
 from push_job.http.client import Client
 from push_job.metrics.extras.own_metrics import LINES_LIMIT, read_own_metrics
-from push_job.settings import Credentials, Endpoint, Tls
+from push_job.settings import Endpoint
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Pushgateway, Testbed
@@ -76,7 +76,7 @@ def test_an_extra_that_hangs_until_the_deadline_does_not_cost_the_push(
 def test_a_long_metrics_page_is_given_up_at_the_deadline() -> None:
     page = METRICS + b"".join(b'flower_long{n="%d"} 1\n' % number for number in range(LINES_LIMIT - 10))
     with ScriptedServer({"/metrics": answer(page)}) as server:
-        client = Client(Endpoint.parse(server.url, "--flower", Credentials(), Tls()), 30)
+        client = Client(Endpoint.parse(server.url, "--flower"), 30)
         with contextlib.closing(client), pytest.raises(FlowerError, match="too long to be read before the deadline"):
             read_own_metrics(Flower(client), time.monotonic() + 0.2, lambda _: True)
 

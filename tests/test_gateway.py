@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from push_job.http.client import Client
 from push_job.pushgateway.client import PushgatewayClient, PushgatewayError
-from push_job.settings import Credentials, Endpoint, Tls
+from push_job.settings import Endpoint
 from tests.fakes.http import Close, Reset, Script, ScriptedServer, Stall, answer, status_answer
 from tests.faults.turns import PUSHED
 from tests.metric_messages import unlabelled
@@ -32,7 +32,7 @@ def push(url: str, collector: Counted, seconds: float = 5.0) -> None:
     """Push what the collector says. Raises GatewayError."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
-    client = Client(Endpoint.parse(url, "--pushgateway", Credentials(), Tls()), timeout=seconds)
+    client = Client(Endpoint.parse(url, "--pushgateway"), timeout=seconds)
     try:
         PushgatewayClient(client, "gateway").push(registry, {"instance": "a"}, time.monotonic() + seconds)
     finally:

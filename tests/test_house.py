@@ -12,7 +12,9 @@ ROOT = Path(push_job.__file__).parent
 
 #: What may be imported by what comes after it, and never the other way round.
 ORDER = (
-    "settings log",
+    "text",
+    "auth log",
+    "settings",
     "http",
     "flower",
     "metrics",

@@ -12,7 +12,7 @@ import pytest
 from push_job.cycle import PUSHES_AT_ONCE
 from push_job.fan_out import AT_ONCE, FanOut
 from push_job.job import Job
-from push_job.settings import Credentials, Endpoint, Settings, Tls
+from push_job.settings import Endpoint, Settings
 from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway
@@ -98,7 +98,7 @@ def waiting(fan: FanOut[Endpoint], seconds: float) -> threading.Thread:
 
 def test_no_more_flowers_than_the_bound_are_read_at_once_while_they_can_be_heard() -> None:
     crowd = Crowd()
-    fan = FanOut(endpoints(3 * AT_ONCE), crowd, heard=lambda _: time.monotonic())
+    fan = FanOut(endpoints(3 * AT_ONCE), crowd, last_byte_at=lambda _: time.monotonic())
     thread = waiting(fan, 2)
     time.sleep(1)  # five times as long as it takes for one that is silent to be passed over
     assert crowd.most == AT_ONCE
@@ -146,7 +146,7 @@ def test_each_group_is_told_the_truth_also_where_the_system_gives_no_more_thread
         every = settings(urls[0], clean_pushgateway.url)
         job = Job(
             Settings(
-                tuple(Endpoint.parse(url, "--flower", Credentials(), Tls()) for url in urls),
+                tuple(Endpoint.parse(url, "--flower") for url in urls),
                 every.pushgateway,
                 deadline=10,
             )

@@ -6,7 +6,7 @@ import time
 from push_job.flower.api import Flower
 from push_job.flower.full_scrape import scrape_all_tasks
 from push_job.http.client import Client
-from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Credentials, Endpoint, Tls
+from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Endpoint
 from tests.fakes.moving_flower import Move, MovingFlower
 
 FULL = 100_000
@@ -16,7 +16,7 @@ BY_CLOCK = [(PAGE_SIZE, 12_500 * number) for number in range(8)]
 
 def pages_asked(flower: MovingFlower, page_size: int | None = None, timeout: float = 15.0) -> list[tuple[int, int]]:
     """The limit and the offset of each page on the way down."""
-    client = Client(Endpoint.parse(flower.url, "--flower", Credentials(), Tls()), timeout)
+    client = Client(Endpoint.parse(flower.url, "--flower"), timeout)
     try:
         tasks = scrape_all_tasks(Flower(client), page_size, time.monotonic() + 60)
     finally:

@@ -11,12 +11,12 @@ from push_job.flower.api import Flower
 from push_job.flower.full_scrape import scrape_all_tasks
 from push_job.flower.table import TaskTable
 from push_job.http.client import Client
-from push_job.settings import Credentials, Endpoint, Tls
+from push_job.settings import Endpoint
 from tests.fakes.moving_flower import Move, MovingFlower, shuffler
 
 
 def scan(url: str, page_size: int, seconds: float = 30) -> TaskTable:
-    client = Client(Endpoint.parse(url, "--flower", Credentials(), Tls()), timeout=10)
+    client = Client(Endpoint.parse(url, "--flower"), timeout=10)
     try:
         return scrape_all_tasks(Flower(client), page_size, time.monotonic() + seconds)
     finally:

@@ -15,7 +15,7 @@ from push_job.flower.api import Flower as FlowerApi
 from push_job.flower.full_scrape import scrape_all_tasks
 from push_job.flower.table import TaskTable
 from push_job.http.client import Client
-from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Credentials, Endpoint, Tls
+from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Endpoint
 from testbed.command import PushJob
 from testbed.events import TaskEvents, send_tasks
 from testbed.services import Flower, Pushgateway, Redis, Testbed
@@ -71,7 +71,7 @@ def crowd(testbed: Testbed) -> Iterator[Crowd]:
 
 
 def scan(flower: Flower, page_size: int) -> TaskTable:
-    client = Client(Endpoint.parse(flower.url, "--flower", Credentials(), Tls()), timeout=30)
+    client = Client(Endpoint.parse(flower.url, "--flower"), timeout=30)
     try:
         return scrape_all_tasks(FlowerApi(client), page_size, time.monotonic() + 60)
     finally:

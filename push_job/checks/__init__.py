@@ -1,1 +1,29 @@
-"""The steps of ``push-job check``, one module per server."""
+"""``push-job check``: test each server step by step. One module per kind of server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.metrics_core import Metric
+
+from push_job.checks.flower import check_flower
+from push_job.checks.grafana import check_grafana
+from push_job.checks.prometheus import check_prometheus
+from push_job.checks.pushgateway import check_pushgateway
+from push_job.checks.step import Step
+from push_job.settings import Settings
+
+
+def check_servers(settings: Settings) -> Iterator[tuple[str, Iterable[Step]]]:
+    """Yield a title and the steps for each server, in the order in which data flows.
+
+    The Flowers come first: the families of their extras are then looked for on the Pushgateway.
+    """
+    extras: list[Metric] = []
+    for flower in settings.flowers:
+        yield f"Flower {flower.address}", check_flower(flower, settings, extras)
+    yield f"Pushgateway {settings.pushgateway.address}", check_pushgateway(settings, extras)
+    if settings.prometheus:
+        yield f"Prometheus {settings.prometheus.address}", check_prometheus(settings.prometheus, settings)
+    if settings.grafana:
+        yield f"Grafana {settings.grafana.address}", check_grafana(settings.grafana, settings)

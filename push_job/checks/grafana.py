@@ -1,6 +1,6 @@
-"""``push-job check --grafana``: are the dashboards there, and does their data source have what was pushed?
+"""Check a Grafana: it has the dashboards, and their data source has the pushed metrics.
 
-What it is asked is in its HTTP API (https://grafana.com/docs/grafana/latest/developers/http_api/).
+Its API: https://grafana.com/docs/grafana/latest/developers/http_api/.
 """
 
 from __future__ import annotations
@@ -10,81 +10,83 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from push_job.checks.connectivity import Step, UnreachableError
-from push_job.checks.prometheus_api import Behind, objects, told, try_behind
+from push_job.checks.prometheus_api import JsonApi, check_api, objects, short_text
+from push_job.checks.step import CheckError, Step
 from push_job.http.errors import TransportError
 from push_job.settings import Endpoint, Settings
 
-#: The dashboards' uids, which stay when they are imported, and their files in grafana/dashboards.
+#: The uids of the dashboards, which are also the names of their files in grafana/dashboards.
 DASHBOARDS = ("celery-by-flower", "celery-by-flower-in-depth")
 
-#: Data sources that are tried.
-_MOST_SOURCES = 10
+#: Data sources that are tested.
+_DATA_SOURCE_LIMIT = 10
 
 
-def try_grafana(server: Endpoint, settings: Settings) -> Iterator[Step]:
-    """Each step from here to a panel; the first that fails is the last one where the others could not succeed."""
+def check_grafana(server: Endpoint, settings: Settings) -> Iterator[Step]:
+    """Yield the steps for a Grafana."""
 
-    def steps(ask: Behind) -> Iterator[Step]:
-        health = ask.json("/api/health")
+    def steps(api: JsonApi) -> Iterator[Step]:
+        health = api.json("/api/health")
         if not isinstance(health, dict) or "database" not in health:
             yield Step(False, "its /api/health is not what Grafana answers; is this one?")
             return
-        yield Step(True, f"it is Grafana, version {told(health.get('version') or 'unknown')}")
+        yield Step(True, f"it is Grafana, version {short_text(health.get('version') or 'unknown')}")
         for uid in DASHBOARDS:
-            yield _dashboard(ask, uid)
-        yield from _sources(ask, settings)
+            yield _dashboard(api, uid)
+        yield from _sources(api, settings)
 
-    return try_behind(server, "grafana", settings, steps)
+    return check_api(server, "grafana", settings, steps)
 
 
-def _dashboard(ask: Behind, uid: str) -> Step:
+def _dashboard(api: JsonApi, uid: str) -> Step:
     try:
-        found = ask.json(f"/api/dashboards/uid/{uid}")
+        found = api.json(f"/api/dashboards/uid/{uid}")
     except TransportError as error:
         if error.status != 404:
             raise
-        return Step(False, f"the dashboard {uid} is missing: import grafana/dashboards/{uid}.json")
+        return Step(False, f"the dashboard {uid} is missing; import grafana/dashboards/{uid}.json")
     dashboard = found.get("dashboard") if isinstance(found, dict) else None
     title = dashboard.get("title") if isinstance(dashboard, dict) else None
-    return Step(True, f"the dashboard {uid} is there, {told(title or 'without a title')}")
+    return Step(True, f"the dashboard {uid} is there, {short_text(title or 'without a title')}")
 
 
-def _sources(ask: Behind, settings: Settings) -> Iterator[Step]:
-    """Which Prometheus data sources answer, and have what was pushed: a dashboard shows the one chosen in it."""
+def _sources(api: JsonApi, settings: Settings) -> Iterator[Step]:
+    """Test whether the Prometheus data sources answer and have the pushed metrics."""
     try:
-        sources = [source for source in objects(ask.json("/api/datasources")) if source.get("type") == "prometheus"]
+        sources = [source for source in objects(api.json("/api/datasources")) if source.get("type") == "prometheus"]
     except TransportError as error:
         if error.status != 403:
             raise
-        yield Step(None, "its data sources cannot be tried: these credentials may not list them, an Admin's may")
+        yield Step(None, "its data sources cannot be tested: only an Admin may list them")
         return
     if not sources:
-        yield Step(False, "it has no data source of the type Prometheus: add one that has the Prometheus")
+        yield Step(
+            False, "it has no data source of type Prometheus; add one for the Prometheus that scrapes the Pushgateway"
+        )
     sources.sort(key=lambda source: (source.get("isDefault") is not True, str(source.get("name"))))
-    steps = [_source(ask, source, settings) for source in sources[:_MOST_SOURCES]]
-    # With another one that has the groups, one without is no fault.
+    steps = [_source(api, source, settings) for source in sources[:_DATA_SOURCE_LIMIT]]
+    # If one data source has the groups, the others need not have them.
     served = any(step.passed for step in steps)
     for step in steps:
         yield Step(None, f"{step.text}; choose another one in the dashboard") if served and not step.passed else step
 
 
-def _source(ask: Behind, source: dict[str, Any], settings: Settings) -> Step:
-    name = told(source.get("name"))
+def _source(api: JsonApi, source: dict[str, Any], settings: Settings) -> Step:
+    name = short_text(source.get("name"))
     job = json.dumps(settings.job, ensure_ascii=False)
     path = f"/api/datasources/proxy/uid/{quote(str(source.get('uid')), safe='')}/api/v1/query"
     try:
-        data = ask.data(path, query=f"count(push_time_seconds{{job={job}}})")
+        data = api.data(path, query=f"count(push_time_seconds{{job={job}}})")
     except TransportError as error:
-        # Signing in has worked before: a refusal here is that of what is behind the data source.
-        said = f" ({told(error.body)})" if error.body and not error.body.startswith("<") else ""
-        return Step(False, f"its data source {name} does not work: {error}{said}; see its settings in Grafana")
-    except UnreachableError as error:
+        # Signing in worked before, so this is the refusal of the server behind the data source.
+        detail = f" ({short_text(error.body)})" if error.body and not error.body.startswith("<") else ""
+        return Step(False, f"its data source {name} does not work: {error}{detail}; see its settings in Grafana")
+    except CheckError as error:
         return Step(False, f"its data source {name} does not answer as Prometheus does: {error}")
     if isinstance(data, dict) and data.get("result"):
-        return Step(True, f"its data source {name} answers, and has what job {told(settings.job)} pushed")
+        return Step(True, f"its data source {name} answers and has the groups of job {short_text(settings.job)}")
     return Step(
         False,
-        f"its data source {name} answers, but has nothing that job {told(settings.job)} pushed: is it the Prometheus"
-        " that scrapes the Pushgateway? try check --prometheus",
+        f"its data source {name} answers but has no group of job {short_text(settings.job)}; is it the Prometheus that"
+        " scrapes the Pushgateway? try check --prometheus",
     )

@@ -1,4 +1,4 @@
-"""How ``check`` asks the servers behind the Pushgateway, which Prometheus and Grafana are."""
+"""Client for the JSON APIs of Prometheus and Grafana."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from push_job.checks.connectivity import Step, UnreachableError, reach
+from push_job.checks.connectivity import check_connection
+from push_job.checks.step import CheckError, Step
 from push_job.flower.decoding import DecodingError, decode_json
-from push_job.http.client import REDIRECTS, Client
+from push_job.http.client import REDIRECTS, Client, open_client
 from push_job.http.errors import TransportError
 from push_job.settings import Endpoint, Settings
-from push_job.terminal.formatting import printable
+from push_job.text import one_line
 
-#: The most bytes of an answer: a large Prometheus has megabytes of rules and targets.
-_MOST_BYTES = 64 * 2**20
+#: Bytes of one answer: a large Prometheus has megabytes of rules and targets.
+_BODY_LIMIT = 64 * 2**20
 
-_LONGEST = 200
+_TEXT_LENGTH = 200
 
 
-class Behind:
-    """One such server, called `kind` in options and words. `until` is a moment of ``time.monotonic()``."""
+class JsonApi:
+    """The API of a Prometheus or a Grafana.
+
+    Args:
+        client: sends the requests.
+        kind: ``prometheus`` or ``grafana``, as in the options' names.
+        until: deadline on the clock of ``time.monotonic()``.
+    """
 
     def __init__(self, client: Client, kind: str, until: float) -> None:
         self._client = client
@@ -29,63 +36,61 @@ class Behind:
         self._until = until
 
     def json(self, path: str, **params: str | int) -> Any:
-        """What it answers to a GET of `path`. Raises UnreachableError, and TransportError for a refusal."""
+        """Return the JSON at `path`. Raises CheckError, and TransportError if the server refuses."""
         try:
-            return decode_json(self._client.get(path, self._until, **params).body(_MOST_BYTES))
+            return decode_json(self._client.get(path, self._until, **params).body(_BODY_LIMIT))
         except DecodingError as error:
-            raise UnreachableError(f"it answered {path}, but {error}: is this {self._kind.title()}?") from None
+            raise CheckError(f"it answered {path}, but {error}; is this {self._kind.title()}?") from None
 
     def data(self, path: str, **params: str | int) -> Any:
-        """The data in an answer of Prometheus' API. Raises as `json` does."""
+        """Return the data in an answer of Prometheus' API. Raises as `json` does."""
         found = self.json(path, **params)
         if not isinstance(found, dict) or found.get("status") != "success":
-            raise UnreachableError(f"its {path} is not what Prometheus answers; is this one?")
+            raise CheckError(f"its {path} is not what Prometheus answers; is this one?")
         return found.get("data")
 
-    def refused(self, error: TransportError) -> str:
-        """What a refusal means and what mends it."""
+    def explain(self, error: TransportError) -> str:
+        """Return what a failed request means and what to do."""
         reason, kind = str(error), self._kind
         if error.status == 401:
-            reason += self._client.endpoint.credentials.refused or (
-                f": sign in with --{kind}-username and a password or with a token"
-            )
+            reason += f": {self._client.endpoint.sign_in.explain_401(kind)}"
         elif error.status == 403:
             reason += ": these credentials may not read that"
         elif error.status == 404:
             reason += f": is this {kind.title()}? if it is served below a path, put that into its URL"
         elif error.status in REDIRECTS:
-            reason += ", a redirect: give the URL that it leads to; a login page needs a token instead"
+            reason += ", a redirect: use the URL that it leads to; for a login page, set a token"
         if error.status not in (None, 404) and error.body and not error.body.startswith("<"):
-            reason += f": {told(error.body)}"
+            reason += f": {short_text(error.body)}"
         return reason
 
 
-def try_behind(
-    server: Endpoint, kind: str, settings: Settings, steps: Callable[[Behind], Iterator[Step]]
+def check_api(
+    server: Endpoint, kind: str, settings: Settings, steps: Callable[[JsonApi], Iterator[Step]]
 ) -> Iterator[Step]:
-    """The steps to such a server and then those it is asked; the first that fails so that no other can is the last."""
-    with contextlib.closing(Client(server, settings.timeout)) as client:
-        ask = Behind(client, kind, time.monotonic() + settings.deadline)
+    """Yield the connection's steps and then `steps`; stop at a failure that makes the later ones pointless."""
+    with contextlib.closing(open_client(server, settings)) as client:
+        api = JsonApi(client, kind, time.monotonic() + settings.deadline)
         try:
-            yield from reach(server, settings.timeout)
-            yield from steps(ask)
+            yield from check_connection(server, settings.timeout)
+            yield from steps(api)
         except TransportError as error:
-            yield Step(False, ask.refused(error))
-        except UnreachableError as error:
+            yield Step(False, api.explain(error))
+        except CheckError as error:
             yield Step(False, str(error))
 
 
-def told(text: Any) -> str:
-    """What a server said, as a part of a line."""
-    return printable(" ".join(str(text).split()))[:_LONGEST]
+def short_text(text: Any) -> str:
+    """Return a server's text as part of a line."""
+    return one_line(text, _TEXT_LENGTH)
 
 
 def objects(found: Any) -> list[dict[str, Any]]:
-    """The objects in a list; none in anything else."""
+    """Return the objects in a list; none for anything else."""
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def labels_of(entry: dict[str, Any], key: str) -> dict[str, str]:
-    """Labels, all of them text."""
+    """Return the labels under `key`, all of them as text."""
     found = entry.get(key)
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}

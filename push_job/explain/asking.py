@@ -172,7 +172,7 @@ class Asking:
 
     def _entries(self, **params: str | int) -> dict[str, dict[str, Any]]:
         def ask() -> Any:
-            return self._flower.get_json("/api/tasks", self._until, most_bytes=_MOST_BYTES, limit=MOST_TASKS, **params)
+            return self._flower.get_json("/api/tasks", self._until, max_bytes=_MOST_BYTES, limit=MOST_TASKS, **params)
 
         entries: Any = {} if self.is_spent else self._try(ask, {}, "the tasks that were asked for")
         self._questions += 1

@@ -1,1 +1,1 @@
-"""Asks Flower, and reads every task that it remembers exactly once."""
+"""Read workers and tasks from Flower. Only `incremental` knows about state between scrapes."""

@@ -1,16 +1,22 @@
-"""From the bytes of ``/api/tasks`` to tasks, a piece of the body at a time.
+"""Decode the body of ``/api/tasks`` into tasks, one piece at a time.
 
-Flower answers with one JSON object, ``{"<id>": {<task>}, "<id>": {<task>}, ...}``, of about a kilobyte a task. To hold
-no more than a piece of it, the stream is cut after a task wherever ``}, "<id>": {`` is found, however it is spaced: a
-proxy may have written the JSON anew. The cut may fall inside a task: those bytes can also lie in a text or in a nested
-object. Then the piece does not decode, because a JSON parser reads from left to right: a piece that begins at a task
-and parses with a ``}`` put behind it can only have ended at the end of a task. So a cut that decodes is a right one,
-and one that does not is tried again with more of the stream.
+Flower answers with one JSON object, ``{"<id>": {<task>}, "<id>": {<task>}, ...}``,
+of about one kilobyte per task. To hold only a piece of it at a time, the stream
+is cut after a task:
 
-If no cut is found in much of the stream, a task has a huge text in it, and that is cut (see ``long_texts``).
+1. Find the last ``}, "<id>": {`` in what was received, with any white space.
+2. Cut after its ``}`` and decode the piece with a ``}`` appended.
+3. If that fails, the cut was inside a text or a nested object. Put the rest back
+   and try again with more of the stream.
 
-Flower writes what Python's ``json`` writes. That is not always strict JSON (NaN, lone surrogates), so what the
-fast decoder refuses is given to ``json`` before it is called broken.
+A cut that decodes is right: a JSON parser reads from left to right, so a piece
+that starts at a task and parses with a ``}`` appended ends at the end of a task.
+
+If no cut is found in a large part of the stream, a task contains a huge text,
+which is shortened (see `long_texts`).
+
+Flower writes what Python's ``json`` writes. That is not always strict JSON (NaN,
+lone surrogates), so ``json`` tries what the fast decoder rejects.
 """
 
 from __future__ import annotations
@@ -26,23 +32,22 @@ import msgspec
 from push_job.flower.long_texts import cut_long_texts
 from push_job.flower.task import EventFields, TaskFields
 
-#: The end of a task and the beginning of the next one, whose first quote the group ends before.
+#: The end of a task and the beginning of the next one; the group ends before the next one's first quote.
 _BETWEEN = re.compile(rb'\}(\s*,\s*)"[^"\\]*"\s*:\s*\{')
 
-#: The id of a piece's first task, or the beginning of it.
+#: The beginning of the id of a piece's first task.
 _FIRST_ID = re.compile(rb'\s*\{\s*"([^"]{0,100})')
 
-#: The most bytes to hold while looking for the end of a task. What is decoded can take twenty times the room of its
-#: bytes.
+#: Bytes to hold at most while looking for the end of a task. Decoded, they can take twenty times as much memory.
 PIECE_LIMIT = 4 * 2**20
 
-#: Bytes without the end of a task after which long texts are looked for.
+#: Bytes without the end of a task after which long texts are shortened.
 _LARGE = 2**20
 
-#: Bytes to decode at a time, if the body has so many: fewer calls, and still little memory.
+#: Bytes to decode at a time: few calls, and little memory.
 _PIECE = 256 * 1024
 
-#: What decodes to each kind of fields.
+#: The decoder for each set of fields.
 _DECODERS: dict[type[TaskFields], msgspec.json.Decoder[dict[str, TaskFields]]] = {
     TaskFields: msgspec.json.Decoder(dict[str, TaskFields]),
     EventFields: msgspec.json.Decoder(dict[str, EventFields]),
@@ -50,9 +55,10 @@ _DECODERS: dict[type[TaskFields], msgspec.json.Decoder[dict[str, TaskFields]]] =
 
 
 class DecodingError(Exception):
-    """The body is not what it should be; the message says what it is instead.
+    """The body is not an object of tasks; the message says what it is instead.
 
-    `damaged`: it looks like a good one that broke on its way, so asking again may help.
+    Attributes:
+        damaged: it looks like a good body that was damaged on its way, so the request may be repeated.
     """
 
     def __init__(self, reason: str, *, damaged: bool = False) -> None:
@@ -61,13 +67,16 @@ class DecodingError(Exception):
 
 
 def decode_tasks(chunks: Iterable[bytes], fields: type[TaskFields] = TaskFields) -> Iterator[dict[str, TaskFields]]:
-    """Yield the tasks of a body by id, a piece at a time, in its order; an entry that is no object has no field set.
+    """Yield the tasks of a body by id, one piece at a time, in its order.
 
-    Raises DecodingError when the body is no JSON object, is cut short, or has entries none of which is an object.
+    An entry that is not an object becomes a task without any field.
+
+    Raises:
+        DecodingError: if the body is not a JSON object, is cut off, or has entries and none of them is an object.
     """
     chunks = iter(chunks)
     held = bytearray()
-    enough = _PIECE  # bytes to hold before the next try, doubled after one in vain
+    enough = _PIECE  # bytes to hold before the next attempt, doubled after a failed one
     odd = has_tasks = False
     for chunk in chunks:
         held += chunk
@@ -76,7 +85,7 @@ def decode_tasks(chunks: Iterable[bytes], fields: type[TaskFields] = TaskFields)
         cut = _last_cut(held)
         if cut is not None:
             end, begin = cut
-            # Cut in place: to copy each piece would cost as much as to decode it.
+            # Cut in place: copying each piece would cost as much as decoding it.
             rest, between = held[begin:], held[end:begin]
             held[end:] = b"}"
             try:
@@ -97,11 +106,11 @@ def decode_tasks(chunks: Iterable[bytes], fields: type[TaskFields] = TaskFields)
     tasks, objects = decode_piece(held, fields)
     yield tasks
     if (odd or objects < len(tasks)) and not (has_tasks or objects):
-        raise DecodingError("what it holds are no tasks; is this Flower's address?")
+        raise DecodingError("it does not hold tasks; is this Flower's address?")
 
 
 def _last_cut(text: bytearray) -> tuple[int, int] | None:
-    """Where a task ends, perhaps, and where the next one begins: the last such place, or None."""
+    """Return the last position at which a task may end and the next one begin; None without any."""
     at = len(text)
     while (at := text.rfind(b"}", 0, at)) >= 0:
         if between := _BETWEEN.match(text, at):
@@ -113,13 +122,13 @@ def _too_large(text: bytearray) -> DecodingError:
     first = _FIRST_ID.match(text)
     task_id = first[1].decode("utf-8", "replace") if first else ""
     return DecodingError(
-        f"its task {task_id!r} is larger than {PIECE_LIMIT // 2**20} MiB, and not by one long text:"
-        " restart Flower, which then forgets it, and have its events say less"
+        f"its task {task_id!r} is larger than {PIECE_LIMIT // 2**20} MiB, and not because of one long text;"
+        " restart Flower to make it forget the task, and send smaller events"
     )
 
 
 def decode_piece(text: bytes | bytearray, fields: type[TaskFields] = TaskFields) -> tuple[dict[str, TaskFields], int]:
-    """Decode one whole JSON object of tasks; how many of them are objects too. Raises DecodingError."""
+    """Decode a complete JSON object of tasks; also return how many entries are objects. Raises DecodingError."""
     try:
         tasks = _DECODERS[fields].decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -134,7 +143,7 @@ def decode_piece(text: bytes | bytearray, fields: type[TaskFields] = TaskFields)
 
 
 def decode_json(text: bytes | bytearray) -> Any:
-    """Decode JSON as Python writes it; raises DecodingError with a word on what it looks like."""
+    """Decode JSON as Python writes it. Raises DecodingError, which says what the text looks like."""
     try:
         return json.loads(text, parse_int=_int)
     except RecursionError:
@@ -146,12 +155,12 @@ def decode_json(text: bytes | bytearray) -> Any:
         if start.startswith(b"<"):
             raise DecodingError("it is a web page, not JSON") from None
         if start.startswith((b"{", b"[")):
-            raise DecodingError("its JSON is broken or cut short", damaged=True) from None
+            raise DecodingError("its JSON is invalid or cut off", damaged=True) from None
         raise DecodingError("it is not JSON") from None
 
 
 def _int(digits: str) -> float:
-    """Python refuses to read thousands of digits; no number of ours has a hundred."""
+    """Convert an integer; Python rejects one with thousands of digits, and no valid number has a hundred."""
     return int(digits) if len(digits) < 100 else math.nan
 
 

@@ -1,41 +1,49 @@
-"""Reads every task of a Flower exactly once, page by page, while Flower's list moves under the reader.
+"""Full scrape: read every task of a Flower exactly once, in pages, while the list moves.
 
-Flower is one thread: an answer with everything stalls it for seconds, so a large list is read in pages. The
-pages are of different moments. How the count is exact all the same:
+Flower has one thread, and an answer with all tasks stalls it for seconds.
+Therefore a large list is read in pages. Each page is the list at one point in
+time, but different pages are of different times.
 
-*What is known.* Each answer is one moment of the list. The list is ordered by each task's newest event, newest
-first. A task without an event keeps its place among the others without one; a task with one moves to the
-front; new tasks enter at the front. A full Flower forgets the tasks that it has known longest.
+Facts used: The list is sorted by each task's newest event, newest first. A task
+without a new event keeps its place relative to the others without one. A task
+with a new event moves to the front, and new tasks enter at the front. A full
+Flower forgets the tasks that it has known longest.
 
-*Nothing is missed on the way down.* Each page begins a little before the end of the last one, and counts only if
-it holds an *anchor*, a task that was read before and is just as it was. All that lies behind the anchor up
-to the page's end is then on the page, so pages joined by anchors leave no gap between tasks that did not
-move. Without an anchor the list has moved up (tasks were forgotten in front of the reader), so the reader
-steps back a page; if that does not join either, the scan begins anew.
+Step 1, read down. Each page starts a little before the end of the last one. It
+is accepted only if it holds an *anchor*: a task that was read before and is
+unchanged. Everything from the anchor to the end of the page is then on the page,
+so pages joined by anchors leave no gap between tasks that did not move. Without
+an anchor the list has moved up, because tasks were forgotten before the reader's
+position. The reader then goes back by one page; if that page has no anchor
+either, the scrape starts again.
 
-*Nothing is missed that moved.* What had an event during the scan lies in front of all that had none. So at the
-end the front is read again, down to a run of tasks that are just as they were when an earlier reading passed them:
-whatever moved there is counted in its newer state. What this reading itself has just read is no such task, and only
-such a one is an anchor of its pages. If it took more than one page, it is done again, until one page, which is one
-moment, suffices.
+Step 2, read the front again. A task that had an event during step 1 now stands
+before all tasks that had none. So the front is read again, down to a run of
+unchanged tasks as long as the overlap of two pages. Only tasks from before this
+reading count for the run, and as anchors. If that took more than one page, the
+front is read once more, until a single page is enough, because a single page is
+the list at one point in time.
 
-*Nothing is counted twice.* Tasks are kept by id; a later reading replaces an earlier one.
+Step 3, leave out what was forgotten. If tasks entered while pages were read,
+Flower may have forgotten tasks at the end of its list. The end is read again,
+and what is gone is not counted. If tasks came after step 2, as many of the gone
+tasks are still counted as new ones are not.
 
-*It is the count of one moment*, the end of the scan. What Flower forgets meanwhile stood at the list's end: if anything
-entered while pages were read, the end is read last, and what it does not hold any more is not counted. Each task that
-is forgotten by then for one that came after the front was read is counted still, and that other one is not.
+Tasks are kept by id, and a later version replaces an earlier one, so none is
+counted twice. The result is the list at the end of the scrape.
 
-*Limits.* Where workers' clocks disagree (Flower up to 2.0 orders by Celery's logical clock, later ones by the
-workers' time), an event can move a task not quite to the front. The run of unchanged tasks has to be
-as long as the overlap; and if fewer new tasks are found at the front than are known to have entered in front of the
-reader, or fewer in all than the list holds, or if tasks have left the list's end but neither for the front nor to be
-forgotten, all is read again in one request. So such a task is missed only if as many are forgotten in front of the
-reader, or as many new ones arrive at the front while that and the end are read again; its state may be the one it
-had when the scan passed it, a few seconds ago.
+Limits: Flower up to 2.0.1 sorts by Celery's logical clock, later versions by the
+workers' time. If the clocks of workers differ, an event can move a task to a
+place behind the front. The scrape notices this if fewer new tasks are found at
+the front than entered, fewer in total than the list holds, or if tasks left the
+end of the list and are neither at the front nor forgotten. Then all tasks are
+read in one request, which is always exact. Such a task is missed only if an
+equal number of tasks is forgotten or arrives at the same time; its state is then
+a few seconds old.
 
-A list that keeps to none of this (no Flower is known to) is read in one request, which is always exact; so is
-that of a Flower up to 0.9.5, which ignores ``offset``. Each such request is a line in the log. The scan cannot go on
-forever: each page gets on, or is one of a bounded number of tries, and there is a limit to the tasks and the time.
+A Flower up to 0.9.5 ignores ``offset``, so all its tasks are read in one request
+too. Each such request is logged. The scrape always ends: every page makes
+progress or uses up one of a fixed number of attempts.
 """
 
 from __future__ import annotations
@@ -47,142 +55,160 @@ from itertools import islice
 from push_job import log
 from push_job.flower.api import TASK_LIMIT, Flower, too_many_tasks
 from push_job.flower.page import SharedIndex, TaskPage
-from push_job.flower.page_reader import Pages
+from push_job.flower.page_reader import PageReader
 from push_job.flower.table import TaskTable
 
 _LARGEST_OVERLAP = 100
 _SMALLEST_FRONT = 500
 _ANY_SIZE = 10**9
-_PAGED_TRIES = 2
-_FRONT_TRIES = 4
-_END_TRIES = 5
-_STALLED_TRIES = 5
+
+#: Attempts: of the whole scrape in pages, of reading the front, of finding the end, and of pages without progress.
+_SCRAPE_ATTEMPTS = 2
+_FRONT_ATTEMPTS = 4
+_END_ATTEMPTS = 5
+_STALL_LIMIT = 5
 
 
 class _PagesDoNotJoinError(Exception):
-    """The list moved in a way that pages cannot follow."""
+    """The list moved in a way that pages cannot follow; another attempt may succeed."""
 
 
 class _PagesAreNotEnoughError(Exception):
-    """The server ignores offsets, or events move its tasks to other places than the front."""
+    """The server ignores offsets, or events move tasks to other places than the front."""
 
 
 def scrape_all_tasks(
     flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None] = lambda _: None
 ) -> TaskTable:
-    """Read all tasks, `page_size` at a time, None for what suits Flower; `progress` is told how many were read so far.
+    """Read all tasks.
 
-    Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``.
+    Args:
+        flower: the Flower.
+        page_size: tasks per request; None to choose a size that suits Flower.
+        until: deadline on the clock of ``time.monotonic()``.
+        progress: called with the number of tasks read so far.
+
+    Raises:
+        FlowerError: if it cannot be done by the deadline.
     """
-    pages = Pages(flower, page_size, until, progress)
+    reader = PageReader(flower, page_size, until, progress)
     address, reason = flower.client.endpoint.address, ""
-    for _ in range(_PAGED_TRIES):
+    for _ in range(_SCRAPE_ATTEMPTS):
         try:
-            return _scan_pages(pages)
+            return _scrape_in_pages(reader)
         except _PagesDoNotJoinError as error:
             reason = str(error)
-            log.event(logging.WARNING, "what was read in pages is read again", flower=address, reason=reason)
+            log.event(logging.WARNING, "list moved while read; reading pages again", flower=address, reason=reason)
         except _PagesAreNotEnoughError as error:
             reason = str(error)
             break
-    log.event(logging.WARNING, "all tasks are asked for in one request", flower=address, reason=reason)
+    log.event(logging.WARNING, "reading all tasks in one request", flower=address, reason=reason)
     tasks = TaskTable(SharedIndex())
     tasks.merge(flower.client.retrying(lambda: flower.all_tasks(tasks.shared, until), until))
     return tasks
 
 
-def _scan_pages(pages: Pages) -> TaskTable:
+def _scrape_in_pages(reader: PageReader) -> TaskTable:
     tasks = TaskTable(SharedIndex())
-    down = _Reading(pages, tasks)
+    # Step 1: read down.
+    down = _Descent(reader, tasks)
     while not down.at_end:
-        down.read_on()
+        down.read_page()
         if down.stalled:
-            _check_stall(pages, down)
-        if down.page_count == 1 and pages.flower.is_new and down.page.is_by_stamp():
-            pages.enlarge()  # it has sorted all its tasks for this page
-    if down.page_count == 1:
-        return tasks
-    pages.restore()
-    _read_front_again(pages, tasks, down)
+            _check_stall(reader, down)
+        if down.page_count == 1 and reader.flower.is_sorted and down.page.is_by_stamp():
+            reader.enlarge()  # this Flower sorts all its tasks for every page
+    if down.page_count > 1:
+        reader.restore()
+        _read_front_again(reader, tasks, down)
     return tasks
 
 
-def _read_front_again(pages: Pages, tasks: TaskTable, down: _Reading) -> None:
-    """Count what moved while `down` was read; then the tasks are those that the list held when `down` ended."""
+def _read_front_again(reader: PageReader, tasks: TaskTable, down: _Descent) -> None:
+    """Step 2: add what moved during `down`; then `tasks` is the list at the time when `down` ended."""
     missing, entered = down.entered, 0
     vanished = down.vanished
-    for _ in range(_FRONT_TRIES):
-        front = _FrontReading(pages, tasks, first_page=max(_SMALLEST_FRONT, 4 * missing))
+    for _ in range(_FRONT_ATTEMPTS):
+        front = _FrontDescent(reader, tasks, first_page=max(_SMALLEST_FRONT, 4 * missing))
         while not front.at_end and not (front.settled and front.moved >= entered):
-            front.read_on()
+            front.read_page()
             if front.page_count > 2 * down.page_count:
                 raise _PagesDoNotJoinError("its front changes faster than it can be read")
         vanished = [task_id for task_id in (*vanished, *front.vanished) if task_id not in front.seen]
         if front.page_count == 1 and front.at_end:
-            tasks.become(front.page)
+            tasks.replace_by(front.page)
             return
         if front.new < missing:
-            # Some entered elsewhere than at the front, and may have moved on since.
+            # Some entered elsewhere than at the front, and may have moved since.
             raise _PagesAreNotEnoughError(f"{missing} tasks entered the list, but {front.new} are new at its front")
         if front.page_count == 1:
             if len(tasks) != down.end:
-                _leave_out_forgotten(pages, tasks, down.end, vanished)
+                _leave_out_forgotten(reader, tasks, down.end, vanished)
             elif vanished:
                 raise _PagesAreNotEnoughError(f"{len(vanished)} tasks moved up in the list, but not to its front")
             return
-        # While those pages were read, more moved: they are in front of where they were read, new or not as they were.
+        # More tasks moved while these pages were read. They are now before their former places.
         missing, entered = 0, front.entered
     raise _PagesDoNotJoinError("its front changes faster than it can be read")
 
 
-def _leave_out_forgotten(pages: Pages, tasks: TaskTable, end: int, vanished: Iterable[str]) -> None:
-    """Leave out what Flower has forgotten, by the end of its list, which was near the place `end` before.
+def _leave_out_forgotten(reader: PageReader, tasks: TaskTable, end: int, vanished: Iterable[str]) -> None:
+    """Step 3: leave out what Flower has forgotten.
 
-    The `vanished` ones had gone from there by then, and were not found at the front.
+    Args:
+        reader: reads the end of the list.
+        tasks: the table to change.
+        end: the place where the list ended before.
+        vanished: tasks that were gone from there by then and were not found at the front.
     """
-    page, start = _read_end(pages, tasks, end)
-    missing = tasks.missing_at_the_end(page)
+    page, start = _read_end(reader, tasks, end)
+    missing = tasks.missing_at_end(page)
     if missing is None:
-        raise _PagesDoNotJoinError("the list's end is not where it was")
+        raise _PagesDoNotJoinError("the end of the list has moved")
     gone = [*dict.fromkeys((*(task_id for task_id in vanished if task_id not in page.rows), *missing))]
-    held = start + len(page)
-    came_since = held - (len(tasks) - len(gone))
+    listed = start + len(page)
+    came_since = listed - (len(tasks) - len(gone))
     if came_since < 0:
-        raise _PagesAreNotEnoughError(f"it lists {held} tasks, but {len(tasks)} were read and {len(gone)} are gone")
+        raise _PagesAreNotEnoughError(f"it lists {listed} tasks, but {len(tasks)} were read and {len(gone)} are gone")
     tasks.drop(gone[: max(0, len(gone) - came_since)])
 
 
-def _read_end(pages: Pages, tasks: TaskTable, end: int) -> tuple[TaskPage, int]:
-    """The page that reaches the list's end, and the place where it begins."""
-    start = max(0, end - min(_SMALLEST_FRONT, pages.size // 2))
-    for _ in range(_END_TRIES):
-        page, limit = pages.read(tasks, start, _ANY_SIZE)
+def _read_end(reader: PageReader, tasks: TaskTable, end: int) -> tuple[TaskPage, int]:
+    """Return the page that reaches the end of the list, and its offset."""
+    start = max(0, end - min(_SMALLEST_FRONT, reader.size // 2))
+    for _ in range(_END_ATTEMPTS):
+        page, limit = reader.read(tasks, start, _ANY_SIZE)
         if 0 < len(page) < limit:
             return page, start
         start = max(0, start + limit - _overlap(limit) if page else start - limit // 2)
-    raise _PagesDoNotJoinError("the list's end is not where it was")
+    raise _PagesDoNotJoinError("the end of the list has moved")
 
 
-def _check_stall(pages: Pages, down: _Reading) -> None:
-    """A page ended among tasks that had been read: the front grew by a page, or the server ignores offsets."""
-    if down.stalls == 1 and pages.offset_is_ignored(down.tasks):
+def _check_stall(reader: PageReader, down: _Descent) -> None:
+    """Raise if pages stop making progress: the front grew by a page, or the server ignores offsets."""
+    if down.stalls == 1 and reader.ignores_offset(down.tasks):
         raise _PagesAreNotEnoughError("it answers every page with its first one")
-    if down.stalls > _STALLED_TRIES:
+    if down.stalls > _STALL_LIMIT:
         raise _PagesDoNotJoinError("its front grows faster than it can be read")
 
 
-class _Reading:
+class _Descent:
     """One way down the list from its front, page by joined page, into `tasks`.
 
-    `entered` is how many tasks came into the part already read without having been read themselves; `new` is how
-    many tasks were read that were not known before; `end` is the place behind the last page, and `page` the last page
-    itself; `stalled` is whether the last page ended where others had been, and
-    `stalls` how often one did; `vanished` are those that had been read where the list's end then was, and were not
-    there any more: forgotten, or moved.
+    Attributes:
+        end: the place after the last page.
+        page: the last page.
+        page_count: number of pages read.
+        new: number of tasks read that were not known before.
+        entered: number of tasks that entered the part already read, without having been read.
+        at_end: whether the last page reached the end of the list.
+        stalled: whether the last page ended among tasks that had been read.
+        stalls: how often that happened.
+        vanished: tasks that were read near the end of the list and are not there any more: forgotten or moved.
     """
 
-    def __init__(self, pages: Pages, tasks: TaskTable, first_page: int = _ANY_SIZE) -> None:
-        self._pages = pages
+    def __init__(self, reader: PageReader, tasks: TaskTable, first_page: int = _ANY_SIZE) -> None:
+        self._reader = reader
         self._first_page = first_page
         self.tasks = tasks
         self._tail: dict[str, int] = {}
@@ -196,17 +222,17 @@ class _Reading:
         self.at_end = False
         self.vanished: list[str] = []
 
-    def read_on(self) -> None:
-        """Read one more page. Raises FlowerError, or one of the two errors above."""
+    def read_page(self) -> None:
+        """Read one more page. Raises FlowerError, _PagesDoNotJoinError or _PagesAreNotEnoughError."""
         page, start, limit = self._joined_page() if self.page_count else self._page_at(0, self._first_page)
         ends_among_known = self.page_count > 0 and len(page) > 0 and next(reversed(page.rows)) in self.tasks
-        self._look_before_merging(page, start)
-        # A first answer longer than asked for comes from a server that ignores limits: it is the whole list.
+        self._inspect(page, start)
+        # A first answer that is longer than requested comes from a server that ignores limits: it is the whole list.
         at_end = len(page) < limit or (self.page_count == 0 and len(page) > limit)
         if at_end and self.page_count:
-            self.vanished = self.tasks.missing_at_the_end(page) or []
+            self.vanished = self.tasks.missing_at_end(page) or []
         self.new += self.tasks.merge(page, self._place_of_page())
-        self._pages.progress(len(self.tasks))
+        self._reader.progress(len(self.tasks))
         if len(self.tasks) > TASK_LIMIT:
             raise too_many_tasks()
         self.page = page
@@ -219,87 +245,88 @@ class _Reading:
         self._tail = {task_id: self.end - 1 - index for index, task_id in enumerate(last_ids)}
 
     def _place_of_page(self) -> int | None:
-        """Where among all that was read the next page stands: below everything."""
+        """Return where the next page belongs among all pages: after them."""
         return None
 
-    def _is_as_it_was(self, task_id: str, page: TaskPage) -> bool:
-        return task_id in page.rows and self.tasks.has_unchanged(task_id, page)
-
-    def _page_at(self, start: int, most: int = _ANY_SIZE) -> tuple[TaskPage, int, int]:
-        page, limit = self._pages.read(self.tasks, start, most)
+    def _page_at(self, start: int, limit: int = _ANY_SIZE) -> tuple[TaskPage, int, int]:
+        page, limit = self._reader.read(self.tasks, start, limit)
         return page, start, limit
 
     def _joined_page(self) -> tuple[TaskPage, int, int]:
-        """The next page that has an anchor, and its offset and limit."""
-        size = self._pages.size
+        """Return the next page that has an anchor, its offset and its limit."""
+        size = self._reader.size
         for offset in (self.end - _overlap(size), self.end - size):
             page, start, limit = self._page_at(max(0, offset))
             if self._is_anchored(page):
                 return page, start, limit
-        raise _PagesDoNotJoinError("a page holds none of the tasks that the page before it ended with")
+        raise _PagesDoNotJoinError("a page has none of the tasks that ended the page before it")
 
     def _is_anchored(self, page: TaskPage) -> bool:
-        """Whether tasks on the page are as they were before; the last page's must be in the order they had."""
+        """Return whether the page has unchanged tasks; those of the last page must stand in the same order."""
         if places := self._places(page):
             former = [place for _, place in places]
             return former == sorted(former)
-        return any(self.tasks.has_unchanged(task_id, page) for task_id in page.rows)
+        return any(self.tasks.is_unchanged(task_id, page) for task_id in page.rows)
 
     def _places(self, page: TaskPage) -> list[tuple[int, int]]:
-        """Where the unchanged tasks of the last page's tail are: index on this page, former place in the list."""
+        """Return the index on this page and the former place of each unchanged task of the last page's tail."""
         return sorted(
-            (page.rows[task_id], former) for task_id, former in self._tail.items() if self._is_as_it_was(task_id, page)
+            (page.rows[task_id], former)
+            for task_id, former in self._tail.items()
+            if task_id in page.rows and self.tasks.is_unchanged(task_id, page)
         )
 
-    def _look_before_merging(self, page: TaskPage, start: int) -> list[tuple[int, int]]:
-        """Count who entered in front of the reader; returns what `_places` does."""
-        if places := self._places(page):
-            # By the last one: what moved to the front from before it had been read, and so has not entered unread;
-            # nor has what stood behind it at the last page's end, and does not now.
-            index, former = places[-1]
-            strangers = sum(task_id not in self.tasks for task_id in islice(page.rows, index))
-            behind = (task_id for task_id, place in self._tail.items() if place > former)
-            moved = sum(page.rows.get(task_id, -1) < index for task_id in behind)
-            self.entered += start + index - former - strangers - moved
-        return places
+    def _inspect(self, page: TaskPage, start: int) -> None:
+        """Count the tasks that entered before the reader's position, before the page is merged."""
+        if not (places := self._places(page)):
+            return
+        # The last unchanged task shows by how much the list was shifted. Tasks that moved to the front from before it
+        # had been read, so they did not enter unread. The same holds for tasks from after it that are now before it.
+        index, former = places[-1]
+        strangers = sum(task_id not in self.tasks for task_id in islice(page.rows, index))
+        after = (task_id for task_id, place in self._tail.items() if place > former)
+        moved = sum(page.rows.get(task_id, -1) < index for task_id in after)
+        self.entered += start + index - former - strangers - moved
 
 
-class _FrontReading(_Reading):
-    """A way down from the front once more.
+class _FrontDescent(_Descent):
+    """Another way down from the front, after `tasks` was read once.
 
-    `moved` is how many tasks were read that are new or not as they were; `settled` is whether a run of tasks that are
-    as they were was met.
+    Attributes:
+        seen: the tasks that it has read.
+        moved: number of them that are new or changed.
+        settled: whether it met a run of unchanged tasks.
     """
 
-    def __init__(self, pages: Pages, tasks: TaskTable, first_page: int) -> None:
-        super().__init__(pages, tasks, first_page)
+    def __init__(self, reader: PageReader, tasks: TaskTable, first_page: int) -> None:
+        super().__init__(reader, tasks, first_page)
         self.seen: set[str] = set()
         self.moved = 0
         self.settled = False
 
     def _place_of_page(self) -> int | None:
-        """Above all that was read before this reading."""
+        """Return where the next page belongs: after this descent's pages, before all earlier ones."""
         return self.page_count
 
     def _is_anchored(self, page: TaskPage) -> bool:
-        """As ever, but by what this reading has read: a task of an earlier one may lie behind others that moved."""
+        """Accept only anchors that this descent has read: an earlier task may stand after others that moved."""
         if self._places(page):
             return super()._is_anchored(page)
-        return any(task_id in self.seen and self.tasks.has_unchanged(task_id, page) for task_id in page.rows)
+        return any(task_id in self.seen and self.tasks.is_unchanged(task_id, page) for task_id in page.rows)
 
-    def _look_before_merging(self, page: TaskPage, start: int) -> list[tuple[int, int]]:
-        places = super()._look_before_merging(page, start)
-        run, longest = 0, _overlap(self._pages.size)
+    def _inspect(self, page: TaskPage, start: int) -> None:
+        """Also look for the run of unchanged tasks that ends step 2."""
+        super()._inspect(page, start)
+        run, longest = 0, _overlap(self._reader.size)
         for task_id in page.rows:
-            unchanged = self.tasks.has_unchanged(task_id, page)
+            unchanged = self.tasks.is_unchanged(task_id, page)
             self.moved += not unchanged
-            # What this reading has read is as it was a page ago, which says nothing about before.
+            # A task that this descent has read was unchanged since the last page only.
             run = run + 1 if unchanged and task_id not in self.seen else 0
             self.settled = self.settled or run >= longest
         self.seen.update(page.rows)
-        return places
 
 
 def _overlap(page_size: int) -> int:
-    """By how many tasks a page overlaps the last one."""
+    """Return the number of tasks by which pages overlap."""
     return max(2, min(_LARGEST_OVERLAP, page_size // 4))

@@ -1,8 +1,9 @@
-"""Long texts in a body of JSON are cut while it is read, so that one huge exception text needs no memory.
+"""Shorten long texts in a JSON body while it is read, so that a huge exception needs no memory.
 
-Celery cuts arguments and results to a kilobyte each, but no exception and no traceback. None of the fields that are
-read is longer than a label, so what is cut off changes nothing that is counted. Only a field's value is cut, never an
-id: two ids that begin alike would become one task.
+Celery cuts arguments and results to a kilobyte each, but neither exceptions nor
+tracebacks. No field that is read needs more than a label's length, so shortening
+changes nothing that is counted. Only values of fields are shortened, never ids:
+two ids with the same beginning would become one task.
 """
 
 from __future__ import annotations
@@ -10,23 +11,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-#: Bytes of a text that is cut. Nothing that Celery or Flower writes on purpose is as long.
+#: Bytes from which a text is shortened. Neither Celery nor Flower writes a text of this length on purpose.
 _LONG = 64 * 1024
 
-#: Bytes that are kept of it: more than a label has, though its signs be escapes of twelve bytes.
+#: Bytes that are kept of it: more than a label has, even if each character is an escape of twelve bytes.
 _KEPT = 4096
 
-#: A quote and the backslashes right before it: an odd number of them makes it a part of the text.
+#: A quote and the backslashes before it; an odd number of them makes it a part of the text.
 _QUOTE = re.compile(rb'(?<!\\)(\\*)"')
 
-#: What stands before a field's value; an entry of a list has no colon, nor has an id.
+#: The text before a field's value; an entry of a list and an id have no colon before them.
 _COLON = re.compile(rb":\s*\Z")
 
 
 def cut_long_texts(body: bytearray, rest: Iterator[bytes]) -> bytearray:
-    """`body`, the beginning of some JSON, with its long texts cut; `rest` is what follows it.
+    """Return `body` with its long texts shortened.
 
-    If `body` ends inside a long text, `rest` is read up to that text's end.
+    Args:
+        body: the beginning of some JSON.
+        rest: the chunks after it; if `body` ends inside a long text, they are read up to that text's end.
     """
     cut = bytearray()
     start = body.find(b'"') + 1
@@ -44,12 +47,12 @@ def cut_long_texts(body: bytearray, rest: Iterator[bytes]) -> bytearray:
 
 
 def _end_of_text(body: bytearray, start: int) -> int | None:
-    """Where the quote is that ends the text that begins at `start`; None if it is not in `body`."""
+    """Return the position of the quote that ends the text starting at `start`; None if it is not in `body`."""
     return next((quote.end() - 1 for quote in _QUOTE.finditer(body, start) if len(quote[1]) % 2 == 0), None)
 
 
 def _from_end_of_text(body: bytearray, rest: Iterator[bytes]) -> bytearray:
-    """What follows the text that `body` begins in, from its last quote on; nothing if it does not end at all."""
+    """Return the rest from the closing quote of the text that `body` starts in; empty if it never ends."""
     while (end := _end_of_text(body, 0)) is None:
         chunk = next(rest, None)
         if chunk is None:
@@ -60,7 +63,7 @@ def _from_end_of_text(body: bytearray, rest: Iterator[bytes]) -> bytearray:
 
 
 def _beginning(text: bytes) -> bytes:
-    """The text without what may be half an escape or half a character at its end."""
+    """Return the text without a partial escape or character at its end."""
     escape = text.rfind(b"\\", len(text) - 6)
     whole = text[:escape].rstrip(b"\\") if escape >= 0 else text
     return whole.decode("utf-8", "ignore").encode()

@@ -1,4 +1,4 @@
-"""The tasks of one answer of Flower's as columns of numbers, and what the answers of a scan share."""
+"""The tasks of one answer of Flower as columns of numbers."""
 
 from __future__ import annotations
 
@@ -22,71 +22,77 @@ from push_job.flower.task import (
     stamp_of,
 )
 
-#: Where task types, and custom states, are summed when there are too many of them.
+#: The task type and the custom state under which the rest is counted if there are too many of them.
 OTHER_TYPES = "other"
 OTHER_STATES = "OTHER"
 
-#: What texts of a column beyond the number of those that are told apart are counted as.
+#: The text under which the rest of a text column is counted, and how many different texts are kept.
 OTHER_TEXTS = "other"
-_MOST_TEXTS = 10_000
+_TEXT_LIMIT = 10_000
 
-#: The most pairs of type and state that are told apart while reading, to bound the memory they take.
-_MOST_KINDS = 60_000
+#: Different pairs of task type and state that are kept while reading, to bound their memory.
+_KIND_LIMIT = 60_000
 
 
 class _Numbers(dict[tuple[Any, Any], int]):
-    """Numbers by what they are of; those that are not there are looked up by `otherwise`."""
+    """Numbers of kinds; a missing one is looked up by `missing`."""
 
-    def __init__(self, otherwise: Callable[[tuple[Any, Any]], int]) -> None:
+    def __init__(self, missing: Callable[[tuple[Any, Any]], int]) -> None:
         super().__init__()
-        self._otherwise = otherwise
+        self._missing = missing
 
     def __missing__(self, kind: tuple[Any, Any]) -> int:
-        return self._otherwise(kind)
+        return self._missing(kind)
 
 
 class SharedIndex:
-    """What the batches of one scan share, so that it is held once: numbers for rows and for kinds of task.
+    """Values that the pages of one scrape share, so that each is held once.
 
-    A kind is a pair of task type and state, numbered in the order of appearance; so are the texts of columns.
+    A kind is a pair of task type and state. Kinds are numbered in order of
+    appearance, and so are the texts of text columns.
+
+    Attributes:
+        rows: the integers from 0 on, one object each, to be used as row numbers.
+        kinds: the kind of each number.
+        texts: the text of each number.
     """
 
     def __init__(self, kinds: Iterable[tuple[str, str]] = (), texts: Iterable[str] = ()) -> None:
         self.rows: list[int] = []
         self.kinds = list(kinds)
-        self._numbers = _Numbers(self._number_of_other)
-        self._numbers.update({labels: number for number, labels in enumerate(self.kinds)})
+        self._numbers = _Numbers(self._number_of_label)
+        self._numbers.update({kind: number for number, kind in enumerate(self.kinds)})
         self.texts = list(texts)
         self._text_numbers = {text: float(number) for number, text in enumerate(self.texts)}
 
-    def of_kinds(self, tasks: Collection[TaskFields]) -> list[int]:
-        """The numbers of the tasks' kinds, of any JSON type; equal labels have equal numbers."""
+    def kinds_of(self, tasks: Collection[TaskFields]) -> list[int]:
+        """Return the number of each task's kind; name and state may be of any JSON type."""
         numbers = self._numbers
         try:
             return [numbers[task.name, task.state] for task in tasks]
-        except TypeError:  # a list or an object, which has no hash
-            return [self._number_of_other((task.name, task.state)) for task in tasks]
+        except TypeError:  # a list or an object, which cannot be hashed
+            return [self._number_of_label((task.name, task.state)) for task in tasks]
 
-    def _number_of_other(self, kind: tuple[Any, Any]) -> int:
-        """The number of a pair that may be new, or no label as it was read."""
+    def _number_of_label(self, kind: tuple[Any, Any]) -> int:
+        """Return the number of a kind that may be new, or that may need conversion to valid labels."""
         labels = label_text(kind[0], UNKNOWN_TYPE), label_text(kind[1], UNKNOWN_STATE)
         numbers = self._numbers
-        if labels not in numbers and len(self.kinds) >= _MOST_KINDS:
+        if labels not in numbers and len(self.kinds) >= _KIND_LIMIT:
             labels = OTHER_TYPES, labels[1] if labels[1] in STATES else OTHER_STATES
         if labels not in numbers:
             numbers[labels] = len(self.kinds)
             self.kinds.append(labels)
         return numbers[labels]
 
-    def of_column(self, column: Column, tasks: Collection[TaskFields]) -> list[float]:
-        """The numbers of the tasks that the column's array holds."""
+    def values_of(self, column: Column, tasks: Collection[TaskFields]) -> list[float]:
+        """Return the column's number of each task."""
         if isinstance(column, TextColumn):
             number, of, state = self._text_number, column.of, column.state
             return [number(of(task)) if task.state == state else NOT_REPORTED for task in tasks]
         return IN_BULK[column](tasks) if column in IN_BULK else list(map(column, tasks))
 
     def _text_number(self, text: str) -> float:
-        if text not in self._text_numbers and len(self.texts) >= _MOST_TEXTS:
+        if text not in self._text_numbers and len(self.texts) >= _TEXT_LIMIT:
             text = OTHER_TEXTS
         if text not in self._text_numbers:
             self._text_numbers[text] = float(len(self.texts))
@@ -95,18 +101,23 @@ class SharedIndex:
 
 
 class TaskPage:
-    """The tasks of one answer, in the server's order.
+    """The tasks of one answer, in Flower's order.
 
-    `rows` has each task's row in the columns by its id; `stamps` are the Unix times of the events that the tasks are
-    ordered by, 0.0 where there is none. `seconds` are those of `seconds_of`, and `now` is Flower's Unix time of the
-    answer. `fields` has the tasks as they were read, if asked to keep them.
+    Attributes:
+        now: Flower's Unix time of the answer.
+        rows: the row of each task in the columns, by task id.
+        kinds: the number of each row's kind.
+        seconds: the result of `seconds_of` for each row.
+        stamps: Unix time of the event that Flower sorts the task by; 0.0 where there is none.
+        columns: further values of each row.
+        fields: the tasks as they were decoded, if `keep_fields`.
     """
 
     def __init__(
-        self, shared: SharedIndex, columns: Iterable[Column] = (), now: float = 0.0, *, keep: bool = False
+        self, shared: SharedIndex, columns: Iterable[Column] = (), now: float = 0.0, *, keep_fields: bool = False
     ) -> None:
-        self._interned = shared
-        self._keep = keep
+        self._shared = shared
+        self._keep_fields = keep_fields
         self.now = now
         self.fields: dict[str, TaskFields] = {}
         self.rows: dict[str, int] = {}
@@ -119,15 +130,15 @@ class TaskPage:
         return len(self.kinds)
 
     def add(self, tasks: Mapping[str, TaskFields]) -> None:
-        """Take tasks by id."""
-        if self._keep:
+        """Append decoded tasks."""
+        if self._keep_fields:
             self.fields.update(tasks)
-        first_row, shared = len(self), self._interned
+        first_row, shared = len(self), self._shared
         shared.rows.extend(range(len(shared.rows), first_row + len(tasks)))
         self.rows.update(zip(tasks, shared.rows[first_row : first_row + len(tasks)], strict=True))
         fields = tasks.values()
-        self.kinds.fromlist(shared.of_kinds(fields))
-        # Nearly every task is a success with a runtime; a call for each would cost more than all the rest.
+        self.kinds.fromlist(shared.kinds_of(fields))
+        # Nearly every task is a success with a runtime. Calling a function for each would cost more than all the rest.
         self.seconds.fromlist(
             [
                 runtime
@@ -141,29 +152,29 @@ class TaskPage:
         )
         self.stamps.fromlist([stamp if type(stamp := task.timestamp) is float else stamp_of(stamp) for task in fields])
         for column, values in self.columns.items():
-            values.fromlist(shared.of_column(column, fields))
+            values.fromlist(shared.values_of(column, fields))
 
-    def take(self, batch: TaskPage) -> None:
-        """Take all that another one still has, behind what there is."""
-        rows, first_row = list(batch.rows.values()), len(self)
-        self._interned.rows.extend(range(len(self._interned.rows), first_row + len(rows)))
-        self.rows.update(zip(batch.rows, self._interned.rows[first_row : first_row + len(rows)], strict=True))
+    def append(self, page: TaskPage) -> None:
+        """Append the remaining tasks of another page."""
+        rows, first_row = list(page.rows.values()), len(self)
+        self._shared.rows.extend(range(len(self._shared.rows), first_row + len(rows)))
+        self.rows.update(zip(page.rows, self._shared.rows[first_row : first_row + len(rows)], strict=True))
         runs = _runs(rows)
-        _extend(self.kinds, batch.kinds, runs)
-        _extend(self.seconds, batch.seconds, runs)
-        _extend(self.stamps, batch.stamps, runs)
+        _extend(self.kinds, page.kinds, runs)
+        _extend(self.seconds, page.seconds, runs)
+        _extend(self.stamps, page.stamps, runs)
         for column, values in self.columns.items():
-            _extend(values, batch.columns[column], runs)
+            _extend(values, page.columns[column], runs)
 
     def is_by_stamp(self) -> bool:
-        """Whether its tasks are in the order of their time stamps, those of one stamp by id, both descending."""
+        """Return whether the tasks are sorted by (stamp, id), descending."""
         ids, stamps = list(self.rows), list(map(self.stamps.__getitem__, self.rows.values()))
         pairs = zip(stamps, stamps[1:], ids, ids[1:], strict=False)
         return all(stamp > later or (stamp == later and one > other) for stamp, later, one, other in pairs)
 
 
 def _runs(rows: list[int]) -> list[slice]:
-    """The rows as slices of neighbours, which are few: a copy of each costs a tenth of one for each row."""
+    """Return the rows as slices of neighbours. There are few; copying a slice is much cheaper than copying rows."""
     ends = [place for place, (row, following) in enumerate(pairwise(rows), 1) if following != row + 1]
     return [slice(rows[first], rows[last - 1] + 1) for first, last in pairwise([0, *ends, len(rows)])] if rows else []
 

@@ -1,10 +1,9 @@
-"""Pages of Flower's list, asked for again when that may help, and for less when Flower is starved."""
+"""Read pages of Flower's list, with retries and with smaller pages for an overloaded Flower."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.page import TaskPage
@@ -12,71 +11,77 @@ from push_job.flower.table import TaskTable
 from push_job.http.errors import TransportError
 from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE
 
-#: The largest part of the time for one request that a page may be expected to take.
-_LARGEST_PART = 0.5
+#: Fraction of a request's timeout that a larger page may be expected to take.
+_LARGEST_FRACTION = 0.5
 
-#: A page that a starved Flower cannot deliver is asked for at half the size, down to this.
+#: A page that an overloaded Flower does not deliver is requested at half the size, down to this.
 SMALLEST_PAGE = 100
 
-#: What a proxy answers when the server behind it is silent for too long, or breaks off.
-_STARVED_STATUSES = (502, 504)
+#: Statuses of a proxy whose server stopped responding.
+_OVERLOADED_STATUSES = (502, 504)
 
-#: An offset behind any list's end.
+#: An offset beyond the end of every list.
 _BEYOND_ANY_LIST = 10**9
 
 
-@dataclass
-class Pages:
-    """Where pages come from; `progress` is for whoever scans to tell.
+class PageReader:
+    """Reads pages of one Flower's list.
 
-    `given_size` is how many tasks each may hold, None if nobody has said; `size` is what comes of that.
+    Args:
+        flower: the Flower.
+        given_size: tasks per page as the user set it; None to choose a size.
+        until: deadline on the clock of ``time.monotonic()``.
+        progress: called with the number of tasks read so far.
     """
 
-    flower: Flower
-    given_size: int | None
-    until: float
-    progress: Callable[[int], None]
-
-    def __post_init__(self) -> None:
-        self.size = self.given_size or PAGE_SIZE
-        self._seconds = 0.0
+    def __init__(self, flower: Flower, given_size: int | None, until: float, progress: Callable[[int], None]) -> None:
+        self.flower = flower
+        self.progress = progress
+        self.size = given_size or PAGE_SIZE
+        self._given_size = given_size
+        self._until = until
+        self._last_seconds = 0.0
 
     def enlarge(self) -> None:
-        """Ask for fewer and larger pages, if nobody has said how large and the last one came soon enough."""
-        expected = self._seconds * SORTED_PAGE_SIZE / self.size
-        if self.given_size is None and expected < _LARGEST_PART * self.flower.client.timeout:
+        """Use fewer, larger pages, unless the user set a size or the last page took too long."""
+        expected = self._last_seconds * SORTED_PAGE_SIZE / self.size
+        if self._given_size is None and expected < _LARGEST_FRACTION * self.flower.client.timeout:
             self.size = SORTED_PAGE_SIZE
 
     def restore(self) -> None:
-        """Take back what `enlarge` did."""
-        self.size = min(self.size, self.given_size or PAGE_SIZE)
+        """Undo `enlarge`."""
+        self.size = min(self.size, self._given_size or PAGE_SIZE)
 
-    def read(self, tasks: TaskTable, offset: int, most: int) -> tuple[TaskPage, int]:
-        """The page at `offset`, of no more than `most` tasks, and how many were asked for."""
-        size = min(self.size, most)
+    def read(self, tasks: TaskTable, offset: int, limit: int) -> tuple[TaskPage, int]:
+        """Return the page at `offset` of at most `limit` tasks, and the number of tasks that was requested.
+
+        Raises:
+            FlowerError: if it cannot be read by the deadline.
+        """
+        size = min(self.size, limit)
 
         def attempt() -> tuple[TaskPage, int]:
             nonlocal size
             started = time.monotonic()
             try:
-                page = self.flower.page(tasks.shared, offset, size, self.until)
+                page = self.flower.page(tasks.shared, offset, size, self._until)
             except TransportError as error:
-                if error.overloaded or error.status in _STARVED_STATUSES:
+                if error.overloaded or error.status in _OVERLOADED_STATUSES:
                     smaller = max(min(size, SMALLEST_PAGE), size // 2)
-                    # A break on a page that was small already says nothing about the others.
+                    # The failure of an already smaller page says nothing about the others.
                     self.size, size = (smaller if size == self.size else self.size), smaller
                 raise
-            self._seconds = time.monotonic() - started
+            self._last_seconds = time.monotonic() - started
             return page, size
 
-        if time.monotonic() >= self.until:
+        if time.monotonic() >= self._until:
             raise FlowerError("not all of its tasks could be read before the deadline")
-        return self.flower.client.retrying(attempt, self.until)
+        return self.flower.client.retrying(attempt, self._until)
 
-    def offset_is_ignored(self, tasks: TaskTable) -> bool:
-        """Whether a page far behind any list's end has tasks."""
+    def ignores_offset(self, tasks: TaskTable) -> bool:
+        """Return whether Flower answers an offset beyond the end of its list with tasks (up to 0.9.5)."""
 
         def attempt() -> bool:
-            return len(self.flower.page(tasks.shared, _BEYOND_ANY_LIST, 1, self.until)) > 0
+            return len(self.flower.page(tasks.shared, _BEYOND_ANY_LIST, 1, self._until)) > 0
 
-        return self.flower.client.retrying(attempt, self.until)
+        return self.flower.client.retrying(attempt, self._until)

@@ -73,6 +73,7 @@ class EventFields(TaskFields, gc=False):
     rejected: Any = None
     worker: Any = None
     client: Any = None
+    retries: Any = None
 
 
 #: What an extra reads of each task beside its type, state and seconds: a number, or NOT_REPORTED. It is none of "now",

@@ -1,4 +1,4 @@
-"""The tasks of one reading by task type and state: counted, summed, and what was read of them beside that."""
+"""The tasks of one scrape by kind, which is a pair of task type and state."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from typing import NamedTuple
 from push_job.flower.page import TaskPage
 from push_job.flower.task import NOT_REPORTED, SINCE, Column, TextColumn, age_at
 
-#: What a column holds where nothing was reported.
-_NONE = array("d", [NOT_REPORTED]).tobytes()
-
-#: Every number is at most this; a NaN is not.
-_ANY = math.inf
+#: A column's bytes where nothing was reported.
+_NOTHING = array("d", [NOT_REPORTED]).tobytes()
 
 
 @dataclass(slots=True)
 class Tally:
-    """The tasks of one type in one state: how many, and their seconds summed."""
+    """The number of tasks of one kind, and the sum of their seconds."""
 
     count: int = 0
     seconds: float = 0.0
 
 
 class _Part(NamedTuple):
-    """The tasks of one kind that are in one batch: how many, and what picks theirs out of a column."""
+    """The tasks of one kind in one page: their number, and a function that picks their values out of a column."""
 
-    batch: TaskPage
+    page: TaskPage
     size: int
     pick: Callable[[array[float]], Sequence[float]]
 
 
 class TasksByKind:
-    """Tasks by kind, a pair of task type and state.
+    """Tasks by kind. The tasks must not change while this is used.
 
-    `kinds` and `texts` are what the batches' numbers stand for; `now` is the Unix time from which ages count. None of
-    the tasks may change as long as this is used.
+    Args:
+        pages: the pages with the tasks.
+        kinds: the kind of each number in the pages.
+        texts: the text of each number in the pages' text columns.
+        now: Unix time from which ages count.
     """
 
-    def __init__(self, batches: Iterable[TaskPage], kinds: Sequence[tuple[str, str]], texts: Sequence[str], now: float):
-        self._batches = tuple(batches)
+    def __init__(self, pages: Iterable[TaskPage], kinds: Sequence[tuple[str, str]], texts: Sequence[str], now: float):
+        self._pages = tuple(pages)
         self._texts = texts
         self._now = now
-        # Each task's row is put to its kind once: every column would need as long for that as for all else.
+        # Rows are sorted into kinds once. Doing it for every column would take as long as all the rest.
         self._parts: dict[tuple[str, str], list[_Part]] = defaultdict(list)
-        for batch in self._batches:
-            numbers, rows = batch.kinds, defaultdict[int, list[int]](list)
-            for row in batch.rows.values():
+        for page in self._pages:
+            numbers, rows = page.kinds, defaultdict[int, list[int]](list)
+            for row in page.rows.values():
                 rows[numbers[row]].append(row)
             for number, of_kind in rows.items():
-                self._parts[kinds[number]].append(_Part(batch, len(of_kind), _picker(of_kind)))
-        self._kinds: dict[str, list[tuple[str, str]]] = defaultdict(list)
+                self._parts[kinds[number]].append(_Part(page, len(of_kind), _picker(of_kind)))
+        self._kinds_of_type: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for kind in self._parts:
-            self._kinds[kind[0]].append(kind)
+            self._kinds_of_type[kind[0]].append(kind)
 
     def tally(self) -> dict[tuple[str, str], Tally]:
-        """How many tasks there are, and their seconds summed."""
+        """Count the tasks and sum their seconds by kind."""
         tallies = {}
         for kind, parts in self._parts.items():
             seconds = self._seconds([kind])
@@ -71,59 +71,58 @@ class TasksByKind:
 
     @property
     def types(self) -> Iterable[str]:
-        """The task types that there are tasks of."""
-        return self._kinds
+        """The task types that have tasks."""
+        return self._kinds_of_type
 
     def runtimes(self, task_type: str) -> list[float]:
-        """The runtimes that were reported of a type, in seconds."""
-        return self._seconds(kind for kind in self._kinds[task_type] if kind[1] not in SINCE)
+        """Return the reported runtimes of a task type, in seconds."""
+        return self._seconds(kind for kind in self._kinds_of_type[task_type] if kind[1] not in SINCE)
 
     def oldest_starts(self) -> dict[tuple[str, str], float]:
-        """The first Unix time from which the age of an unfinished task counts."""
+        """Return the earliest Unix time from which the age of an unfinished task counts, by kind."""
         return {kind: min(starts) for kind in self._parts if kind[1] in SINCE and (starts := self._seconds([kind]))}
 
     def has(self, column: Column) -> bool:
-        """Whether a column that was read has any value."""
-        columns = (batch.columns[column] for batch in self._batches)
-        return any(values.tobytes() != _NONE * len(values) for values in columns)
+        """Return whether any task has a value in a column."""
+        columns = (page.columns[column] for page in self._pages)
+        return any(values.tobytes() != _NOTHING * len(values) for values in columns)
 
     def values_of(self, column: Column, task_type: str) -> list[float]:
-        """The values of a column that was read, those that were reported, of a type."""
-        return self._known(self._kinds[task_type], lambda batch: batch.columns[column])
+        """Return the reported values of a task type in a column."""
+        return self._reported(self._kinds_of_type[task_type], lambda page: page.columns[column])
 
     def newest(self, column: Column, state: str) -> dict[str, float]:
-        """The highest value of a column that was reported of tasks in this state, by task type."""
+        """Return the highest reported value of a column in `state`, by task type."""
         return {
-            name: max(known)
+            name: max(values)
             for name, its_state in self._parts
-            if its_state == state and (known := self._known([(name, state)], lambda batch: batch.columns[column]))
+            if its_state == state and (values := self._reported([(name, state)], lambda page: page.columns[column]))
         }
 
     def texts_of(self, column: TextColumn) -> dict[str, Counter[str]]:
-        """How many tasks have each text of a column that was read, by task type."""
+        """Count the tasks by each text of a text column, by task type."""
         return {
-            name: Counter({self._texts[int(number)]: count for number, count in Counter(known).items()})
+            name: Counter({self._texts[int(number)]: count for number, count in Counter(values).items()})
             for name, state in self._parts
-            if state == column.state and (known := self._known([(name, state)], lambda batch: batch.columns[column]))
+            if state == column.state and (values := self._reported([(name, state)], lambda page: page.columns[column]))
         }
 
     def _seconds(self, kinds: Iterable[tuple[str, str]]) -> list[float]:
-        """The seconds, or the starts, that are known."""
-        return self._known(kinds, lambda batch: batch.seconds)
+        return self._reported(kinds, lambda page: page.seconds)
 
-    def _known(self, kinds: Iterable[tuple[str, str]], column_of: Callable[[TaskPage], array[float]]) -> list[float]:
-        """What was reported in a column of the tasks of these kinds."""
-        known: list[float] = []
+    def _reported(self, kinds: Iterable[tuple[str, str]], column_of: Callable[[TaskPage], array[float]]) -> list[float]:
+        """Return the values of these kinds that were reported."""
+        reported: list[float] = []
         for kind in kinds:
             for part in self._parts[kind]:
-                values = part.pick(column_of(part.batch))
-                # Mostly all are reported, and a sum tells that in a tenth of the time that it takes to look at each.
-                known += [value for value in values if value <= _ANY] if math.isnan(sum(values)) else values
-        return known
+                values = part.pick(column_of(part.page))
+                # Usually all are reported. Their sum shows it in a tenth of the time of looking at each.
+                reported += [value for value in values if value <= math.inf] if math.isnan(sum(values)) else values
+        return reported
 
 
 def _picker(rows: list[int]) -> Callable[[array[float]], Sequence[float]]:
-    """What picks these rows out of a column, by one call: one for each would take twice as long."""
+    """Return a function that picks these rows out of a column with one call."""
     if len(rows) > 1:
         return itemgetter(*rows)
     return lambda column: [column[row] for row in rows]

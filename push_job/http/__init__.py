@@ -1,1 +1,1 @@
-"""Requests to one server, and what can go wrong with them."""
+"""HTTP requests to one server, and their errors."""

@@ -1,7 +1,8 @@
-"""Connections that another thread can break, whatever they are waiting for.
+"""Connections that another thread can abort.
 
-A socket's timeout starts anew with every byte, so a server that drips can hold a reader for as long as it likes, in the
-middle of a header or of a TLS handshake too. Only shutting the socket down ends that.
+A socket's timeout restarts with every byte. A server that sends one byte at a
+time can therefore hold a reader for as long as it likes, also in the middle of
+a header or of a TLS handshake. Only shutting the socket down ends that.
 """
 
 from __future__ import annotations
@@ -20,8 +21,33 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from push_job.http.errors import NoTlsError
 
 
-class _Made:
-    """The connections that were made, for as long as they live. Other threads make some while one breaks them."""
+class AbortableAdapter(HTTPAdapter):
+    """A requests adapter whose connections another thread can abort."""
+
+    def __init__(self) -> None:
+        self._connections = _LiveConnections()
+        super().__init__(pool_connections=2, pool_maxsize=64)
+        self._use_abortable_pools(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """Return the pool manager of a proxy, with abortable connections."""
+        return self._use_abortable_pools(super().proxy_manager_for(proxy, **proxy_kwargs))
+
+    def abort(self) -> None:
+        """Abort every connection that is open or being opened."""
+        self._connections.abort()
+
+    def _use_abortable_pools(self, manager: PoolManager) -> PoolManager:
+        # A pool passes arguments that it does not know to each connection.
+        manager.pool_classes_by_scheme = {
+            "http": partial(_AbortableHTTPPool, registry=self._connections),  # type: ignore[dict-item]  # only called
+            "https": partial(_AbortableHTTPSPool, registry=self._connections),  # type: ignore[dict-item]  # only called
+        }
+        return manager
+
+
+class _LiveConnections:
+    """The connections that exist. Threads may add some while another one aborts them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,38 +65,39 @@ class _Made:
 
 
 class _Abortable:
-    """A connection that another thread can break, whatever it is waiting for.
+    """Makes a urllib3 connection abortable.
 
-    The copy of the socket stays valid when TLS takes the socket over; shutting it down wakes the reader. The lock is
-    there because its number may be that of another connection as soon as it is closed.
+    It keeps a duplicate of the socket, which stays valid when TLS takes the
+    socket over. Shutting the duplicate down wakes the reader. The lock prevents
+    a shutdown of a descriptor that was closed and used again.
     """
 
-    def __init__(self, *args: Any, made: _Made, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, registry: _LiveConnections, **kwargs: Any) -> None:
         self._lock = threading.Lock()
-        self._copy: socket.socket | None = None
+        self._duplicate: socket.socket | None = None
         self._aborted = False
         self._answering = False
         super().__init__(*args, **kwargs)
-        made.add(self)
+        registry.add(self)
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # of urllib3's class, mixed in below
         with self._lock:
-            if self._aborted:  # while a name was looked up, which nothing can break
+            if self._aborted:  # during a name lookup, which cannot be interrupted
                 sock.close()
-                raise TimeoutError("broken off")
-            self._copy = sock.dup()
+                raise TimeoutError("aborted")
+            self._duplicate = sock.dup()
         return sock
 
     def abort(self) -> None:
         with self._lock:
             self._aborted = True
-            if self._copy is not None:
+            if self._duplicate is not None:
                 with contextlib.suppress(OSError):
-                    self._copy.shutdown(socket.SHUT_RDWR)
+                    self._duplicate.shutdown(socket.SHUT_RDWR)
 
     def getresponse(self) -> Any:
-        # http.client closes a connection here when the answer is its last one, though it is still to be read.
+        # http.client closes the connection here if the answer is its last one, although its body is still to be read.
         self._answering = True
         try:
             return super().getresponse()  # type: ignore[misc]  # of urllib3's class, mixed in below
@@ -83,9 +110,9 @@ class _Abortable:
             return
         with self._lock:
             self._aborted = False
-            if self._copy is not None:
-                self._copy.close()
-                self._copy = None
+            if self._duplicate is not None:
+                self._duplicate.close()
+                self._duplicate = None
 
 
 class _AbortableHTTPConnection(_Abortable, HTTPConnection):
@@ -96,7 +123,7 @@ class _AbortableHTTPSConnection(_Abortable, HTTPSConnection):
     def connect(self) -> None:
         try:
             super().connect()
-        except TimeoutError as error:  # not while connecting, which has an error of its own
+        except TimeoutError as error:  # in the handshake; a timeout of connecting has an error of its own
             if self.proxy is None:
                 raise NoTlsError from error
             raise
@@ -108,26 +135,3 @@ class _AbortableHTTPPool(HTTPConnectionPool):
 
 class _AbortableHTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _AbortableHTTPSConnection
-
-
-class AbortableAdapter(HTTPAdapter):
-    """The requests adapter whose connections can be broken from another thread."""
-
-    def __init__(self) -> None:
-        self._made = _Made()
-        super().__init__(pool_connections=2, pool_maxsize=64)
-        self._use_abortable_pools(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        return self._use_abortable_pools(super().proxy_manager_for(proxy, **proxy_kwargs))
-
-    def abort(self) -> None:
-        self._made.abort()
-
-    def _use_abortable_pools(self, manager: PoolManager) -> PoolManager:
-        # What a pool does not know itself it gives to each connection that it makes.
-        manager.pool_classes_by_scheme = {
-            "http": partial(_AbortableHTTPPool, made=self._made),  # type: ignore[dict-item]  # it is only called
-            "https": partial(_AbortableHTTPSPool, made=self._made),  # type: ignore[dict-item]  # the same
-        }
-        return manager

@@ -1,15 +1,17 @@
-"""Requests to one server: signed in, retried where it helps, and over by the time it was told.
+"""HTTP client for one server, with authentication, retries and a deadline.
 
-Every server that the job talks to is asked this way; what an answer means is for those to say who asked.
+Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.cookiejar
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import requests
@@ -18,51 +20,73 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util.retry import Retry
 
 from push_job import __version__, log
+from push_job.auth import SignIn
 from push_job.http.abort import AbortableAdapter
 from push_job.http.errors import TransportError, limit_text, translate_error
-from push_job.settings import Credentials, Endpoint
+from push_job.settings import Endpoint, Settings
+from push_job.text import Redactor, one_line
 
 T = TypeVar("T")
 
-#: Answers that may be different a moment later (RFC 9110 and 6585).
+#: Answers that may differ a little later (RFC 9110 and RFC 6585).
 _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-#: Bytes asked of a socket at a time: large enough to cost little, small enough to keep memory flat.
+#: Bytes to read at a time: few calls, and flat memory.
 _CHUNK = 256 * 1024
 
+#: Bytes of an error's body that are kept.
 _ERROR_BODY = 2000
 
-#: Seconds before a deadline that are not enough for a request.
-_NO_TIME = 0.001
+#: Seconds before a deadline in which no request is started.
+_TOO_SHORT = 0.001
 
-_NOT_DONE = "it was not done by the deadline"
+_LATE = "it was not done by the deadline"
+
+
+@lru_cache(maxsize=4)
+def _redactor(settings: Settings) -> Redactor:
+    return Redactor(settings.secrets())
+
+
+def open_client(endpoint: Endpoint, settings: Settings) -> Client:
+    """Return a client for `endpoint` with the timeout of `settings`; it redacts all secrets of the run."""
+    return Client(endpoint, settings.timeout, _redactor(settings))
+
+
+def proxy_of(url: str) -> str | None:
+    """Return the URL of the proxy for requests to `url`, from HTTP_PROXY and the like; None without one."""
+    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
 class Client:
-    """One server and the connections to it, kept alive between requests.
+    """One server and the connections to it, which are kept between requests.
 
-    `timeout` is in seconds and bounds one request, from connecting to the last byte of its answer. A moment
-    called `until` is on the clock of ``time.monotonic()``; `heard` is that of the last byte that came. `abort` may be
-    called from another thread.
+    Attributes:
+        endpoint: the server.
+        timeout: limit in seconds for one request, from connecting to the last byte of the answer.
+        requests: number of requests sent so far.
+        last_byte_at: time of ``time.monotonic()`` when a byte last arrived.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+    def __init__(self, endpoint: Endpoint, timeout: float, redact: Redactor | None = None) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
         self.requests = 0
-        self.heard = 0.0
-        self.redact = log.Redactor(endpoint.credentials.secrets())
+        self.last_byte_at = 0.0
+        self.redact = redact or Redactor(endpoint.sign_in.secrets())
         self._aborted = threading.Event()
         self._session = _Session()
-        self._session.auth = _Auth(endpoint.credentials)
+        self._session.auth = _Auth(endpoint.sign_in)
+        # Kept cookies would grow without limit, and every request would carry them.
+        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update(
-            # Not asking for compression keeps Flower's proxy idle, and leaves no room for a compressed bomb.
-            {"User-Agent": f"flower-push-job/{__version__}", "Accept-Encoding": "identity"}
+            # Compression would cost Flower CPU, and would allow a compressed bomb.
+            {"User-Agent": f"flower-push-job/{__version__}", "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
         )
         tls = endpoint.tls
-        # Given to each request, for REQUESTS_CA_BUNDLE in the environment goes before what the session has.
+        # Passed with each request, because REQUESTS_CA_BUNDLE overrides the session's value.
         self._verify: bool | str = tls.ca_file or True
         if tls.cert_file:
             self._session.cert = (tls.cert_file, tls.key_file) if tls.key_file else tls.cert_file
@@ -84,13 +108,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
     ) -> Answer:
-        """Send one request and hand back its answer, the body still to be read.
+        """Send one request and return its answer, whose body is still to be read.
 
-        Raises TransportError when there is no answer or its status is not a success; a redirect is none.
+        Raises:
+            TransportError: if there is no answer, or its status is not 2xx. Redirects are not followed.
         """
         started = time.monotonic()
         ends = min(until, started + self.timeout)
-        if ends - started < _NO_TIME or self._aborted.is_set():
+        if ends - started < _TOO_SHORT or self._aborted.is_set():
             raise TransportError("no time was left before the deadline")
         self.requests += 1
         limit = ends - started
@@ -119,21 +144,22 @@ class Client:
             status=response.status_code,
             seconds=time.monotonic() - started,
         )
-        self.heard = time.monotonic()
+        self.last_byte_at = time.monotonic()
         answer = Answer(self, response, ends, timeout)
-        if self._aborted.is_set():  # in the middle of the headers, whose end looks the same
+        if self._aborted.is_set():  # during the headers, whose end looks the same
             answer.close()
         self.check_aborted()
         if not 200 <= response.status_code < 300:
-            raise answer.refusal()
+            raise answer.as_error()
         return answer
 
     def retrying(self, attempt: Callable[[], T], until: float) -> T:
-        """Call `attempt` until it succeeds, waiting longer each time, while its errors are transient.
+        """Call `attempt` until it succeeds, with growing pauses, while its errors are transient.
 
-        Raises the last TransportError when retrying cannot help, and the first one when there is no time left for it.
+        Raises:
+            TransportError: the last one if retrying cannot help, the first one if time ran out.
         """
-        # The first retry is at once, then after 0.5, 1, 2, ... seconds, each with up to 0.25 more.
+        # The first retry is immediate, the others wait 0.5, 1, 2, ... seconds plus up to 0.25.
         retries = Retry(total=4, backoff_factor=0.25, backoff_max=5, backoff_jitter=0.25)
         first: TransportError | None = None
         while True:
@@ -141,8 +167,8 @@ class Client:
                 return attempt()
             except TransportError as error:
                 first = first or error
-                if self._aborted.is_set() or until - time.monotonic() < _NO_TIME:
-                    # The last try had less time than it needed, so the first one knows better what is wrong.
+                if self._aborted.is_set() or until - time.monotonic() < _TOO_SHORT:
+                    # The last attempt had too little time, so the first error says more.
                     raise first from None
                 if not error.transient:
                     raise
@@ -155,17 +181,17 @@ class Client:
                     raise
 
     def check_aborted(self) -> None:
-        """Raise TransportError after `abort`: what then looks like the end of an answer may not be one."""
+        """Raise TransportError after `abort`: an answer that seems complete may have been cut off."""
         if self._aborted.is_set():
-            raise TransportError(_NOT_DONE)
+            raise TransportError(_LATE)
 
     def abort(self) -> None:
-        """Break every request that is under way and let none begin; safe from any thread."""
+        """Abort all requests and let none start; safe from any thread."""
         self._aborted.set()
         self._adapter.abort()
 
-    def renew(self) -> None:
-        """Make ready for another turn, aborted or not."""
+    def reset(self) -> None:
+        """Allow requests again after `abort`."""
         self._aborted.clear()
 
     def close(self) -> None:
@@ -173,14 +199,16 @@ class Client:
         self._session.close()
 
     def failure(self, error: Exception, timeout: float | None) -> TransportError:
-        """What the libraries raised, in our words: it comes from `abort` itself if that was called."""
-        return TransportError(_NOT_DONE) if self._aborted.is_set() else translate_error(error, timeout)
+        """Return the TransportError for an error of the libraries; after `abort` they all mean the same."""
+        if self._aborted.is_set():
+            return TransportError(_LATE)
+        return translate_error(error, timeout, self.redact)
 
 
 class Answer:
-    """A server's answer, whose body is read as a stream and must be read to its end or closed.
+    """A server's answer. Its body is a stream, to be read to its end or closed.
 
-    It has to be whole by the moment `ends`: `timeout` seconds after the request, or the deadline if that is None.
+    The whole body has to arrive by the time `ends`.
     """
 
     def __init__(self, client: Client, response: requests.Response, ends: float, timeout: float | None) -> None:
@@ -189,16 +217,18 @@ class Answer:
         self._ends = ends
         self._timeout = timeout
         self.headers: Mapping[str, str] = response.headers
+        self.status: int = response.status_code
 
     def chunks(self, limit: int) -> Iterator[bytes]:
-        """The body in pieces of at most 256 KiB.
+        """Yield the body in pieces of at most 256 KiB.
 
-        Raises TransportError when it breaks off, is longer than `limit` bytes, or takes too long.
+        Raises:
+            TransportError: if the body is cut off, is longer than `limit` bytes, or takes too long.
         """
         encoding = self.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
             self.close()
-            raise TransportError(f"it sent a body encoded as {encoding[:40]!r}, which was not asked for")
+            raise TransportError(f"its body is encoded as {encoding[:40]!r}, which was not asked for")
         total = 0
         read1 = self._response.raw.read1
         try:
@@ -207,80 +237,73 @@ class Answer:
                 if total > limit:
                     raise TransportError(f"its answer is longer than {limit / 2**20:,.0f} MiB")
                 yield chunk
-                self._client.heard = time.monotonic()
-                if self._client.heard > self._ends:
+                self._client.last_byte_at = time.monotonic()
+                if self._client.last_byte_at > self._ends:
                     raise TransportError(
-                        f"its answer was not complete {limit_text(self._timeout)}",
-                        transient=True,
-                        overloaded=True,
+                        f"its answer was not complete {limit_text(self._timeout)}", transient=True, overloaded=True
                     )
             self._client.check_aborted()
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise self._client.failure(error, self._timeout) from error
         finally:
-            # After the last byte this gives the connection back; before it, it ends it.
+            # After the last byte this returns the connection to the pool; before it, it closes the connection.
             self.close()
 
     def body(self, limit: int) -> bytes:
-        """The whole body; raises what `chunks` raises."""
+        """Return the whole body. Raises as `chunks` does."""
         return b"".join(self.chunks(limit))
 
     def close(self) -> None:
-        """Let go of the connection, which is kept for the next request if the body was read to its end."""
+        """Release the connection; it is used again if the body was read to its end."""
         raw: Any = self._response.raw
         if raw.closed:
             self._response.close()
         else:
             raw.close()
 
-    def refusal(self) -> TransportError:
-        """The error that an answer with no success status is."""
+    def as_error(self) -> TransportError:
+        """Return the error for an answer whose status is not 2xx."""
         status = self._response.status_code
         text = b""
-        # The status says enough when the body that explains it cannot be read.
+        # If the body cannot be read, the status has to be enough.
         with contextlib.suppress(TransportError), contextlib.closing(self):
             for chunk in self.chunks(2**20):
                 text += chunk
                 if len(text) > _ERROR_BODY:
                     break
         redact = self._client.redact
-        body = " ".join(redact(text[:_ERROR_BODY].decode("utf-8", "replace")).split())
+        reason = one_line(redact(str(self._response.reason or "")), 60)
         return TransportError(
-            f"it answered {status} {redact(str(self._response.reason or ''))[:60]}".rstrip(),
+            f"it answered {status} {reason}".rstrip(),
             transient=status in _RETRY_STATUSES,
             status=status,
-            body=body,
-            location=redact(self.headers.get("Location", "")),
+            body=one_line(redact(text.decode("utf-8", "replace")), _ERROR_BODY),
+            location=one_line(redact(self.headers.get("Location", "")), _ERROR_BODY),
             retry_after=_retry_after(self._response.raw) if status in _RETRY_STATUSES else None,
         )
 
 
 class _Session(requests.Session):
-    """Follows no redirect, and does not read the body of one to find out whether it might."""
+    """Follows no redirect, and does not read a redirect's body to find out whether it could."""
 
     def get_redirect_target(self, _response: requests.Response) -> str | None:
-        """Where to go next: nowhere."""
+        """Return no target."""
         return None
 
 
 class _Auth(requests.auth.AuthBase):
-    """Signs requests, and keeps requests from signing with what it finds in a ``.netrc``."""
+    """Signs requests, and keeps requests from reading a ``.netrc`` file."""
 
-    def __init__(self, credentials: Credentials) -> None:
-        self._headers = credentials.headers()
+    def __init__(self, sign_in: SignIn) -> None:
+        self._headers = sign_in.headers()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers.update(self._headers)
         return request
 
 
-def proxy_of(url: str) -> str | None:
-    """The URL of the proxy that requests to `url` go through, which HTTP_PROXY and its like in the environment say."""
-    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
-
-
 def _retry_after(response: BaseHTTPResponse) -> float | None:
-    """Seconds that the server asked to be left alone, or None when it did not say so in a form that HTTP knows."""
+    """Return the seconds in the Retry-After header; None if it is missing or invalid."""
     try:
         return Retry().get_retry_after(response)
     except (HTTPError, ValueError, OverflowError):

@@ -1,4 +1,8 @@
-"""What can go wrong with a request, in words that a person can act on."""
+"""Errors of a request, in words that a person can act on.
+
+Text from a server or a library enters the process here and in `client`. It is
+made printable and redacted at that point, and nowhere later.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,22 @@ from collections.abc import Iterator
 import requests
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProxyError, ReadTimeoutError
 
+from push_job.text import Redactor, printable
+
+#: Characters of a library's error message that are shown.
+_REASON_LENGTH = 200
+
 
 class TransportError(Exception):
-    """A request came to nothing.
+    """A request failed.
 
-    `transient`: asking again may help. `overloaded`: the server fell silent or broke off in the middle, so
-    asking for less may help. `status` and `body` are set when it was the server's own answer;
-    `retry_after` is how many seconds it asked to be left alone.
+    Attributes:
+        transient: the same request may succeed later.
+        overloaded: the server stopped responding or aborted, so a smaller request may succeed.
+        status: the HTTP status, if the server answered.
+        body: the beginning of the answer's body, on one line.
+        location: the target of a redirect.
+        retry_after: seconds that the server asked to wait.
     """
 
     def __init__(
@@ -40,60 +53,59 @@ class TransportError(Exception):
 
 
 class NoTlsError(TimeoutError):
-    """The connection was made, and then the server said nothing that TLS begins with."""
+    """The connection was made, but the server did not start a TLS handshake."""
 
 
-def translate_error(error: Exception, timeout: float | None) -> TransportError:
-    """Put what the libraries raised into words that a person can act on.
+def translate_error(error: Exception, timeout: float | None, redact: Redactor | None = None) -> TransportError:
+    """Return the TransportError for an error of the libraries.
 
-    `timeout` is in seconds; None if it was the deadline that left less time.
+    Args:
+        error: what requests or urllib3 raised.
+        timeout: the limit of the request in seconds; None if the deadline left less.
+        redact: removes secrets from the libraries' own texts.
     """
     within = limit_text(timeout)
-    waited = "more before the deadline" if timeout is None else f"for {timeout:.3g} s"
+    waited = "until the deadline" if timeout is None else f"for {timeout:.3g} s"
+    redact = redact or Redactor()
     causes = list(_causes(error))
     for kinds, words, transient, overloaded in _EXPLANATIONS:
         cause = next((cause for cause in causes if isinstance(cause, kinds)), None)
         if cause is not None:
-            reason = words.format(reason=_reason(cause), root=_reason(causes[-1]), within=within, waited=waited)
+            own, root = _reason(cause, redact), _reason(causes[-1], redact)
+            reason = words.format(reason=own, root=root, within=within, waited=waited)
             return TransportError(reason, transient=transient, overloaded=overloaded)
-    return TransportError(f"the request could not be sent ({_reason(error)})")
+    return TransportError(f"the request could not be sent ({_reason(error, redact)})")
 
 
 def limit_text(timeout: float | None) -> str:
-    """The words for the limit that a request did not keep to."""
+    """Return the words for a limit that was exceeded."""
     return "by the deadline" if timeout is None else f"within {timeout:.3g} s"
 
 
-#: OpenSSL's verify codes of a certificate that nobody known has signed (X509_STORE_CTX_get_error(3)).
+#: OpenSSL's verify codes of a certificate from an unknown CA (X509_STORE_CTX_get_error(3)).
 _UNKNOWN_CA = frozenset({18, 19, 20, 21})
 
-#: OpenSSL's reasons when a server answers in another protocol.
+#: OpenSSL's reasons when the server speaks another protocol.
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
-_NOT_HTTP = "its answer is not HTTP: is this the right port?"
+_NOT_HTTP = "its answer is not HTTP; is this the right port?"
 
-#: What an error in the chain of causes means, the most telling first: its words, whether asking again may help,
-#: and whether asking for less may.
+#: Meaning of an error in the chain of causes, most specific first: its words, `transient`, `overloaded`.
 _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ...] = (
     (
         (requests.exceptions.ProxyError, ProxyError),
-        "the proxy that HTTP_PROXY or HTTPS_PROXY names gave no connection to it: {root}",
+        "the proxy in HTTP_PROXY or HTTPS_PROXY gave no connection to it: {root}",
         True,
         False,
     ),
     ((NameResolutionError, socket.gaierror), "its name does not resolve", True, False),
     ((ssl.SSLCertVerificationError,), "its TLS certificate is not trusted: {reason}", False, False),
     ((ssl.SSLError,), "TLS failed: {reason}", True, False),
-    ((NoTlsError,), "it began no TLS {within}: if it speaks plain HTTP, write http:// in its URL", True, True),
+    ((NoTlsError,), "it did not start TLS {within}; if it speaks plain HTTP, use http:// in its URL", True, True),
     ((requests.ConnectTimeout,), "it did not accept a connection {within}", True, False),
-    (
-        (ReadTimeoutError, requests.ReadTimeout, TimeoutError),
-        "it sent nothing {waited}",
-        True,
-        True,
-    ),
+    ((ReadTimeoutError, requests.ReadTimeout, TimeoutError), "it sent nothing {waited}", True, True),
     ((ConnectionRefusedError,), "it refused the connection: nothing listens on this port", True, False),
-    # A BadStatusLine too, of a line that never came: a server that restarts, or that closed an idle connection.
+    # A server that restarts, or that closed an idle connection. It is a BadStatusLine too, so it comes first.
     ((http.client.RemoteDisconnected,), "it closed the connection without an answer", True, True),
     ((http.client.BadStatusLine, http.client.LineTooLong, http.client.UnknownProtocol), _NOT_HTTP, True, False),
     ((NewConnectionError,), "no connection could be made: {root}", True, False),
@@ -107,7 +119,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ..
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it, outermost first, also where urllib3 keeps the cause as an argument."""
+    """Yield the error and its causes, outermost first; urllib3 keeps some as an argument."""
     seen: list[BaseException] = []
     queue: list[BaseException | None] = [error]
     while queue:
@@ -121,15 +133,16 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         queue += [cause.__cause__, cause.__context__]
 
 
-def _reason(error: BaseException) -> str:
-    """The shortest words that an error has for itself, without the addresses of objects."""
+def _reason(error: BaseException, redact: Redactor) -> str:
+    """Return the shortest text that an error has for itself, without addresses of objects."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        cure = ": name its CA's file with the option that ends in -ca-file" if error.verify_code in _UNKNOWN_CA else ""
-        return error.verify_message + cure
+        hint = "; give its CA's file with the option that ends in -ca-file" if error.verify_code in _UNKNOWN_CA else ""
+        return error.verify_message + hint
     if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
-        return "what it answers is not TLS: if it speaks plain HTTP, write http:// in its URL"
+        return "its answer is not TLS; if it speaks plain HTTP, use http:// in its URL"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+    first_line = (redact(str(error)).splitlines() or [""])[0]
+    return printable(first_line[:_REASON_LENGTH]) or type(error).__name__

@@ -1,1 +1,1 @@
-"""What was read from Flower becomes families of metrics and a registry."""
+"""Metric families of what was read from Flower, and their registry."""

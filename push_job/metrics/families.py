@@ -1,6 +1,7 @@
-"""Each family of a plain push: its name, help and labels in one place, and how it is made of what was read.
+"""The families of a plain push: name, help and labels of each, and the functions that fill them.
 
-Names, labels and values are the project's contract; each help text says what a reader of a panel has to know.
+Names, labels and values are part of the project's contract. A help text says
+what a reader of a panel has to know.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from push_job.flower.tasks_by_kind import Tally
 
 @dataclass(frozen=True)
 class Family:
-    """What is the same for a family in every push."""
+    """Name, help text and labels of a family; the same in every push."""
 
     name: str
     help: str
@@ -27,36 +28,36 @@ class Family:
 
     @property
     def sample_names(self) -> frozenset[str]:
-        """What its samples are called, and the family itself."""
+        """The names of its samples, and its own."""
         return frozenset({self.name})
 
 
 class Gauge(Family):
-    """A family of gauges."""
+    """A gauge family."""
 
     type = "gauge"
 
     def empty(self) -> GaugeMetricFamily:
-        """The family without a sample."""
+        """Return the family without samples."""
         return GaugeMetricFamily(self.name, self.help, labels=self.labels)
 
     def of(self, value: float) -> GaugeMetricFamily:
-        """The family with its only sample, where it has no label."""
+        """Return a family without labels, with its only sample."""
         return GaugeMetricFamily(self.name, self.help, value=value)
 
 
 class Histogram(Family):
-    """A family of histograms."""
+    """A histogram family."""
 
     type = "histogram"
 
     @property
     def sample_names(self) -> frozenset[str]:
-        """What its samples are called, and the family itself."""
+        """The names of its samples, and its own."""
         return frozenset({self.name, *(f"{self.name}_{part}" for part in ("bucket", "count", "sum"))})
 
     def empty(self) -> HistogramMetricFamily:
-        """The family without a sample."""
+        """Return the family without samples."""
         return HistogramMetricFamily(self.name, self.help, labels=self.labels)
 
 
@@ -72,17 +73,17 @@ DURATIONS = Gauge(
     " none for failures). PENDING, RECEIVED, STARTED, RETRY: time in that state so far.",
     ("name", "state"),
 )
-UP = Gauge("flower_up", "Whether this Flower was scraped whole (1) or not at all (0).")
+UP = Gauge("flower_up", "Whether this Flower was scraped completely (1) or not at all (0).")
 SCRAPE_DURATION = Gauge("flower_scrape_duration_seconds", "Seconds that the scrape took.")
 SCRAPE_TASKS = Gauge("flower_scrape_tasks", "Tasks that Flower remembers.")
 SCRAPE_FULL = Gauge(
     "flower_scrape_full",
-    "Whether all tasks were read from Flower (1) or only what had changed since the last scrape (0).",
+    "Whether all tasks were read from Flower (1) or only what changed since the last scrape (0).",
 )
 SCRAPE_READ_TASKS = Gauge("flower_scrape_read_tasks", "Tasks that were transferred from Flower.")
 BUILD = Gauge("push_job_build_info", "The version of flower-push-job.", ("version",))
 
-#: Every family of a plain push. One that is missing here may clash with what others push, unseen by ``check``.
+#: Every family of a plain push. ``check`` looks for other jobs that push families of the same names.
 PLAIN: tuple[Family, ...] = (
     WORKERS,
     COUNTS,
@@ -95,25 +96,25 @@ PLAIN: tuple[Family, ...] = (
     BUILD,
 )
 
-#: What the families below read of each task beside its type, state and seconds.
+#: Columns that these families read of each task in addition to its type, state and seconds.
 COLUMNS: tuple[Column, ...] = ()
 
 
 def of_workers(workers: dict[str, bool]) -> Metric:
-    """The workers, whose heartbeats Flower sees or not, by node name."""
+    """Return the workers family: 1 for each worker whose heartbeats Flower sees, 0 for the others."""
     family = WORKERS.empty()
     alive: dict[str, bool] = {}
     for name, seen in workers.items():
         label = label_text(name, "unknown")
         alive[label] = alive.get(label, False) or seen
-    # No worker at all is a number too: without a sample a panel would say "No data".
+    # Without any sample a panel would say "No data" instead of 0.
     for label, seen in alive.items() or [("", False)]:
         family.add_metric([label], int(seen))
     return family
 
 
 def of_tasks(tasks: TaskTable, tallies: dict[tuple[str, str], Tally]) -> list[Metric]:
-    """The tasks; `tallies` are theirs by the type and state that they are counted under."""
+    """Return the families of the tasks; `tallies` has their counts and seconds by type and state."""
     counts, durations = COUNTS.empty(), DURATIONS.empty()
     zeros = {(name, state) for name, _ in tallies for state in STATES}
     for name, state in sorted(zeros | tallies.keys()):
@@ -124,14 +125,14 @@ def of_tasks(tasks: TaskTable, tallies: dict[tuple[str, str], Tally]) -> list[Me
     return [SCRAPE_TASKS.of(len(tasks)), counts, durations]
 
 
-def of_reading(*, whole: bool, tasks_read: int) -> list[Metric]:
-    """What a turn that may remember was."""
-    return [SCRAPE_FULL.of(int(whole)), SCRAPE_READ_TASKS.of(tasks_read)]
+def of_scrape(*, full: bool, tasks_read: int) -> list[Metric]:
+    """Return the families that say how a scrape with state was done."""
+    return [SCRAPE_FULL.of(int(full)), SCRAPE_READ_TASKS.of(tasks_read)]
 
 
 def of_the_job(*, up: bool, scrape_seconds: float) -> list[Metric]:
-    """What the job says of itself in each push."""
+    """Return the job's own families, which are in every push."""
     build = BUILD.empty()
     build.add_metric([__version__], 1)
-    # Last comes what says that the push is whole.
+    # flower_up is the last family: a push that has it is complete.
     return [build, SCRAPE_DURATION.of(scrape_seconds), UP.of(int(up))]

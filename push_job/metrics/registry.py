@@ -1,4 +1,4 @@
-"""A Snapshot becomes a CollectorRegistry; no I/O."""
+"""Make a CollectorRegistry of a Snapshot; no I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from push_job.metrics.snapshot import Snapshot
 
 
 class FamiliesCollector:
-    """A prometheus_client collector whose families are known already."""
+    """A prometheus_client collector of given families."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
@@ -22,12 +22,20 @@ class FamiliesCollector:
         yield from self._families
 
 
+def registry_of(collected: Iterable[Metric]) -> CollectorRegistry:
+    """Return a registry with the given families."""
+    # Without describe(), prometheus_client would call collect() at registration to learn the names.
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FamiliesCollector(collected))
+    return registry
+
+
 def up_registry(snapshot: Snapshot, scrape_seconds: float) -> CollectorRegistry:
-    """What is pushed for a Flower that was scraped whole, in `scrape_seconds`."""
-    return _registry(
+    """Return what is pushed for a Flower that was scraped in `scrape_seconds`."""
+    return registry_of(
         [
             families.of_workers(snapshot.workers),
-            *snapshot.of_tasks,
+            *snapshot.task_families,
             *snapshot.extras,
             *families.of_the_job(up=True, scrape_seconds=scrape_seconds),
         ]
@@ -35,17 +43,10 @@ def up_registry(snapshot: Snapshot, scrape_seconds: float) -> CollectorRegistry:
 
 
 def down_registry(scrape_seconds: float) -> CollectorRegistry:
-    """What is pushed for a Flower that could not be scraped: a gap in every panel, and why."""
-    return _registry(families.of_the_job(up=False, scrape_seconds=scrape_seconds))
+    """Return what is pushed for a Flower that could not be scraped: a gap in every panel, and the reason."""
+    return registry_of(families.of_the_job(up=False, scrape_seconds=scrape_seconds))
 
 
 def exposition(snapshot: Snapshot, scrape_seconds: float) -> str:
-    """What a push would send, in Prometheus' text format."""
+    """Return a push as Prometheus' text format."""
     return generate_latest(up_registry(snapshot, scrape_seconds)).decode()
-
-
-def _registry(collected: Iterable[Metric]) -> CollectorRegistry:
-    # Without describe(), prometheus_client would call collect() at registration to learn the names.
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(FamiliesCollector(collected))
-    return registry

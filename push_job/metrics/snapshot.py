@@ -1,7 +1,4 @@
-"""The result of a scrape: workers, and tasks tallied by type and state.
-
-Also which task types and states keep their names when there are too many of them.
-"""
+"""The result of a scrape, and the folding of too many task types and states."""
 
 from __future__ import annotations
 
@@ -15,63 +12,71 @@ from push_job.flower.page import OTHER_STATES, OTHER_TYPES
 from push_job.flower.task import STATES
 from push_job.flower.tasks_by_kind import Tally
 
-#: The most custom states that are told apart; a custom event with a number in its name makes a state of each number.
+#: Custom states that keep their names. A custom event with a number in its name makes a state of each number.
 _CUSTOM_STATES = 100
 
 
 @dataclass
 class Snapshot:
-    """A whole reading of one Flower.
+    """One complete scrape of one Flower.
 
-    `workers` maps a node name to whether its heartbeats are seen; `tallies` maps (task type, state) to its tally;
-    `of_tasks` are the families of the tasks, `extras` those of what ``--with`` asked for, and
-    `tasks_read` is how many tasks were transferred.
+    Attributes:
+        workers: whether Flower sees each worker's heartbeats, by node name.
+        tallies: number and seconds of the tasks by (task type, state).
+        task_count: number of tasks.
+        task_families: the families of the tasks.
+        extras: the families of the extras.
+        tasks_read: number of tasks transferred.
     """
 
     workers: dict[str, bool]
     tallies: dict[tuple[str, str], Tally]
     task_count: int
-    of_tasks: list[Metric]
+    task_families: list[Metric]
     extras: list[Metric] = field(default_factory=list)
     tasks_read: int = 0
 
 
 class Folding:
-    """Which task types and custom states keep their names, and which are summed as others.
+    """Decides which task types and custom states keep their names; the others are summed.
 
-    Guards the Pushgateway against one name per task: the most frequent ones stay, so that there are no more than
-    `most_types` types, the one for others too.
+    It protects the Pushgateway from programs that use one name per task. The
+    most frequent names are kept.
+
+    Args:
+        tallies: the tallies to be folded.
+        type_limit: number of task types after folding, including the one for the rest.
     """
 
-    def __init__(self, tallies: Mapping[tuple[str, str], Tally], most_types: int) -> None:
+    def __init__(self, tallies: Mapping[tuple[str, str], Tally], type_limit: int) -> None:
         types: Counter[str] = Counter()
         states: Counter[str] = Counter()
         for (name, state), tally in tallies.items():
             types[name] += tally.count
             states[state] += 0 if state in STATES else tally.count
-        self._types = most_frequent(types, most_types, OTHER_TYPES)
+        self._types = most_frequent(types, type_limit, OTHER_TYPES)
         self._states = most_frequent(states, len(STATES) + _CUSTOM_STATES, OTHER_STATES) | set(STATES)
         self.folded_types = len(types) - len(self._types)
         self.folded_states = len(states.keys() - self._states)
 
     def type_label(self, name: str) -> str:
-        """What a task type is counted under; one that there is no task of by its name too, unless types are folded."""
+        """Return the name that a task type is counted under; a type without tasks is folded only if others are."""
         return name if name in self._types or not self.folded_types else OTHER_TYPES
 
     def fold(self, tallies: Mapping[tuple[str, str], Tally]) -> dict[tuple[str, str], Tally]:
-        """Sum what is counted under one label."""
+        """Sum the tallies by the names that they are counted under."""
         folded: dict[tuple[str, str], Tally] = {}
         for (name, state), tally in tallies.items():
             label = self.type_label(name), state if state in self._states else OTHER_STATES
-            into = folded.setdefault(label, Tally())
-            into.count += tally.count
-            into.seconds += tally.seconds
+            total = folded.setdefault(label, Tally())
+            total.count += tally.count
+            total.seconds += tally.seconds
         return folded
 
 
-def most_frequent(counts: Counter[str], most: int, other: str) -> set[str]:
-    """Which names to keep so that there are no more than `most`, the one called `other` for the rest among them."""
-    if len(counts) <= most:
+def most_frequent(counts: Counter[str], limit: int, other: str) -> set[str]:
+    """Return the names to keep so that at most `limit` remain, including `other` for the rest."""
+    if len(counts) <= limit:
         return set(counts)
     by_count = sorted(counts, key=lambda name: (-counts[name], name))
-    return set([name for name in by_count if name != other][: most - 1])
+    return set([name for name in by_count if name != other][: limit - 1])

@@ -1,1 +1,1 @@
-"""What a person can set, and how it becomes Settings."""
+"""Command-line options and environment variables, and the settings that they make."""

@@ -1,24 +1,25 @@
-"""The values of options as text become what Settings hold. Each function raises SettingsError."""
+"""Parse the text of options into values of Settings. Every function raises SettingsError."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from push_job.metrics.extras import EXTRAS, SAMPLE_LABELS
-from push_job.settings import Credentials, Endpoint, SettingsError, Tls, is_utf8
+from push_job.settings import Endpoint, SettingsError, Tls
+from push_job.text import is_utf8
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
-def parse_flowers(urls: Sequence[str], credentials: Credentials, tls: Tls) -> tuple[Endpoint, ...]:
-    """Read the list of Flowers; raises SettingsError when one is no URL or is given twice."""
-    if any(map(_has_several, urls)):
+def parse_flowers(urls: Sequence[str], sign_in: Mapping[str, str | None], tls: Tls) -> tuple[Endpoint, ...]:
+    """Parse the list of Flowers; an invalid or repeated URL is an error."""
+    if any(map(_has_several_urls, urls)):
         raise SettingsError(
-            "--flower: separate several URLs by spaces, not by commas, and write a comma in a password as %2C"
+            "--flower: separate several URLs by spaces, not by commas; write a comma in a password as %2C"
         )
-    flowers = tuple(Endpoint.parse(url, "--flower", credentials, tls) for url in urls)
+    flowers = tuple(Endpoint.parse(url, "--flower", sign_in, tls) for url in urls)
     seen: set[str] = set()
     for flower in flowers:
         if flower.address in seen:
@@ -27,21 +28,21 @@ def parse_flowers(urls: Sequence[str], credentials: Credentials, tls: Tls) -> tu
     return flowers
 
 
-def _has_several(text: str) -> bool:
-    """Whether the text is several URLs, joined by commas."""
+def _has_several_urls(text: str) -> bool:
+    """Return whether the text is several URLs, joined by commas."""
     host = text.rpartition("@")[2].rpartition("://")[2].partition("/")[0]
     return "," in host or re.search(r",\w+://|@.*,.*@", text) is not None
 
 
 def parse_grouping(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Read ``KEY=VALUE`` pairs of the grouping key; raises SettingsError when one cannot be in it."""
+    """Parse ``KEY=VALUE`` pairs of the grouping key; return them sorted by key."""
     grouping: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not _LABEL_NAME.fullmatch(key) or key.startswith("__"):
-            raise SettingsError(f"--grouping: {pair!r} is not KEY=VALUE with a Prometheus label name as its KEY")
+            raise SettingsError(f"--grouping: {pair!r} is not KEY=VALUE with a Prometheus label name as KEY")
         if key in ("job", "instance"):
-            raise SettingsError(f"--grouping: {key} is set by the job itself (--job, --flower)")
+            raise SettingsError(f"--grouping: {key} is set by push-job itself (--job, --flower)")
         if key in SAMPLE_LABELS:
             raise SettingsError(f"--grouping: {key} would overwrite a label of the metrics; choose another name")
         if key in grouping:
@@ -51,14 +52,14 @@ def parse_grouping(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 
 def parse_job(name: str) -> str:
-    """Check the ``job`` label, which the Pushgateway refuses when it is empty."""
+    """Check the ``job`` label; the Pushgateway rejects an empty one."""
     if not name:
         raise SettingsError("--job: the name must not be empty")
     return _label(name, "--job")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Read ``I/N``, shard I of N, counted from 0 as an Indexed Job of Kubernetes counts."""
+    """Parse ``I/N``, shard I of N, counted from 0 like an Indexed Job of Kubernetes."""
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
     index, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if index >= count:
@@ -67,15 +68,15 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def parse_extras(names: Iterable[str]) -> tuple[str, ...]:
-    """Read the names given to ``--with``, each possibly several joined by commas."""
-    asked = {part.strip() for name in names for part in name.split(",") if part.strip()}
-    if unknown := sorted(asked - set(EXTRAS)):
-        raise SettingsError(f"--with: no extra is called {unknown[0]!r}; there are {', '.join(EXTRAS)}")
-    return tuple(extra for extra in EXTRAS if extra in asked)
+    """Parse the names given to ``--with``; each may be several joined by commas, or ``all``."""
+    wanted = {part.strip() for name in names for part in name.split(",") if part.strip()}
+    if unknown := sorted(wanted - {*EXTRAS, "all"}):
+        raise SettingsError(f"--with: no extra is called {unknown[0]!r}; choose from {', '.join(EXTRAS)} or all")
+    return tuple(extra for extra in EXTRAS if extra in wanted or "all" in wanted)
 
 
 def parse_buckets(text: str) -> tuple[float, ...]:
-    """Read bucket bounds in seconds, e.g. ``0.1,1,10``: above 0 and rising."""
+    """Parse bucket bounds in seconds, as ``0.1,1,10``: positive and rising."""
     try:
         bounds = tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
@@ -87,7 +88,7 @@ def parse_buckets(text: str) -> tuple[float, ...]:
 
 
 def read_secret(path: str | None, option: str) -> str | None:
-    """The text of a secret's file without the line end and the byte order mark that editors and ``echo`` add."""
+    """Read a secret's file without the line end and the byte order mark that editors and ``echo`` add."""
     if path is None:
         return None
     try:
@@ -98,7 +99,7 @@ def read_secret(path: str | None, option: str) -> str | None:
 
 
 def _label(text: str, option: str) -> str:
-    """A value of the grouping key."""
+    """Check a value of the grouping key."""
     if not is_utf8(text):
         raise SettingsError(f"{option}: {text!r} is not valid UTF-8")
     if text in (".", ".."):

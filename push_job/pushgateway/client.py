@@ -1,34 +1,42 @@
-"""A CollectorRegistry becomes a group on the Pushgateway.
+"""Replace and delete groups on a Pushgateway.
 
-The protocol: https://github.com/prometheus/pushgateway#api. A PUT replaces a group whole, so it is safe to
-repeat; a body that breaks off on its way is refused whole, as long as it is in the format of ``protobuf``.
+The protocol: https://github.com/prometheus/pushgateway#api. A PUT replaces a
+whole group, so it is safe to repeat. A body that is cut off is rejected whole,
+because it is in the format of `protobuf`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, delete_from_gateway, push_to_gateway
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry
 
+from push_job.auth import SignIn
 from push_job.http.client import REDIRECTS, Client
 from push_job.http.errors import TransportError
 from push_job.pushgateway import protobuf
-from push_job.settings import Credentials
 
-#: What is known of a group when nothing answered its push.
-UNKNOWN = "the group may be the old one or the new one, never a part"
+#: State of a group after a push that was not answered.
+UNKNOWN = "the group holds either the old push or the new one, never a part"
 
-#: Answers of a proxy that got none from the server it asked.
-_NO_ANSWER_BEHIND = frozenset({502, 504})
+#: Statuses of a proxy that got no answer from the server behind it.
+_NO_ANSWER_BEHIND_PROXY = frozenset({502, 504})
+
+#: Label values that need no encoding in a URL's path.
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9._~:-]+", re.ASCII)
+
+#: Characters of a server's message that are repeated in an error.
+_MESSAGE_LENGTH = 300
 
 
 class PushgatewayError(Exception):
-    """The Pushgateway was not reached or refused; the message says why and what to do.
+    """The Pushgateway could not be reached or rejected a request; the message says why and what to do.
 
-    `disliked`: it read the whole push and refused what it says (400).
+    Attributes:
+        rejected: it read the whole push and rejected its content (status 400).
     """
 
     def __init__(self, reason: str, *, rejected: bool = False) -> None:
@@ -39,93 +47,88 @@ class PushgatewayError(Exception):
 class PushgatewayClient:
     """The groups of one job on one Pushgateway.
 
-    A moment called `until` is on the clock of ``time.monotonic()``.
+    Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
     """
 
     def __init__(self, client: Client, job: str) -> None:
         self.client = client
-        self.job = job
+        self._job = job
 
-    def push(self, registry: CollectorRegistry, grouping_key: dict[str, str], until: float) -> None:
-        """Replace the group by what `registry` collects. Raises GatewayError."""
-        body = _Protobuf(registry)
-        push_to_gateway(self.client.endpoint.url, self.job, body, grouping_key, handler=self._handler(until, body))
+    def push(self, registry: CollectorRegistry, grouping_key: Mapping[str, str], until: float) -> None:
+        """Replace the group by the families of `registry`. Raises PushgatewayError."""
+        body = protobuf.encode(registry.collect())
+        self._request("PUT", grouping_key, until, {"Content-Type": protobuf.CONTENT_TYPE}, body)
 
-    def delete(self, grouping_key: dict[str, str], until: float) -> None:
-        """Remove the group; the Pushgateway does not mind if there is none. Raises GatewayError."""
-        delete_from_gateway(self.client.endpoint.url, self.job, grouping_key, handler=self._handler(until))
+    def delete(self, grouping_key: Mapping[str, str], until: float) -> None:
+        """Delete the group; a group that does not exist is no error. Raises PushgatewayError."""
+        self._request("DELETE", grouping_key, until)
 
-    def _handler(self, until: float, body: _Protobuf | None = None) -> Callable[..., Callable[[], None]]:
-        """What prometheus_client sends with, through our client; `body` goes before the text that it has written."""
+    def _request(
+        self,
+        method: str,
+        grouping_key: Mapping[str, str],
+        until: float,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        url = f"{self.client.endpoint.url}{group_path(self._job, grouping_key)}"
+        unanswered = False
 
-        def handler(
-            url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
-        ) -> Callable[[], None]:
-            del timeout  # the client has the job's own
-            sent_headers = {**dict(headers), **({"Content-Type": protobuf.CONTENT_TYPE} if body else {})}
-            unanswered = False
+        def attempt() -> None:
+            nonlocal unanswered
+            try:
+                answer = self.client.send(method, url, until, headers=headers, data=body)
+            except TransportError as error:
+                unanswered = unanswered or error.overloaded or error.status in _NO_ANSWER_BEHIND_PROXY
+                raise
+            # The status says that the group is stored. Reading the empty body keeps the connection; a body that
+            # another server announces is not waited for.
+            with contextlib.closing(answer), contextlib.suppress(TransportError):
+                if answer.headers.get("Content-Length") == "0":
+                    answer.body(0)
 
-            def attempt() -> None:
-                nonlocal unanswered
-                try:
-                    answer = self.client.send(
-                        method, url, until, headers=sent_headers, data=body.written if body else data
-                    )
-                except TransportError as error:
-                    unanswered = unanswered or error.overloaded or error.status in _NO_ANSWER_BEHIND
-                    raise
-                # The status has said that the group is replaced. A Pushgateway says no more; reading that nothing keeps
-                # the connection, and a rest that something else promises is not waited for.
-                with contextlib.closing(answer), contextlib.suppress(TransportError):
-                    if answer.headers.get("Content-Length") == "0":
-                        answer.body(0)
-
-            def send() -> None:
-                try:
-                    self.client.retrying(attempt, until)
-                except TransportError as error:
-                    credentials = self.client.endpoint.credentials
-                    raise explain_push_error(error, credentials, unanswered=unanswered and body is not None) from error
-
-            return send
-
-        return handler
+        try:
+            self.client.retrying(attempt, until)
+        except TransportError as error:
+            sign_in = self.client.endpoint.sign_in
+            raise explain_push_error(error, sign_in, unanswered=unanswered and body is not None) from error
 
 
-class _Protobuf(Collector):
-    """Stands for a registry before push_to_gateway, which knows text alone.
+def group_path(job: str, grouping_key: Mapping[str, str]) -> str:
+    """Return the URL path of a group, such as ``/metrics/job/flower/instance/host:5555``.
 
-    What it would collect and write as text is written as protobuf at that moment, and its text stays empty: so
-    nothing is collected or written twice.
+    A value with other characters than letters, digits and ``._~:-`` is encoded
+    with base64, as the Pushgateway's API defines it.
     """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self.written = b""
-
-    def collect(self) -> Iterable[Metric]:
-        self.written = protobuf.encode(self._registry.collect())
-        return ()
+    labels = [("job", job), *sorted(grouping_key.items())]
+    return "/metrics/" + "/".join(_path_part(name, value) for name, value in labels)
 
 
-def explain_push_error(
-    error: TransportError, credentials: Credentials, *, unanswered: bool = False
-) -> PushgatewayError:
-    """Say what the Pushgateway's refusal means and what mends it.
+def _path_part(name: str, value: str) -> str:
+    if _PLAIN_VALUE.fullmatch(value):
+        return f"{name}/{value}"
+    return f"{name}@base64/{urlsafe_b64encode(value.encode()).decode() or '='}"
 
-    `unanswered`: what was pushed may have arrived all the same.
+
+def explain_push_error(error: TransportError, sign_in: SignIn, *, unanswered: bool = False) -> PushgatewayError:
+    """Return the PushgatewayError that says what a failed request means and what to do.
+
+    Args:
+        error: the failure.
+        sign_in: how the request was signed.
+        unanswered: the push may have arrived although nothing answered it.
     """
     reason = str(error)
     if error.status == 401:
-        reason += credentials.refused or ": sign in with --pushgateway-username and a password or with a token"
+        reason += f": {sign_in.explain_401('pushgateway')}"
     elif error.status == 403:
         reason += ": these credentials may not push"
     elif error.status == 404:
         reason += ": if it runs with a route prefix, put the prefix into its URL"
     elif error.status in REDIRECTS:
-        reason += ", a redirect: give the URL that it leads to"
+        reason += ", a redirect: use the URL that it leads to"
     if error.status is not None and error.body and not error.body.startswith("<"):
-        reason += f": {error.body[:300]}"
+        reason += f": {error.body[:_MESSAGE_LENGTH]}"
     if unanswered:
         reason += f"; {UNKNOWN}"
     return PushgatewayError(reason, rejected=error.status == 400)

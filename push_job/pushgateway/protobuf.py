@@ -1,10 +1,14 @@
-"""Metric families are written in the protobuf format that every Pushgateway reads; no I/O.
+"""Encode metric families in the protobuf format that every Pushgateway reads.
 
-In Prometheus' text format a body that ends early at the end of a line is a whole body to a Pushgateway up to 1.5.1.
-Here each family is a message after its length, and the end of a body that its Content-Length did not announce is an
-error to every reader. The messages: https://github.com/prometheus/client_model (io/prometheus/client/metrics.proto).
-The bytes: https://protobuf.dev/programming-guides/encoding/. The families and samples that arrive are those that
-prometheus_client's ``generate_latest`` would have made of them.
+In Prometheus' text format, a Pushgateway up to 1.5.1 takes a body that is cut
+off at the end of a line for complete. In this format each family is a message
+preceded by its length, so every reader notices a body that is cut off.
+
+The messages: https://github.com/prometheus/client_model (io/prometheus/client/metrics.proto).
+The bytes: https://protobuf.dev/programming-guides/encoding/.
+
+The Pushgateway ends up with the families and samples that the text of
+prometheus_client's ``generate_latest`` would have given it.
 """
 
 from __future__ import annotations
@@ -18,11 +22,11 @@ from prometheus_client.samples import Sample
 
 CONTENT_TYPE = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
-#: MetricType, and the field of a Metric that holds a value of that type.
+#: MetricType, and the number of the field of a Metric that holds a value of that type.
 _COUNTER, _GAUGE, _SUMMARY, _UNTYPED, _HISTOGRAM = (0, 3), (1, 2), (2, 4), (3, 5), (4, 7)
 
-#: For each type of prometheus_client: what the family's name ends in, its MetricType, and what its samples' names may
-#: have after it. What OpenMetrics alone has becomes what is closest to it.
+#: For each type of prometheus_client: suffix of the family's name, MetricType, and suffixes of its samples' names.
+#: Types that only OpenMetrics has become the closest type.
 _TYPES = {
     "counter": ("_total", _COUNTER, ("",)),
     "gauge": ("", _GAUGE, ("",)),
@@ -34,20 +38,23 @@ _TYPES = {
     "gaugehistogram": ("", _HISTOGRAM, ("", "_bucket")),
 }
 
-#: Samples of OpenMetrics, each of which becomes a gauge of its own.
+#: Suffixes of OpenMetrics samples, each of which becomes a gauge of its own.
 _APART = ("_created", "_gcount", "_gsum")
 
-#: The label that tells the samples of one metric apart.
+#: The label that distinguishes the samples of one metric.
 _BOUNDS = {_HISTOGRAM: "le", _SUMMARY: "quantile"}
 
 _double = Struct("<d").pack
 
 
 def encode(families: Iterable[Metric]) -> bytes:
-    """The families as delimited MetricFamily messages; those without samples are left out.
+    """Return the families as delimited MetricFamily messages.
 
-    Timestamps and exemplars are left out too: a Pushgateway refuses the ones and forgets the others.
-    Raises ValueError when two families have one name, or a sample's name is not one of its family's.
+    Families without samples are left out. So are timestamps, which a
+    Pushgateway rejects, and exemplars, which it ignores.
+
+    Raises:
+        ValueError: if two families have the same name, or a sample's name does not belong to its family.
     """
     written: list[bytes] = []
     names: set[str] = set()
@@ -55,7 +62,7 @@ def encode(families: Iterable[Metric]) -> bytes:
     for family in families:
         for name, kind, samples in _split(family):
             if name in names:
-                raise ValueError(f"there are two families called {name}")
+                raise ValueError(f"two families are called {name}")
             names.add(name)
             message = bytearray(_field(1, name.encode()))
             if family.documentation:
@@ -71,7 +78,7 @@ def encode(families: Iterable[Metric]) -> bytes:
 
 
 def _split(family: Metric) -> Iterator[tuple[str, tuple[int, int], list[Sample]]]:
-    """The families that the text format makes of one: name, type and samples of each."""
+    """Yield the families that the text format makes of one: name, type and samples."""
     ending, kind, suffixes = _TYPES[family.type]
     name = family.name + ending
     own = {name + suffix for suffix in suffixes}
@@ -85,7 +92,7 @@ def _split(family: Metric) -> Iterator[tuple[str, tuple[int, int], list[Sample]]
         if sample.name in own:
             continue
         if sample.name not in apart:
-            raise ValueError(f"{sample.name} is no sample of the {family.type} {family.name}")
+            raise ValueError(f"{sample.name} is not a sample of the {family.type} {family.name}")
         apart[sample.name].append(sample)
     for name, samples in apart.items():
         if samples:
@@ -103,7 +110,7 @@ def _metrics(name: str, kind: tuple[int, int], samples: list[Sample], labels: _L
 
 
 def _distributions(name: str, kind: tuple[int, int], samples: list[Sample], labels: _Labels) -> Iterator[bytes]:
-    """Histograms or summaries: one metric a set of labels, whose samples may come in any order."""
+    """Yield one metric per set of labels of a histogram or summary; samples may be in any order."""
     values: dict[frozenset[tuple[str, str]], bytearray] = {}
     for sample in samples:
         own = dict(sample.labels)
@@ -124,7 +131,7 @@ def _distributions(name: str, kind: tuple[int, int], samples: list[Sample], labe
 
 
 class _Labels(dict[tuple[str, str], bytes]):
-    """What each label of a Metric becomes; most are those of many."""
+    """Caches the encoding of labels, because most labels occur in many metrics."""
 
     def __missing__(self, label: tuple[str, str]) -> bytes:
         name, value = label
@@ -133,7 +140,7 @@ class _Labels(dict[tuple[str, str], bytes]):
 
 
 def _whole(count: float) -> int:
-    """The count as 64 bits without a sign; of what is none, the same that a Pushgateway makes of it in text."""
+    """Return a count as an unsigned 64-bit integer, converted as a Pushgateway converts text."""
     return int(count) % 2**64 if -(2**63) <= count < 2**64 else 2**63
 
 
@@ -142,7 +149,7 @@ def _field(number: int, payload: bytes | bytearray) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last byte have the eighth set."""
+    """Encode a number with seven bits per byte, lowest first; the eighth bit marks that more follow."""
     if number < 0x80:
         return _ONE_BYTE[number]
     written = bytearray()

@@ -1,4 +1,4 @@
-"""A line on the terminal while a long scrape runs; nothing where stderr is no terminal."""
+"""A progress display on the terminal during a long scrape."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from push_job.settings import Endpoint
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-#: Seconds before the line appears: a short scrape needs none, and importing rich takes a while.
+#: Seconds before the display appears. A short scrape needs none, and importing rich takes time.
 _DELAY = 1.0
 
 
 class TerminalProgress:
-    """Shows how many tasks of each Flower were read so far, and takes it away at the end.
+    """Shows the number of tasks read from each Flower, and removes itself at the end.
 
-    Call it with the Flower and the count, from any thread, and use it as a context manager.
+    Use it as a context manager, and call it from any thread with a Flower and
+    the number of tasks. It shows nothing if stderr is not a terminal.
     """
 
     def __init__(self) -> None:
-        self._wanted = sys.stderr is not None and sys.stderr.isatty()
-        self._shown_from = time.monotonic() + _DELAY
+        self._enabled = sys.stderr is not None and sys.stderr.isatty()
+        self._show_at = time.monotonic() + _DELAY
         self._lock = threading.Lock()
         self._display: Progress | None = None
         self._lines: dict[Endpoint, TaskID] = {}
@@ -34,13 +35,13 @@ class TerminalProgress:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._wanted = False
+            self._enabled = False
             if self._display:
                 self._display.stop()
 
     def __call__(self, flower: Endpoint, tasks: int) -> None:
         with self._lock:
-            if not self._wanted or time.monotonic() < self._shown_from:
+            if not self._enabled or time.monotonic() < self._show_at:
                 return
             if self._display is None:
                 self._display = _start_display()

@@ -1,4 +1,4 @@
-"""A Snapshot as a table that a person likes to read; imported by ``show`` alone, for rich takes a while."""
+"""Print a Snapshot as tables. Only ``show`` imports this, because importing rich takes time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from push_job.flower.task import STATES
 from push_job.flower.tasks_by_kind import Tally
 from push_job.metrics.snapshot import Snapshot
 from push_job.settings import Endpoint
-from push_job.terminal.formatting import printable
+from push_job.text import printable
 
-#: The order in which a task goes through them, which reads better than the alphabet's.
-_COLUMNS = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
+#: The states in the order in which a task goes through them.
+_STATE_ORDER = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
 
-#: Characters in a line where there is no terminal to fold it.
-_UNFOLDED = 10_000
+#: Characters in a line if there is no terminal to wrap it.
+_UNWRAPPED = 10_000
 
-#: Characters that a name has at the least before it is folded.
+#: Characters of a name before it is wrapped.
 _NAME = 20
 
 #: Characters in an abbreviated heading.
@@ -34,7 +34,14 @@ _SHORT = 5
 
 @dataclass
 class _Sheet:
-    """Rows of names and then numbers, with their headings; `short` are those of the numbers in a narrow terminal."""
+    """A table.
+
+    Attributes:
+        names: headings of the first columns, which are text.
+        numbers: headings of the other columns, which are numbers.
+        short: abbreviated headings of the numbers, for a narrow terminal.
+        rows: the cells.
+    """
 
     names: list[str]
     numbers: list[str]
@@ -43,9 +50,9 @@ class _Sheet:
 
 
 def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
-    """Print workers, then task types with a column a state, then a table for each family of the extras."""
-    # What is no terminal (a file, a pager) has no width to fold a table into.
-    console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_UNFOLDED)
+    """Print the workers, the task types with one column per state, and a table per family of the extras."""
+    # A file or a pager has no width to wrap a table at.
+    console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_UNWRAPPED)
     live = sum(snapshot.workers.values())
     line = Text.assemble(
         (flower.address, "bold"), f": {live} live workers, {snapshot.task_count:,} tasks\n", overflow="fold"
@@ -58,13 +65,13 @@ def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
 
 
 def _print(console: Console, title: str, sheet: _Sheet) -> None:
-    """Print the widest form that leaves room for the names."""
+    """Print the widest form that fits, with enough room for the names."""
     longest = [max((row[index].cell_len for row in sheet.rows), default=0) for index in range(len(sheet.names))]
-    foldable = sum(max(0, length - _NAME) for length in longest)
+    wrappable = sum(max(0, length - _NAME) for length in longest)
     wide, narrow = _table(sheet, sheet.numbers), _table(sheet, sheet.short)
     if _width(console, wide) <= console.width:
         table = wide
-    elif _width(console, narrow) - foldable <= console.width:
+    elif _width(console, narrow) - wrappable <= console.width:
         table = narrow
     else:
         table = _upright(sheet)
@@ -74,12 +81,12 @@ def _print(console: Console, title: str, sheet: _Sheet) -> None:
 
 
 def _width(console: Console, table: Table) -> int:
-    """Characters in a line of the table where nothing folds it."""
-    return console.measure(table, options=console.options.update(max_width=_UNFOLDED)).maximum
+    """Return the characters in a line of the unwrapped table."""
+    return console.measure(table, options=console.options.update(max_width=_UNWRAPPED)).maximum
 
 
 def _table(sheet: _Sheet, numbers: list[str]) -> Table:
-    """A row a line."""
+    """Return the table with one line per row."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in sheet.names:
         table.add_column(Text(name), overflow="fold")
@@ -91,7 +98,7 @@ def _table(sheet: _Sheet, numbers: list[str]) -> Table:
 
 
 def _upright(sheet: _Sheet) -> Table:
-    """A value a line, for any terminal; those that are empty are left out."""
+    """Return the table with one line per value, without empty ones; it fits any terminal."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
@@ -115,7 +122,7 @@ def _workers(snapshot: Snapshot) -> _Sheet:
 
 def _tasks(snapshot: Snapshot) -> _Sheet:
     custom = sorted({state for _, state in snapshot.tallies} - set(STATES))
-    states = [*_COLUMNS, *custom]
+    states = [*_STATE_ORDER, *custom]
     headings = [printable(state.title()) for state in states]
     sheet = _Sheet(["Task type"], [*headings, "Mean, s"], [*map(_abbreviated, headings), "Mean, s"])
     totals = {name: 0 for name, _ in snapshot.tallies}
@@ -134,7 +141,7 @@ def _abbreviated(heading: str) -> str:
 
 
 def _extra(family: Metric) -> _Sheet:
-    """A row a sample."""
+    """Return one row per sample."""
     labels = sorted({label for sample in family.samples for label in sample.labels})
     sheet = _Sheet(labels, ["Value"], ["Value"])
     for sample in family.samples:
@@ -143,7 +150,7 @@ def _extra(family: Metric) -> _Sheet:
 
 
 def _histogram(family: Metric) -> _Sheet:
-    """A row a histogram; of the quantiles, the bounds of the buckets that they are in."""
+    """Return one row per histogram; a quantile is the upper bound of its bucket."""
     labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
     numbers = ["Count", "Mean", "Median up to", "95 % up to"]
     sheet = _Sheet(labels, numbers, numbers)
@@ -159,8 +166,8 @@ def _histogram(family: Metric) -> _Sheet:
             next((s.labels["le"] for s in samples if "le" in s.labels and s.value >= share * count), "")
             for share in (0.5, 0.95)
         ]
-        told = [f"{total / count:,.3f}", *bounds] if count else ["", "", ""]
-        sheet.rows.append([Text(text) for text in (*row, f"{count:,.0f}", *told)])
+        summary = [f"{total / count:,.3f}", *bounds] if count else ["", "", ""]
+        sheet.rows.append([Text(text) for text in (*row, f"{count:,.0f}", *summary)])
     return sheet
 
 

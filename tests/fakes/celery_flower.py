@@ -1,7 +1,9 @@
-"""A Flower without its process: Celery's own memory of events, listed in the order of one Flower version or another.
+"""A Flower without a process: Celery's own state of events, listed in the order of a Flower version.
 
-What a real Flower keeps is `celery.events.state.State`, and so is this: it forgets what was touched least recently, and
-merges events that come out of order. Only the order of the list, the filters and the counters are written here.
+A real Flower keeps a `celery.events.state.State`, and so does this one. That
+state forgets the task that was touched least recently, and merges events that
+arrive out of order. Only the list's order, the filters and the counters are
+written here.
 """
 
 import contextlib
@@ -16,7 +18,7 @@ from typing import Any, TypeVar
 from celery.events.state import State, Task  # type: ignore[import-untyped]  # celery ships no types
 
 from push_job.http.errors import TransportError
-from push_job.settings import Credentials, Endpoint, Tls
+from push_job.settings import Endpoint
 
 T = TypeVar("T")
 
@@ -29,18 +31,23 @@ _shown_of = attrgetter(*_SHOWN)
 
 
 class CeleryFlower:
-    """Takes events and answers what Flower would.
+    """Takes events and gives the answers of a Flower.
+
+    Args:
+        order: the order of its list, BY_STAMP or BY_CLOCK.
+        room: number of tasks that it remembers.
+        started: start time of its process, a Unix time; 0.0 if it is not exported.
 
     Attributes:
         now: its Unix time.
-        begun: the Unix time at which it began to count, None if it does not tell.
-        kept_metrics: an old answer that is given for new ones.
-        before_answer: called before each answer, with the path.
-        requests: the path and the parameters of each.
+        counting_since: Unix time at which its counters started; None if that is not exported.
+        cached_metrics: an old answer to /metrics and its Unix time (None: the cache hides it), given instead of a new one.
+        before_answer: called with the path before an answer is made.
+        on_answer: called with path and parameters when an answer is made, after `before_answer`.
+        requests: path and parameters of each request.
     """
 
     def __init__(self, order: str, room: int, started: float = 1.0) -> None:
-        """`room` is how many tasks it remembers; `started` tells its process from others."""
         self.order = order
         self.room = room
         self.started = started
@@ -48,8 +55,9 @@ class CeleryFlower:
         self.state: Any = State(max_tasks_in_memory=room)
         self.counters: Counter[tuple[str, str, str]] = Counter()
         self.before_answer: Callable[[str], None] = lambda _path: None
-        self.begun: float | None = started
-        self.kept_metrics: str | None = None
+        self.on_answer: Callable[[str, Mapping[str, Any]], None] = lambda _path, _params: None
+        self.counting_since: float | None = started or 1.0
+        self.cached_metrics: tuple[str, float | None] | None = None
         self.answers = 0
         self.requests: list[tuple[str, dict[str, Any]]] = []
 
@@ -62,7 +70,7 @@ class CeleryFlower:
         self.counters[hostname, kind, fields.get("name") or task.name or ""] += 1
 
     def tasks(self) -> list[tuple[str, dict[str, Any]]]:
-        """The list as it is now."""
+        """Return the list as it is now."""
         return [(uuid, self._as_dict(task)) for uuid, task in self._listed()]
 
     def _listed(self) -> list[tuple[str, Any]]:
@@ -78,12 +86,15 @@ class CeleryFlower:
         return shown
 
     def answer(self, path: str, params: Mapping[str, Any]) -> bytes:
-        """The body of the answer to a GET."""
+        """Return the body of the answer to a GET."""
         self.before_answer(path)
         self.requests.append((path, dict(params)))
         self.answers += 1
+        self.on_answer(path, params)
         if path == "/metrics":
-            return (self.kept_metrics or self.metrics()).encode()
+            return (self.cached_metrics[0] if self.cached_metrics else self.metrics()).encode()
+        if path == "/api/workers":
+            return b"{}"
         listed = self._listed()
         if "workername" in params:
             listed = [item for item in listed if self._is_of(item[1], params["workername"].strip())]
@@ -102,42 +113,44 @@ class CeleryFlower:
         return bool(task.state == state or (self.order == BY_STAMP and task.state.casefold() == state.casefold()))
 
     def metrics(self) -> str:
-        """What it counts."""
+        """Return its /metrics."""
         lines = ["# TYPE flower_events_total counter"]
         for (worker, kind, name), count in self.counters.items():
             labels = f'task="{name}",type="{kind}",worker="{worker}"'
             lines.append(f"flower_events_total{{{labels}}} {float(count)}")
-            if self.begun is not None:
-                lines.append(f"flower_events_created{{{labels}}} {self.begun}")
+            if self.counting_since is not None:
+                lines.append(f"flower_events_created{{{labels}}} {self.counting_since}")
         return "\n".join(
             [
                 *lines,
-                *("# TYPE process_start_time_seconds gauge", f"process_start_time_seconds {self.started}"),
+                *([f"process_start_time_seconds {self.started}"] if self.started else []),
                 *("# TYPE process_cpu_seconds_total counter", f"process_cpu_seconds_total {self.answers / 100}", ""),
             ]
         )
 
 
 class DirectClient:
-    """In the place of a Client: asks a CeleryFlower without a socket; `flower` may be replaced by another one."""
+    """Stands in for a Client: asks a CeleryFlower without a socket; `flower` may be replaced."""
 
     def __init__(self, flower: CeleryFlower) -> None:
         self.flower = flower
-        self.endpoint = Endpoint.parse("http://flower:5555", "--flower", Credentials(), Tls())
+        self.endpoint = Endpoint.parse("http://flower:5555", "--flower")
 
     def get(self, path: str, _until: float, **params: Any) -> "DirectAnswer":
         """See Client."""
-        return DirectAnswer(self.flower.answer(path, params), self.flower.now)
+        body = self.flower.answer(path, params)
+        cached = self.flower.cached_metrics if path == "/metrics" else None
+        return DirectAnswer(body, cached[1] if cached and cached[1] else self.flower.now)
 
     def retrying(self, attempt: Callable[[], T], _until: float) -> T:
-        """See Client; here it tries once more."""
+        """See Client; this one tries twice."""
         with contextlib.suppress(TransportError):
             return attempt()
         return attempt()
 
 
 class DirectAnswer:
-    """In the place of an Answer."""
+    """Stands in for an Answer."""
 
     def __init__(self, body: bytes, now: float) -> None:
         self._body = body
@@ -152,5 +165,5 @@ class DirectAnswer:
 
 
 def never() -> float:
-    """A moment of ``time.monotonic()`` that does not come."""
+    """Return a deadline of ``time.monotonic()`` that does not come."""
     return time.monotonic() + 1e6

@@ -16,7 +16,7 @@ from urllib3 import HTTPConnectionPool
 from push_job.http.abort import AbortableAdapter
 from push_job.http.client import Client
 from push_job.http.errors import TransportError
-from push_job.settings import Credentials, Endpoint, Tls
+from push_job.settings import Endpoint
 from testbed.process import wait_for
 from tests.fakes.http import Drip, ScriptedServer, head
 
@@ -91,7 +91,7 @@ def test_a_connection_may_be_closed_while_it_is_broken(adapter: AbortableAdapter
 def test_an_answer_that_is_broken_off_in_its_headers_leaves_no_socket() -> None:
     headers = Drip(head(headers={"X-Padding": "x" * 1000}), every=0.02)
     with ScriptedServer({"*": (headers,)}) as server:
-        client = Client(Endpoint.parse(server.url, "--flower", Credentials(), Tls()), 10.0)
+        client = Client(Endpoint.parse(server.url, "--flower"), 10.0)
         errors: list[TransportError] = []
 
         def get() -> None:

@@ -59,7 +59,7 @@ def test_counters_that_never_come_cost_what_is_remembered_and_not_the_turn(
     monkeypatch.setattr(api, "_PATIENCE", 0.5)
     answers = {"/api/workers": WORKERS, "/api/tasks": TASKS, "/metrics": NEVER_DONE[how]}
     with ScriptedServer(answers) as flower, ScriptedServer({"*": PUSHED}) as gateway:
-        job = Job(settings(flower.url, gateway.url, deadline=5.0, timeout=60.0), remember=True)
+        job = Job(settings(flower.url, gateway.url, deadline=5.0, timeout=60.0), keep_state=True)
         (outcome,) = job.push()
         job.close()
         assert "/metrics" in flower.paths()

@@ -11,7 +11,8 @@ import pytest
 
 from push_job import log
 from push_job.job import Job
-from push_job.settings import Credentials, Endpoint, Settings, Tls
+from push_job.settings import Endpoint, Settings
+from push_job.text import Redactor
 from testbed.command import PushJob
 from tests.fakes.http import ScriptedServer, status_answer
 from tests.faults.turns import PUSHED, fake_flower
@@ -145,10 +146,10 @@ def test_a_mistake_of_ours_is_logged_without_the_password(
     monkeypatch.setattr(log.logger, "handlers", [])
     monkeypatch.setattr(log.logger, "propagate", True)
     with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
-        credentials = Credentials(USER, password)
-        endpoints = [Endpoint.parse(server.url, "--flower", credentials, Tls()) for server in (flower, gateway)]
+        sign_in = {"username": USER, "password": password}
+        endpoints = [Endpoint.parse(server.url, "--flower", sign_in) for server in (flower, gateway)]
         settings = Settings((endpoints[0],), endpoints[1], deadline=5.0)
-        log.set_up("json", verbose=True, redact=log.Redactor(settings.secrets()))
+        log.set_up("json", verbose=True, redact=Redactor(settings.secrets()))
         job = Job(settings)
         (outcome,) = job.push()
         job.close()

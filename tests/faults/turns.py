@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from push_job.cycle import Outcome
 from push_job.job import Job
 from push_job.metrics.registry import up_registry
-from push_job.settings import Credentials, Endpoint, Settings, Tls
+from push_job.settings import Endpoint, Settings
 from testbed.command import ROOT, clean_environment
 from testbed.services import Pushgateway
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer, status_answer
@@ -56,10 +56,7 @@ def fake_flower(
 
 def settings(flower: str, pushgateway: str, deadline: float = 10.0, timeout: float = 5.0, **changes: Any) -> Settings:
     """Settings for one Flower, with short times."""
-    endpoints = [
-        Endpoint.parse(url, option, Credentials(), Tls())
-        for url, option in ((flower, "--flower"), (pushgateway, "--pushgateway"))
-    ]
+    endpoints = [Endpoint.parse(url, option) for url, option in ((flower, "--flower"), (pushgateway, "--pushgateway"))]
     return Settings((endpoints[0],), endpoints[1], job="faults", deadline=deadline, timeout=timeout, **changes)
 
 

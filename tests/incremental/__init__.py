@@ -1,1 +1,1 @@
-"""What a job remembers, from one turn to the next and in a file."""
+"""Tests of incremental scrapes."""

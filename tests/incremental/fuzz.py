@@ -1,23 +1,27 @@
-"""Warm readings against Celery's own memory of events: `python -m tests.incremental.fuzz [--turns N] [--seed N]`.
+"""Fuzz incremental scrapes against Celery's own state of events.
 
-Each turn sends a burst of events, as odd as they come, and reads; at quiet moments all that is read is compared with a
-count of the list as it is. 100,000 turns take about half an hour.
+`python -m tests.incremental.fuzz [--cycles N] [--seed N]`
+
+Each cycle sends random events and scrapes. Each result is compared with the list
+as it was when the end page was answered. 100,000 cycles take about 20 minutes.
 """
 
 import argparse
 import gc
 import logging
 import math
+import pickle
 import random
 import re
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from push_job import log
 from push_job.flower.api import Flower, FlowerError
-from push_job.flower.incremental.scraper import TaskScraper
+from push_job.flower.incremental.scraper import ScrapedTasks, TaskScraper
 from push_job.flower.table import TaskTable
 from push_job.flower.task import wait_of
 from push_job.http.client import Client
@@ -27,12 +31,19 @@ from tests.independent import durations_by_labels
 
 PAGE = 150
 NAMES = ("shop.pay", "shop.mail", "shop.report")
-ENDS = ("task-succeeded", "task-failed", "task-revoked", "task-retried", "task-rejected", "task-progressed")
+ENDS = ("task-succeeded", "task-failed", "task-revoked", "task-rejected")
+LABELS = tuple[str, str]
 
 
 @dataclass
-class Sender:
-    """Who sends events: a worker or a client, with a clock of its own and perhaps a logical clock of its own."""
+class EventSender:
+    """A worker or a client.
+
+    Attributes:
+        name: its name.
+        skew: seconds by which its clock is fast.
+        own_clock: its logical clock, if that is not the common one.
+    """
 
     name: str
     skew: float = 0.0
@@ -41,62 +52,123 @@ class Sender:
 
 @dataclass
 class Found:
-    """What came of the turns; `could_be` and `warm` are by kind of life."""
+    """The results of many cycles.
 
-    turns: int = 0
-    could_be: Counter[str] = field(default_factory=Counter)
-    warm: Counter[str] = field(default_factory=Counter)
-    faulty: int = 0
-    few: int = 0
+    Attributes:
+        cycles: number of cycles.
+        expected: cycles that could be incremental, by kind of life.
+        incremental: cycles that were incremental, by kind of life.
+        events: what happened, by name: bursts, caches, restarts and so on.
+        wrong: descriptions of wrong results.
+        reasons: reasons for full scrapes.
+    """
+
+    cycles: int = 0
+    expected: Counter[str] = field(default_factory=Counter)
+    incremental: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-class _Told(logging.Handler):
-    """Counts what the log says, and for what reason, numbers and names aside."""
+class _LogCounter(logging.Handler):
+    """Counts log lines by message and reason, without numbers and names."""
 
     def __init__(self, reasons: Counter[str]) -> None:
         super().__init__()
         self.reasons = reasons
-        self.order = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count one line."""
         reason = record.__dict__.get("fields", {}).get("reason", "")
-        self.reasons[re.sub(r"\d+|celery@\w+", "N", f"{self.order} {record.getMessage()}: {reason}")] += 1
+        self.reasons[re.sub(r"\d+|celery@\w+|shop\.\w+|task-\w+", "N", f"{record.getMessage()}: {reason}")] += 1
+
+
+class Witness:
+    """Knows what a scrape may return: the list at its end page, and what each task has become since."""
+
+    def __init__(self, flower: CeleryFlower) -> None:
+        self._flower = flower
+        self._end_was_read = False
+        self.allowed: dict[str, set[LABELS]] = {}
+        self.created: set[str] = set()
+        self.seen_before: set[str] = set()
+        flower.on_answer = self._on_answer
+
+    def start(self) -> None:
+        """Begin a scrape."""
+        self._end_was_read = False
+        self._look()
+
+    def _look(self) -> None:
+        """Take the list as it is now."""
+        self.created = set()
+        self.allowed = {uuid: {labels_of(task)} for uuid, task in self._flower.tasks()}
+
+    def on_event(self, uuid: str) -> None:
+        """Note what an event made of a task."""
+        task = self._flower.state.tasks.data.get(uuid)
+        if task is not None:
+            if uuid not in self.allowed:
+                self.created.add(uuid)
+            self.allowed.setdefault(uuid, set()).add((task.name or "unknown", task.state))
+
+    def _on_answer(self, path: str, params: Mapping[str, Any]) -> None:
+        if params.get("offset"):
+            self._end_was_read = True
+            self._look()
+        elif path == "/metrics" and not self._end_was_read and not self._flower.cached_metrics:
+            self._look()  # the scrape may find that nothing has changed, and read no task
+
+    def complaint(self, scraped: ScrapedTasks) -> str | None:
+        """Return what is wrong with a scrape, None if nothing is."""
+        found = {task_id: content.labels for task_id, content in scraped.tasks.content().items()}
+        # If tasks came after the end page, a full Flower has forgotten others for them. Then the number of tasks is
+        # right, but as many of them as came may be others than those that were listed on the end page.
+        odd = found.keys() - self.allowed.keys()
+        missing = self.allowed.keys() - found.keys() - self.created
+        if len(odd) > len(self.created) or len(missing) > len(self.created) or missing & self.seen_before:
+            return f"{len(odd)} tasks too many, {len(missing)} missing, such as {min(odd | missing)}"
+        wrong = [task_id for task_id, labels in found.items() if labels not in self.allowed.get(task_id, {labels})]
+        return f"{len(wrong)} wrong, {wrong[0]} is {found[wrong[0]]}, not {self.allowed[wrong[0]]}" if wrong else None
 
 
 class Life:
-    """A Flower's life, made up from a seed: who works, how much, and what goes wrong."""
+    """The life of a Flower, derived from a seed: who works, how much, and what goes wrong."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, found: Found) -> None:
         self.chance = random.Random(seed)
         chance = self.chance
+        self.found = found
         self.order = chance.choice((BY_STAMP, BY_CLOCK))
         self.room = chance.choice((200, 600, 10_000))
-        self.flower = CeleryFlower(self.order, self.room)
+        self.started = 0.0 if chance.random() < 0.1 else 1.0
+        self.flower = CeleryFlower(self.order, self.room, self.started)
+        self.saved: list[bytes] = []
+        self.witness = Witness(self.flower)
         self.clock = 1000
-        self.senders = [Sender(f"celery@w{number}") for number in range(chance.randint(1, 6))]
+        self.senders = [EventSender(f"celery@w{number}") for number in range(chance.randint(1, 6))]
         if chance.random() < 0.5:
-            self.senders.append(Sender("celery@slow", -90.0))
+            self.senders.append(EventSender("celery@slow", -90.0))
         if chance.random() < 0.5:
-            self.senders.append(Sender("celery@fast", 90.0))
-        self.kind = self.order
+            self.senders.append(EventSender("celery@fast", 90.0))
+        self.kind = self.order if self.started else f"{self.order}, no start time"
         if chance.random() < 0.3:
-            self.senders.append(Sender("celery@reborn", 0.0, own_clock=0))
-            self.kind += ", a logical clock began again"
-        # One that only sends knows no other logical clock, unless it hears of others as a worker does.
+            self.senders.append(EventSender("celery@reborn", 0.0, own_clock=0))
+            self.kind += ", a logical clock restarted"
+        # A pure client knows no other logical clock, unless it receives events like a worker.
         own_clock = chance.choice((None, 0))
         skew = chance.choice((0.0, 0.0, -90.0, 90.0))
-        self.client = Sender("gen1@web", skew, own_clock) if chance.random() < 0.4 else None
+        self.client = EventSender("gen1@web", skew, own_clock) if chance.random() < 0.4 else None
         self.busy = chance.choice((1, 5, 20))
         self.odd = chance.choice((0.0, 0.0, 0.01, 0.05))
         self.ids: list[str] = []
-        self.owner: dict[str, Sender] = {}
+        self.owner: dict[str, EventSender] = {}
+        self.ended: set[str] = set()
         self.named = 0
 
-    def send(self, kind: str, uuid: str, sender: Sender, **fields: Any) -> None:
-        """One event, a little after the last one."""
+    def send(self, kind: str, uuid: str, sender: EventSender, **fields: Any) -> None:
+        """Send one event, a little after the last one."""
         self.flower.now += self.chance.choice((0.01, 0.3, 2.0))
         if sender.own_clock is None:
             self.clock += 1
@@ -105,11 +177,21 @@ class Life:
             sender.own_clock += 1
             clock = sender.own_clock
         self.flower.event(kind, uuid, sender.name, self.flower.now + sender.skew, clock, **fields)
+        self.witness.on_event(uuid)
+        if kind in ENDS:
+            self.ended.add(uuid)
 
     def live(self, events: int) -> None:
-        """A burst of about so many events."""
+        """Send about this number of events."""
         for _ in range(self.chance.randint(0, 2 * events)):
             self._step()
+
+    def burst(self) -> None:
+        """Let one worker end many known tasks at once."""
+        sender = self.chance.choice(self.senders)
+        own = [uuid for uuid in self.ids if self.owner[uuid] is sender and uuid not in self.ended]
+        for uuid in own[-self.chance.choice((1, 10, 100)) :]:
+            self.send(self.chance.choice(ENDS), uuid, sender)
 
     def _step(self) -> None:
         chance = self.chance
@@ -117,17 +199,19 @@ class Life:
             self._new_task()
             return
         # Mostly young tasks go on, and sometimes old ones.
-        young = chance.random() < 0.8
-        uuid = chance.choice(self.ids[-30:] if young else self.ids)
+        uuid = chance.choice(self.ids[-30:] if chance.random() < 0.8 else self.ids)
         sender = self.owner[uuid] if chance.random() < 0.95 else chance.choice(self.senders)
-        kind = chance.choice(("task-started", *ENDS))
+        kind = chance.choice(("task-started", "task-retried", "task-progressed", *ENDS))
+        if kind in ENDS and uuid in self.ended and chance.random() > self.odd:
+            kind = "task-progressed"  # a task rarely ends twice
+        fields: dict[str, Any] = {"runtime": chance.random()} if kind == "task-succeeded" else {}
         if chance.random() < self.odd:
-            kind = chance.choice(("task-sent", "task-received"))
-            if kind == "task-sent":
-                sender = self.client or Sender("gen9@web")
-        name = {"name": _name_of(uuid)} if kind in ("task-sent", "task-received") else {}
-        runtime = {"runtime": chance.random()} if kind == "task-succeeded" else {}
-        self.send(kind, uuid, sender, **name, **runtime)
+            kind, fields = chance.choice(("task-sent", "task-received")), {"name": _name_of(uuid)}
+            if chance.random() < 0.2:
+                fields = {"name": chance.choice(NAMES)}  # the id is used for another task type
+                self.found.events["reused id"] += 1
+            sender = (self.client or EventSender("gen9@web")) if kind == "task-sent" else sender
+        self.send(kind, uuid, sender, **fields)
 
     def _new_task(self) -> None:
         chance = self.chance
@@ -145,135 +229,179 @@ class Life:
         eta = {"eta": "2023-11-15T00:00:00"} if chance.random() < 0.1 else {}
         self.send("task-received", uuid, sender, name=_name_of(uuid), **eta)
 
+    def pass_time(self) -> None:
+        """Send the events of one interval; sometimes collect garbage, or save the state as a persistent Flower does."""
+        self.live(self.busy if self.chance.random() < 0.98 else 200)
+        if self.chance.random() < 0.2:
+            gc.collect()  # up to Flower 2.0.1 forgotten tasks leave the list now
+        if self.chance.random() < 0.1:
+            self.saved = [*self.saved[-3:], pickle.dumps(self.flower.state)]
+
+    def restart(self, client: DirectClient, *, from_saved: bool) -> None:
+        """Restart Flower, with nothing or with a state that it saved earlier."""
+        former = self.flower
+        self.started += 1.0 if self.started else 0.0
+        room = self.room if from_saved else self.chance.choice((200, 600, self.room))
+        self.flower = client.flower = CeleryFlower(self.order, room, self.started)
+        self.flower.now = former.now
+        if from_saved and self.saved:
+            self.flower.state = pickle.loads(self.chance.choice(self.saved))
+        self.witness = Witness(self.flower)
+        self.live(self.chance.choice((0, 300, 600)))
+
 
 def _name_of(uuid: str) -> str:
     return NAMES[int(uuid[0], 16) % len(NAMES)]
 
 
-def run(turns: int, seed: int, lives: int) -> Found:
-    """So many turns in all, in so many lives."""
+def labels_of(task: Mapping[str, Any]) -> LABELS:
+    """Return type and state of a task as Flower answers it."""
+    return task["name"] or "unknown", task["state"]
+
+
+def run(cycles: int, seed: int, lives: int) -> Found:
+    """Run this number of cycles, spread over several lives."""
     found = Found()
     gc.disable()
-    gc.freeze()  # so that a life's own objects alone are looked through
-    told = _Told(found.reasons)
-    log.logger.addHandler(told)
+    gc.freeze()  # later collections look at a life's own objects only
+    counter = _LogCounter(found.reasons)
+    log.logger.addHandler(counter)
     log.logger.setLevel(logging.INFO)
     log.logger.propagate = False
     for life in range(lives):
-        live(told, found, turns // lives, seed * 1_000_003 + life)
+        live(found, cycles // lives, seed * 1_000_003 + life)
+    log.logger.removeHandler(counter)
     return found
 
 
-def live(told: "_Told", found: Found, turns: int, seed: int) -> None:
-    """One life."""
-    life = Life(seed)
-    told.order = life.kind
-    chance = life.chance
+def live(found: Found, cycles: int, seed: int) -> None:
+    """Run one life until its end or the first wrong result."""
+    life = Life(seed, found)
     client = DirectClient(life.flower)
-    flower = Flower(cast(Client, client), (wait_of,))
-    reader = TaskScraper(math.inf)
+    scraper = TaskScraper(math.inf)
     life.live(500)
-    for turn in range(turns):
-        fault = chance.random() < 0.02
-        found.turns += 1
-        found.faulty += fault
-        if fault:
-            _break(life, client)
-        life.live(life.busy if chance.random() < 0.98 else 200)
-        moving = chance.random() < 0.2
-        life.flower.before_answer = (lambda _path: life.live(3)) if moving else (lambda _path: None)
-        if chance.random() < 0.2:
-            gc.collect()  # up to Flower 2.0.1 this is when a forgotten task leaves the list
+    for cycle in range(cycles):
+        found.cycles += 1
+        fault = _fault(life, client)
+        life.pass_time()
+        moving = _plan_movement(life)
+        life.witness.start()
         try:
-            reading = reader.read(flower, PAGE, never())
+            flower = Flower(cast(Client, client), (wait_of,))
+            flower.get_json("/api/workers", never())  # as every scrape does first
+            scraped = scraper.scrape(flower, PAGE, never())
         except FlowerError:
-            if not fault:
-                found.wrong.append(f"seed {seed} turn {turn}: an error without a fault")
+            if fault != "break":
+                found.wrong.append(f"seed {seed} cycle {cycle}: an error without a fault")
             continue
         finally:
             life.flower.before_answer = lambda _path: None
-        few = reading.whole and len(reading.tasks) <= PAGE
-        found.few += not fault and few
-        found.could_be[life.kind] += not fault and not few
-        found.warm[life.kind] += not fault and not reading.whole
-        if moving or fault:
-            continue
-        if reason := difference(life.flower, reading.tasks) or disorder(life.flower, reader):
-            found.wrong.append(f"seed {seed} turn {turn} {life.order}: {reason}")
+            life.flower.cached_metrics = None
+        if fault is None and (not scraped.full or len(scraped.tasks) > PAGE):
+            found.expected[life.kind] += 1
+            found.incremental[life.kind] += not scraped.full
+        complaint = None if scraped.full else life.witness.complaint(scraped)
+        if not moving:
+            complaint = complaint or difference(life.flower, scraped.tasks) or disorder(life.flower, scraper)
+        life.witness.seen_before = set(scraped.tasks)
+        life.witness.seen_before = set(scraped.tasks)
+        if complaint:
+            found.wrong.append(f"seed {seed} cycle {cycle} {life.kind}, fault {fault}, moving {moving}: {complaint}")
             return
 
 
-def _break(life: Life, client: DirectClient) -> None:
-    """Restart Flower, replace it by another, or let a request fail."""
+def _plan_movement(life: Life) -> bool:
+    """Plan events between the requests of this scrape; return whether there are any."""
     chance = life.chance
-    kind = chance.choice(("restart", "other room", "break", "break"))
+    style = chance.random()
+    if style < 0.15:
+        life.flower.before_answer = lambda _path: life.live(3)
+    elif style < 0.35:
+        left = chance.randint(0, 4)
+
+        def burst_once(_path: str) -> None:
+            nonlocal left
+            if left == 0:
+                life.found.events["burst between requests"] += 1
+                life.burst()
+            left -= 1
+
+        life.flower.before_answer = burst_once
+    return style < 0.35
+
+
+def _fault(life: Life, client: DirectClient) -> str | None:
+    """Let something go wrong in some cycles; return what."""
+    chance = life.chance
+    kind = chance.choices((None, "break", "cache", "restart", "restart from saved"), (94, 2, 2, 1, 1))[0]
     if kind == "break":
 
         def refuse(_path: str) -> None:
             if chance.random() < 0.3:
-                raise TransportError("it broke off", transient=True)
+                raise TransportError("the connection broke", transient=True)
 
         life.flower.before_answer = refuse
-        return
-    room = life.room if kind == "restart" else chance.choice((200, 600))
-    now, started = life.flower.now, life.flower.started + 1
-    life.flower = client.flower = CeleryFlower(life.order, room, started)
-    life.flower.now = now
-    life.live(300)
+    elif kind == "cache":
+        life.flower.answers += 1  # another client's request filled the cache
+        life.flower.cached_metrics = life.flower.metrics(), life.flower.now
+        life.flower.now += 1.0
+    elif kind is not None:
+        life.restart(client, from_saved=kind == "restart from saved")
+    if kind:
+        life.found.events[kind] += 1
+    return kind
 
 
 def difference(flower: CeleryFlower, tasks: TaskTable) -> str | None:
-    """What is wrong with what was read, by a count of the list as it is."""
+    """Return how a result differs from a count of the list as it is now; None if it does not."""
     listed = dict(flower.tasks())
     counts, seconds = durations_by_labels(listed.values(), float(int(flower.now)))
     tallies = tasks.tally()
     if counts != Counter({labels: tally.count for labels, tally in tallies.items()}):
-        return f"{len(tasks)} tasks of {len(listed)}: {_odd_ones(listed, tasks)}"
+        return f"{len(tasks)} tasks of {len(listed)}: {_odd_ones(listed, tasks)[:3]}"
     for labels, tally in tallies.items():
         if abs(tally.seconds - seconds[labels]) > 1e-6 * max(1.0, tally.seconds):
-            return f"seconds of {labels}: {tally.seconds}, counted {seconds[labels]}: {_odd_ones(listed, tasks)}"
+            return f"seconds of {labels}: {tally.seconds}, counted {seconds[labels]}: {_odd_ones(listed, tasks)[:3]}"
     return None
 
 
-def disorder(flower: CeleryFlower, reader: TaskScraper) -> str | None:
-    """Which tasks are not remembered in the list's order, but for those of which it is not known."""
-    memory = reader._memory
-    if memory is None or memory.by_stamp:
+def disorder(flower: CeleryFlower, scraper: TaskScraper) -> str | None:
+    """Return how the state's order differs from the list's, except for tasks whose place is not known."""
+    state = scraper._state
+    if state is None or state.order.is_by_stamp:
         return None
-    remembered = [task_id for task_id in memory.tasks if task_id not in memory.unplaced]
-    listed = [task_id for task_id, _ in flower.tasks() if task_id not in memory.unplaced]
-    odd = [pair for pair in zip(remembered, listed, strict=True) if pair[0] != pair[1]]
+    known = [task_id for task_id in state.tasks if task_id not in state.unplaced]
+    listed = [task_id for task_id, _ in flower.tasks() if task_id not in state.unplaced]
+    odd = [pair for pair in zip(known, listed, strict=True) if pair[0] != pair[1]]
     return f"the order of {len(odd)}, the first is {odd[0]}" if odd else None
 
 
 def _odd_ones(listed: dict[str, dict[str, Any]], tasks: TaskTable) -> list[Any]:
-    """The tasks that differ: as they were read, and as they are."""
+    """Return the tasks that differ: as they were scraped, and as they are."""
     found = tasks.content()
     return [
         (found.get(uuid), {name: value for name, value in listed.get(uuid, {}).items() if value is not None})
         for uuid in found.keys() | listed.keys()
         if uuid not in found
         or uuid not in listed
-        or found[uuid].labels != (listed[uuid]["name"] or "unknown", listed[uuid]["state"])
+        or found[uuid].labels != labels_of(listed[uuid])
         or found[uuid].stamp != listed[uuid]["timestamp"]
     ]
 
 
 def main() -> int:
-    """Exit code 1 if a reading was wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.incremental.fuzz", description="Warm readings, by the thousand."
-    )
-    parser.add_argument("--turns", type=int, default=100_000)
+    """Return exit code 1 if a result was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.incremental.fuzz", description=__doc__)
+    parser.add_argument("--cycles", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    found = run(arguments.turns, arguments.seed, max(1, arguments.turns // 200))
+    found = run(arguments.cycles, arguments.seed, max(1, arguments.cycles // 200))
     print(
-        f"{found.turns} turns, {found.faulty} with a fault, {found.few} of one page;"
-        f" {found.warm.total()} of the other {found.could_be.total()} were warm; {len(found.wrong)} wrong"
+        f"{found.cycles} cycles, {dict(found.events)}; {found.incremental.total()} of {found.expected.total()}"
+        f" that could be incremental were; {len(found.wrong)} wrong"
     )
-    for kind, count in sorted(found.could_be.items()):
-        print(f"{found.warm[kind]:>6} warm of {count} {kind}")
+    for kind, count in sorted(found.expected.items()):
+        print(f"{found.incremental[kind]:>6} incremental of {count} {kind}")
     for reason, count in found.reasons.most_common():
         print(f"{count:>6} {reason}")
     for line in found.wrong[:20]:

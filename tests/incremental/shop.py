@@ -12,9 +12,9 @@ from typing import Any
 
 import requests
 
-from push_job.flower.incremental.scraper import Reading
+from push_job.flower.incremental.scraper import ScrapedTasks
 from push_job.http.client import Client
-from push_job.settings import Credentials, Endpoint, Tls
+from push_job.settings import Endpoint
 from testbed.events import TaskEvents
 from testbed.services import Flower, Redis
 from tests.independent import durations_by_labels
@@ -103,11 +103,11 @@ def whole_count(flower: Flower) -> tuple[Counter[tuple[str, str]], dict[tuple[st
     return durations_by_labels(answer.json().values(), now)
 
 
-def assert_counts_what_is_listed(flower: Flower, read: Any) -> Reading:
+def assert_counts_what_is_listed(flower: Flower, read: Any) -> ScrapedTasks:
     """Compare a reading with a whole count just before it, which makes old Flowers forget what they forget late."""
     for _ in range(3):
         counts, seconds = whole_count(flower)
-        reading: Reading = read()
+        reading: ScrapedTasks = read()
         tallies = reading.tasks.tally()
         if {labels: tally.count for labels, tally in tallies.items()} == counts:
             break
@@ -121,6 +121,6 @@ def assert_counts_what_is_listed(flower: Flower, read: Any) -> Reading:
 @contextmanager
 def asking(flower: Flower) -> Iterator[Client]:
     """The job's way to ask a Flower."""
-    client = Client(Endpoint.parse(flower.url, "--flower", Credentials(), Tls()), timeout=30)
+    client = Client(Endpoint.parse(flower.url, "--flower"), timeout=30)
     yield client
     client.close()

@@ -1,1 +1,1 @@
-"""Incremental scrapes: read only what changed, with proof (see README.md)."""
+"""Incremental scrapes: read only what changed, and prove that nothing else did. See README.md."""

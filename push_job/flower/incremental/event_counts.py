@@ -1,99 +1,133 @@
-"""How many events of tasks a Flower has taken in, from each source: what its ``/metrics`` tells.
+"""Flower's own counters of task events, from its ``/metrics``.
 
-Flower counts each event in the moment in which it changes the task (``flower_events_total``, Flower 1.0 and later), and
-tells when its process was started and how much it has worked (``process_start_time_seconds`` and
-``process_cpu_seconds_total``, on Linux).
+Flower increments ``flower_events_total{worker,type,task}`` when an event changes
+a task (Flower 1.0 and later). On Linux it also exports the start time of its
+process and the CPU time that the process has used.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_ESCAPED = re.compile(r"\\(.)")
+from push_job.flower.api import Flower, FlowerError, optional_deadline
+from push_job.flower.metrics_text import parse_sample
 
-#: The counters, and when each of them was begun.
-_COUNTERS, _BEGUN = "flower_events_total{", "flower_events_created{"
-
-#: What follows this is the kind of a task's event.
-_TASK = "task-"
+_COUNTERS, _CREATED = "flower_events_total{", "flower_events_created{"
+_STARTED, _CPU = "process_start_time_seconds ", "process_cpu_seconds_total "
+_TASK_PREFIX = "task-"
 
 
 class Sender(NamedTuple):
-    """Who sends events in the order of its own clock: a worker, or a client, which only says what it has sent."""
+    """A sender of events, which sends them in the order of its own clock.
+
+    Attributes:
+        name: node name of a worker, or name of a client.
+        is_client: whether it is a client, which only sends ``task-sent``.
+    """
 
     name: str
     is_client: bool
 
 
+class EventKind(NamedTuple):
+    """A kind of event: its type, such as ``succeeded``, and the task type as Flower knew it; empty if it did not."""
+
+    type: str
+    task_type: str
+
+
 @dataclass(frozen=True)
 class EventCounts:
-    """A reading of the counters.
+    """One reading of the counters.
 
-    `started` is the Unix time at which Flower's process was, 0.0 if it does not say; `received` is how many of the
-    events told that a worker received a task; `digest` is that of all counters and of when each was begun, empty if
-    that is not told; `worked` is how many seconds of CPU the process has had.
+    Attributes:
+        started: Unix time at which Flower's process started; 0.0 if it is not exported.
+        cpu: CPU seconds that the process has used; 0.0 if they are not exported.
+        by_sender: number of task events by sender.
+        by_kind: number of task events by kind.
+        digest: digest of all counters and their start times; empty if the start times are not exported.
     """
 
     started: float
+    cpu: float
     by_sender: Counter[Sender]
-    received: int
+    by_kind: Counter[EventKind]
     digest: str = field(default="", compare=False)
-    worked: float = field(default=0.0, compare=False)
 
-    def follow(self, earlier: EventCounts) -> bool:
-        """Whether these may be of the same process at a later time."""
-        kept = all(self.by_sender[source] >= count for source, count in earlier.by_sender.items())
-        return self.started == earlier.started and self.received >= earlier.received and kept
+    def follows(self, earlier: EventCounts) -> bool:
+        """Return whether these are later counters of the same process.
 
-    def show_no_event_since(self, earlier: EventCounts) -> bool:
-        """Whether there was none for certain.
-
-        A counter may be removed and begun again, and come to the number that it had. An answer that a proxy has kept
-        looks like a new one, but its Flower has not worked since.
+        Without a start time, a Flower that restarted from an older saved state could not be recognized. Counters of a
+        process that has not used CPU since are an old answer out of a cache.
         """
-        is_same = self.started == earlier.started and bool(self.digest) and self.digest == earlier.digest
-        return is_same and self.worked > earlier.worked
+        same_process = self.started == earlier.started != 0.0
+        no_decrease = all(self.by_kind[kind] >= count for kind, count in earlier.by_kind.items())
+        return same_process and no_decrease and self.cpu > earlier.cpu
 
-    def since(self, earlier: EventCounts) -> Counter[Sender]:
-        """How many events came since then, from those that sent any."""
+    def is_unchanged_since(self, earlier: EventCounts) -> bool:
+        """Return whether no event was counted since `earlier`, which these follow.
+
+        The digest has the counters' start times: a counter may be removed, start again and reach its former value.
+        """
+        return bool(self.digest) and self.digest == earlier.digest
+
+    def senders_since(self, earlier: EventCounts) -> Counter[Sender]:
+        """Return the number of events since `earlier` by sender, without senders that sent none."""
         return self.by_sender - earlier.by_sender
 
+    def kinds_since(self, earlier: EventCounts) -> Counter[EventKind]:
+        """Return the number of events since `earlier` by kind, without kinds that did not occur."""
+        return self.by_kind - earlier.by_kind
 
-def count_events(lines: Iterable[str]) -> EventCounts | None:
-    """Read the exposition of Flower's ``/metrics``; None if it does not count events."""
+
+def read_event_counts(flower: Flower, until: float) -> EventCounts | None:
+    """Read the counters; return None if Flower does not export them.
+
+    A failed connection is tried again. A request that hangs is not, because everything else still has to be read.
+
+    Raises:
+        FlowerError: if they cannot be read in the time of an optional answer.
+    """
+    soon = optional_deadline(until)
+    try:
+        return flower.client.retrying(lambda: parse_event_counts(flower.metrics_lines(soon)), soon)
+    except FlowerError as error:
+        if not soon <= time.monotonic() < until:
+            raise
+        reason = "its /metrics did not answer in the part of the time that was reserved for it"
+        raise FlowerError(reason, transient=True, overloaded=True) from error
+
+
+def parse_event_counts(lines: Iterable[str]) -> EventCounts | None:
+    """Parse Flower's ``/metrics``; return None if it has no event counters or is invalid."""
     by_sender: Counter[Sender] = Counter()
-    received, started, worked, counts, is_told = 0, 0.0, 0.0, False, False
+    by_kind: Counter[EventKind] = Counter()
+    started, cpu, has_counters, has_created = 0.0, 0.0, False, False
     digest = hashlib.sha256()
     try:
         for line in lines:
-            if line.startswith((_COUNTERS, _BEGUN)):
+            if line.startswith((_COUNTERS, _CREATED)):
                 digest.update(line.encode() + b"\n")
-                is_told = is_told or line.startswith(_BEGUN)
+                has_created = has_created or line.startswith(_CREATED)
             if line.startswith(_COUNTERS):
-                labels, _, value = line.rpartition(" ")
-                label = dict(_LABEL.findall(labels))
-                kind = label.get("type", "")
-                if kind.startswith(_TASK):
-                    by_sender[Sender(_unescaped(label.get("worker", "")), kind == "task-sent")] += int(float(value))
-                    received += int(float(value)) if kind == "task-received" else 0
-            elif line.startswith("process_start_time_seconds "):
+                _, labels, value, *_rest = parse_sample(line)
+                event_type = labels.get("type", "")
+                if event_type.startswith(_TASK_PREFIX):
+                    sender = Sender(labels.get("worker", ""), event_type == "task-sent")
+                    by_sender[sender] += int(value)
+                    by_kind[EventKind(event_type.removeprefix(_TASK_PREFIX), labels.get("task", ""))] += int(value)
+            elif line.startswith(_STARTED):
                 started = float(line.split()[1])
-            elif line.startswith("process_cpu_seconds_total "):
-                worked = float(line.split()[1])
-            counts = counts or line.startswith("# TYPE flower_events_total counter")
+            elif line.startswith(_CPU):
+                cpu = float(line.split()[1])
+            has_counters = has_counters or line.startswith("# TYPE flower_events_total counter")
     except (ValueError, OverflowError):
         return None
-    if not counts:
+    if not has_counters:
         return None
-    return EventCounts(started, by_sender, received, digest.hexdigest() if is_told else "", worked)
-
-
-def _unescaped(value: str) -> str:
-    """A label's value without the backslashes of the text format."""
-    return _ESCAPED.sub(lambda match: "\n" if match[1] == "n" else match[1], value)
+    return EventCounts(started, cpu, by_sender, by_kind, digest.hexdigest() if has_created else "")

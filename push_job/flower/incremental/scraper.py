@@ -1,4 +1,4 @@
-"""One turn's reading of a Flower's tasks: what has changed if that can be proven, or else everything."""
+"""Scrape the tasks of one Flower, incrementally where that can be proven complete."""
 
 from __future__ import annotations
 
@@ -10,184 +10,209 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from push_job import log
-from push_job.flower.api import Flower, FlowerError, soon_enough
+from push_job.flower.api import Flower, FlowerError, optional_deadline
 from push_job.flower.full_scrape import scrape_all_tasks
 from push_job.flower.incremental.changes import read_changes
-from push_job.flower.incremental.event_counts import EventCounts
-from push_job.flower.incremental.state import COLUMNS, Memory, NotProvenError, is_same_process, new_state
+from push_job.flower.incremental.event_counts import EventCounts, read_event_counts
+from push_job.flower.incremental.state import COLUMNS, NotProvenError, ScrapeState, is_same_process, new_state
 from push_job.flower.incremental.state_file import StateFile
 from push_job.flower.table import Content, TaskTable
 from push_job.flower.task import STATES, UNKNOWN_TYPE
 from push_job.settings import PAGE_SIZE
 
-#: So few tasks are one small page: to read all costs no more than to find out what has changed.
-FEW = 1000
+#: With this number of tasks or fewer, a full scrape is one small page and costs no more than an incremental one.
+FEW_TASKS = 1000
 
-#: What has an event within so many seconds before the last reading may have got it after that, by a clock that is slow.
-_RECENT = 300.0
+#: A task's newest event may have arrived after the last scrape although its time stamp is older than that by up to
+#: this number of seconds, if its worker's clock is slow.
+_CLOCK_SLACK = 300.0
 
-#: How many of the tasks that differed the verbose log names.
-_MOST_NAMED = 100
+#: Differing tasks that the verbose log names.
+_NAMED_LIMIT = 100
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The tasks; whether all of them were transferred or only what has changed; and how many were."""
+class ScrapedTasks:
+    """The result of scraping the tasks of a Flower.
+
+    Attributes:
+        tasks: all tasks.
+        full: whether all of them were transferred.
+        tasks_read: number of tasks that were transferred.
+    """
 
     tasks: TaskTable
-    whole: bool
+    full: bool
     tasks_read: int
 
 
 class TaskScraper:
-    """Reads one Flower turn after turn, and remembers.
+    """Scrapes one Flower cycle after cycle and keeps state.
 
-    Everything is read again every `whole_every` seconds, 0 for in each turn; then nothing is remembered. `file` is
-    where the memory is kept too.
+    Args:
+        full_every: interval in seconds between full scrapes; 0 keeps no state.
+        file: where the state is kept between runs.
     """
 
     def __init__(self, full_every: float, file: StateFile | None = None) -> None:
-        self._whole_every = full_every
+        self._full_every = full_every
         self._file = file
         self._is_loaded = False
-        self._memory: Memory | None = None
+        self._state: ScrapeState | None = None
         self._lock = threading.Lock()
 
     @property
-    def remembers(self) -> bool:
-        """Whether a turn may be less than whole."""
-        return self._whole_every > 0
+    def keeps_state(self) -> bool:
+        """Whether scrapes may be incremental."""
+        return self._full_every > 0
 
     @property
     def kept(self) -> dict[str, dict[str, float]]:
-        """What extras keep from turn to turn, numbers by a name of theirs and task type; for them to change."""
-        return self._memory.kept if self._memory else {}
+        """Numbers that extras keep between cycles, by a name of theirs and task type; they may change them."""
+        return self._state.kept if self._state else {}
 
     def save(self) -> None:
-        """Write the file, if there is one."""
-        if self._file and self._memory and self._lock.acquire(blocking=False):
+        """Write the state file, if there is one."""
+        if self._file and self._state and self._lock.acquire(blocking=False):
             try:
-                self._file.save(self._memory)
+                self._file.save(self._state)
             finally:
                 self._lock.release()
 
-    def read(
+    def scrape(
         self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None] = lambda _: None
-    ) -> Reading:
-        """Raises FlowerError when it cannot be done by `until`, a moment of ``time.monotonic()``."""
-        # A reading that outlived its turn may still have the memory.
-        if not self._whole_every or not self._lock.acquire(blocking=False):
-            return Reading(scrape_all_tasks(flower, page_size, until, progress), True, flower.tasks_read)
+    ) -> ScrapedTasks:
+        """Scrape the tasks.
+
+        Args:
+            flower: the Flower.
+            page_size: tasks per request; None to choose a size that suits Flower.
+            until: deadline on the clock of ``time.monotonic()``.
+            progress: called with the number of tasks read so far.
+
+        Raises:
+            FlowerError: if it cannot be done by the deadline.
+        """
+        # A scrape that was left behind at its deadline may still hold the state.
+        if not self._full_every or not self._lock.acquire(blocking=False):
+            return ScrapedTasks(scrape_all_tasks(flower, page_size, until, progress), True, flower.tasks_read)
         try:
-            return self._read_with_memory(flower, page_size, until, progress)
+            flower.columns = tuple(dict.fromkeys((*flower.columns, *COLUMNS)))
+            if self._file and not self._is_loaded:
+                self._state, self._is_loaded = self._file.load(flower.columns), True
+            read_before = flower.tasks_read
+            full = not self._scrape_changes(flower, page_size or PAGE_SIZE, until)
+            tasks = self._scrape_all(flower, page_size, until, progress) if full else self._known_tasks()
+            return ScrapedTasks(tasks, full, flower.tasks_read - read_before)
         finally:
             self._lock.release()
 
-    def _read_with_memory(
-        self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None]
-    ) -> Reading:
-        flower.columns = tuple(dict.fromkeys((*flower.columns, *COLUMNS)))
-        if self._file and not self._is_loaded:
-            self._memory, self._is_loaded = self._file.load(flower.columns), True
-        return self._read(flower, page_size, until, progress)
+    def _known_tasks(self) -> TaskTable:
+        assert self._state is not None  # noqa: S101 - an incremental scrape has changed it
+        return self._state.tasks
 
-    def _read(self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None]) -> Reading:
-        before = flower.tasks_read
-        memory = self._memory
-        most = page_size or PAGE_SIZE
-        few = memory is not None and len(memory.tasks) <= min(FEW, most)
-        if memory and memory.counts and not few and self._is_fresh(memory):
-            level, reason = logging.INFO, ""
-            try:
-                read_changes(flower, memory, most, until)
-            except NotProvenError as error:
-                reason = str(error)
-            except FlowerError as error:
-                if error.status is None and not error.overloaded:
-                    raise
-                reason = str(error)  # what it refuses, or is too slow for, may be had in other pages
-            except Exception as bug:  # noqa: BLE001 - reading everything knows nothing of what is remembered
-                level, reason = logging.WARNING, f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
-            else:
-                return Reading(memory.tasks, False, flower.tasks_read - before)
-            log.event(level, "all tasks are read again", flower=flower.client.endpoint.address, reason=reason)
-        counts = None if few else self._counts(flower, until)
-        tasks = scrape_all_tasks(flower, page_size, until, progress)
-        self._memory = new_state(tasks, counts, memory)
-        self._memory.by_events_alone = counts is not None and _is_changed_by_events_alone(flower, self._memory, until)
-        if memory and is_same_process(memory, counts):
-            quiet = memory.counts == counts
-            different = _differences(memory, tasks, quiet=quiet)
-            # It was no quiet spell if an event came after the counters were read and before all tasks were.
-            if different and quiet and self._counts(flower, until) != counts:
-                different = _differences(memory, tasks, quiet=False)
-            _tell_differences(flower, memory, tasks, sorted(different))
-        return Reading(tasks, True, flower.tasks_read - before)
-
-    def _is_fresh(self, memory: Memory) -> bool:
-        return 0 <= time.time() - memory.whole_at < self._whole_every
-
-    def _counts(self, flower: Flower, until: float) -> EventCounts | None:
-        """The counters, or None where nothing can be remembered."""
+    def _scrape_changes(self, flower: Flower, page_size: int, until: float) -> bool:
+        """Try an incremental scrape; return whether it succeeded. Raises FlowerError."""
+        state = self._state
+        if state is None or state.counts is None or self._has_few_tasks(page_size) or not self._is_recent(state):
+            return False
+        level = logging.INFO
         try:
-            return flower.event_counts(until)
+            read_changes(flower, state, page_size, until)
+        except NotProvenError as error:
+            reason = str(error)
         except FlowerError as error:
-            log.event(
-                logging.DEBUG,
-                "its events cannot be counted, so all tasks are read each time",
-                flower=flower.client.endpoint.address,
-                error=str(error),
-            )
+            if error.status is None and not error.overloaded:
+                raise
+            reason = str(error)  # a page that Flower refuses, or is too slow for; a full scrape uses others
+        except Exception as bug:  # noqa: BLE001 - a full scrape does not depend on the state
+            level, reason = logging.WARNING, log.bug_text(bug, flower=flower.client.endpoint.address)
+        else:
+            return True
+        address = flower.client.endpoint.address
+        log.event(level, "incremental scrape not possible; reading all tasks", flower=address, reason=reason)
+        return False
+
+    def _scrape_all(
+        self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None]
+    ) -> TaskTable:
+        """Do a full scrape and make a new state of it. Raises FlowerError."""
+        former = self._state
+        few = self._has_few_tasks(page_size or PAGE_SIZE)
+        before = None if few else self._counters(flower, until)
+        tasks = scrape_all_tasks(flower, page_size, until, progress)
+        after = self._counters(flower, until) if before else None
+        self._state = state = new_state(tasks, before, after, former)
+        state.changes_by_events_alone = state.counts is not None and _changes_by_events_alone(flower, state, until)
+        if former and is_same_process(former, state.counts):
+            _log_differences(flower, former, state, after)
+        return tasks
+
+    def _has_few_tasks(self, page_size: int) -> bool:
+        return self._state is not None and len(self._state.tasks) <= min(FEW_TASKS, page_size)
+
+    def _is_recent(self, state: ScrapeState) -> bool:
+        return 0 <= time.time() - state.full_at < self._full_every
+
+    def _counters(self, flower: Flower, until: float) -> EventCounts | None:
+        """Return the event counters; None if they cannot be read, and then the next scrape is full too."""
+        try:
+            return read_event_counts(flower, until)
+        except FlowerError as error:
+            address = flower.client.endpoint.address
+            log.event(logging.DEBUG, "event counters not readable; no state kept", flower=address, error=str(error))
             return None
 
 
-def _is_changed_by_events_alone(flower: Flower, memory: Memory, until: float) -> bool:
-    """Whether the list is what Flower remembers, as it is since it looks tasks up in an index (2.1).
+def _changes_by_events_alone(flower: Flower, state: ScrapeState, until: float) -> bool:
+    """Return whether Flower's list is exactly what it remembers, as it is since it has an index of tasks (2.1).
 
-    That index does not tell capitals from small letters, and before it the answer to this question was none. Up to
-    2.0.1 a list loses tasks when Python's garbage collector comes, events or not.
+    The index ignores case, so a state in lower case is found. Older versions answer nothing to that, and their lists
+    lose tasks whenever Python's garbage collector runs.
     """
-    state = memory.tasks.rarest_state()
-    if not memory.by_stamp or state not in STATES:
+    rarest = state.tasks.rarest_state()
+    if not state.order.is_by_stamp or rarest not in STATES:
         return False
     try:
-        return flower.has_task_in(state.lower(), soon_enough(until))
+        return flower.has_task_in(rarest.lower(), optional_deadline(until))
     except FlowerError:
         return False
 
 
-def _tell_differences(flower: Flower, memory: Memory, now: TaskTable, different: list[str]) -> None:
-    """Log which tasks are not as they were remembered, though no event can have changed them since."""
+def _log_differences(flower: Flower, former: ScrapeState, state: ScrapeState, after: EventCounts | None) -> None:
+    """Log the tasks that a full scrape found different although no event can have changed them."""
+    # Without any event until after the scrape, every task must be unchanged.
+    quiet = after is not None and former.counts is not None and former.counts.by_kind == after.by_kind
+    different = sorted(_differences(former, state.tasks, quiet=quiet))
     if not different:
         return
     address = flower.client.endpoint.address
-    log.event(logging.WARNING, "what was remembered was wrong, and is put right", flower=address, tasks=len(different))
-    for task_id in different[:_MOST_NAMED]:
+    log.event(logging.WARNING, "state differed from Flower; rebuilt", flower=address, tasks=len(different))
+    for task_id in different[:_NAMED_LIMIT]:
         log.event(
             logging.DEBUG,
-            "remembered wrong",
+            "task differed",
             flower=address,
             task=task_id,
-            was=str(memory.tasks.labels_of(task_id)) if task_id in memory.tasks else None,
-            is_now=str(now.labels_of(task_id)) if task_id in now else None,
+            state=str(former.tasks.labels_of(task_id)) if task_id in former.tasks else None,
+            flower_has=str(state.tasks.labels_of(task_id)) if task_id in state.tasks else None,
         )
 
 
-def _differences(memory: Memory, now: TaskTable, *, quiet: bool) -> set[str]:
-    """Tasks that are not as they were remembered; if not `quiet`, of those without a recent event."""
-    known, found = memory.tasks.content(), now.content()
-    before = math.inf if quiet else memory.tasks.now - _RECENT
+def _differences(former: ScrapeState, now: TaskTable, *, quiet: bool) -> set[str]:
+    """Return the tasks that differ from the state; if not `quiet`, only those without a recent event."""
+    known, found = former.tasks.content(), now.content()
+    latest = math.inf if quiet else former.tasks.now - _CLOCK_SLACK
 
-    def is_other(task_id: str, content: Content) -> bool:
-        former = known.get(task_id)
-        if not quiet and (former.labels[0] == UNKNOWN_TYPE if former else not memory.by_stamp):
-            return (
-                False  # an event that came late tells an old task's name, or brings it back into an old Flower's list
-            )
-        return former is None or not former.counts_as(content)
+    def differs(task_id: str, content: Content) -> bool:
+        was = known.get(task_id)
+        if not quiet and (was.labels[0] == UNKNOWN_TYPE if was else not former.order.is_by_stamp):
+            # A late event gives an old task its name, or brings it back into the list of an old Flower.
+            return False
+        return was is None or not was.counts_like(content)
 
-    different = {task_id for task_id, content in found.items() if content.stamp < before and is_other(task_id, content)}
-    if quiet and memory.by_stamp:
-        # Up to 2.0.1 a list loses tasks in its own time.
+    different = {task_id for task_id, content in found.items() if content.stamp < latest and differs(task_id, content)}
+    if quiet and former.order.is_by_stamp:
+        # Up to Flower 2.0.1 the list loses tasks without events.
         different |= known.keys() - found.keys()
     return different

@@ -1,134 +1,141 @@
-"""Which sources of events a page of Flower's list settles: what they have sent since the last reading is all on it.
-
-Why that can be told is in the head of ``warm``. Sources are workers and clients, as ``event_counts`` has them.
-"""
+"""Steps 4 and 5 of the proof: which senders' events are all on the pages that were read."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import cast
 
 from push_job.flower.incremental.event_counts import Sender
-from push_job.flower.incremental.state import Memory
+from push_job.flower.incremental.state import ScrapeState
 from push_job.flower.page import TaskPage
 from push_job.flower.table import TaskTable
-from push_job.flower.task import UNKNOWN_TYPE, EventFields, clock_of, stamp_of
+from push_job.flower.task import UNKNOWN_TYPE, EventFields, stamp_of
 
-#: How many anchors a source has to have. One may show a worker's name on
-#: another's event, for a late `task-received` brings the name of its worker and no time.
+#: Anchors that a sender must have. One may be an event of another worker, because a late ``task-received`` changes a
+#: task's worker but not its time.
 _ANCHORS = 2
 
-#: The last tasks of a page, of which the highest logical clock is taken for how deep the page reaches: some
-#: stand higher than their newest event's clock, where an earlier one of theirs was by another worker.
-_BOTTOM = 30
-
-#: States in which a task that is received late learns its name without moving.
+#: States in which a late ``task-received`` that brings the task's name also moves the task.
 _MOVED_BY_RECEIVED = frozenset({"PENDING", "RECEIVED", "RETRY", "REJECTED"})
 
 
-def unsettled_by(memory: Memory, page: TaskPage, sources: Iterable[Sender]) -> set[Sender]:
-    """Those of which the page is not known to hold all that they have sent by its place in the list."""
-    anchors, found = anchors_of(memory, page), _found(memory, [page])
-    reached = _clients_reached(memory, page)
-    return {source for source in sources if source not in reached and (anchors[source] < _ANCHORS or not found[source])}
-
-
-def counted_on(
-    memory: Memory, pages: Iterable[TaskPage], end: TaskPage, sources: Iterable[Sender], active: Counter[Sender]
+def unsettled_senders(
+    state: ScrapeState, front: TaskPage, senders: Iterable[Sender], before: Counter[Sender]
 ) -> set[Sender]:
-    """Those of which as many events are on the pages as were counted.
+    """Step 4: return the senders whose events may stand below the front page.
 
-    What a client has sent, whose logical clock counts nothing else, is at the list's end until it is received.
+    Args:
+        state: what is known.
+        front: the page at the front of the list.
+        senders: all senders that were active since the last scrape, by the counters after the page.
+        before: those that were active by the counters before the page.
     """
-    found = _found(memory, pages)
-    if not memory.by_stamp:
-        new = (
+    anchors, news = anchors_on(state, front), _news_on(state, [front])
+    reached = _clients_reached(state, front)
+
+    def is_settled(sender: Sender) -> bool:
+        if sender in reached:
+            return True
+        # A sender that was silent until the page was requested may have sent its events after that.
+        needs_news = sender in before or not state.order.settles_without_news()
+        return anchors[sender] >= _ANCHORS and (news[sender] > 0 or not needs_news)
+
+    return {sender for sender in senders if not is_settled(sender)}
+
+
+def counted_senders(
+    state: ScrapeState, pages: Iterable[TaskPage], end: TaskPage, senders: Iterable[Sender], active: Counter[Sender]
+) -> set[Sender]:
+    """Step 5: return the senders of which the pages show as many events as Flower counted.
+
+    Args:
+        state: what is known.
+        pages: the pages with news.
+        end: the page at the end of the list. The logical clock of a client counts its own tasks only, so they stand
+            here until they are received.
+        senders: the senders in question.
+        active: number of events of each sender since the last scrape, counted after the pages were read.
+    """
+    pages = list(pages)
+    found = _news_on(state, pages)
+    if not state.order.is_by_stamp:
+        new_at_end = (
             sender_of(task)
             for task_id, task in fields_of(end)
-            if task_id not in memory.tasks and not any(task_id in page.rows for page in pages)
+            if task_id not in state.tasks and not any(task_id in page.rows for page in pages)
         )
-        found.update(source for source in new if source.is_client)
-    return {source for source in sources if found[source] >= max(1, active[source])}
+        found.update(sender for sender in new_at_end if sender.is_client)
+    return {sender for sender in senders if found[sender] >= max(1, active[sender])}
 
 
-def _clients_reached(memory: Memory, page: TaskPage) -> set[Sender]:
-    """The clients whose later tasks all stand on the page, by the time at which they sent an earlier one."""
-    if not memory.by_stamp:
-        return set()
-    bottom = lowest_stamp(page)
-    return {Sender(client, True) for client, sent in memory.sent_at.items() if sent > bottom}
-
-
-def note_clients(memory: Memory, page: TaskPage) -> None:
-    """Note when clients have sent a task that the page shows. It is of use only once all up to the page is known."""
-    for _, task in fields_of(page) if memory.by_stamp else ():
-        if isinstance(task.client, str):
-            memory.noted[task.client] = max(memory.noted.get(task.client, 0.0), stamp_of(task.sent))
-
-
-def lowest_stamp(page: TaskPage) -> float:
-    """The time stamp of a page's last task, a Unix time."""
-    return page.stamps[-1] if page.stamps else math.inf
-
-
-def anchors_of(memory: Memory, page: TaskPage) -> Counter[Sender]:
-    """How many tasks of each source are on the page above its last one, and are as they were."""
-    keys = {task_id: _key(memory, task) for task_id, task in fields_of(page)}
-    bottom = max(islice(reversed(keys.values()), 1 if memory.by_stamp else _BOTTOM), default=0.0)
+def anchors_on(state: ScrapeState, page: TaskPage) -> Counter[Sender]:
+    """Count each sender's anchors: unchanged tasks whose newest event it sent, above the bottom of the page."""
+    order = state.order
+    bottom = order.bottom(page)
     return Counter(
         sender_of(task)
         for task_id, task in fields_of(page)
-        if keys[task_id] > bottom and memory.tasks.has_unchanged(task_id, page)
+        if order.position(task) > bottom and state.tasks.is_unchanged(task_id, page)
     )
 
 
-def _found(memory: Memory, pages: Iterable[TaskPage]) -> Counter[Sender]:
-    """How many of each source's events are certainly on the pages: one of each task that is new or not as it was."""
-    found: Counter[Sender] = Counter()
-    changed = {task_id: page for page in pages for task_id in memory.tasks.read_anew(page.rows, page)}
-    for task_id, page in changed.items():
-        task = field_of(page, task_id)
-        if memory.tasks.stamp_of(task_id) == page.stamps[page.rows[task_id]]:
-            continue  # what changed it came late, and is not its newest event
-        newest = sender_of(task)
-        found[newest] += 1
-        # One that was sent and received since; a sending that came late is its newest event, and counted as that.
-        told = task.sent is not None and isinstance(task.client, str) and not newest.is_client
-        # Of a latecomer it cannot be told whether it was sent since.
-        if told and task.state != "PENDING" and task_id not in memory.tasks and not memory.latecomers:
-            found[Sender(task.client, True)] += 1
-    return found
-
-
-def _key(memory: Memory, task: EventFields) -> float:
-    """What the list is ordered by, as far as the task's newest event tells it; 0.0 where it does not."""
-    if memory.by_stamp:
-        return stamp_of(task.timestamp)
-    return clock_of(task)
+def note_clients(state: ScrapeState, page: TaskPage) -> None:
+    """Note when clients sent tasks that the page shows; valid once everything up to the page is known."""
+    for _, task in fields_of(page) if state.order.is_by_stamp else ():
+        if isinstance(task.client, str):
+            state.noted_sent_at[task.client] = max(state.noted_sent_at.get(task.client, 0.0), stamp_of(task.sent))
 
 
 def sender_of(task: EventFields) -> Sender:
-    """Who sent a task's newest event."""
+    """Return the sender of a task's newest event."""
     by_client = task.timestamp is not None and task.timestamp == task.sent
     name = task.client if by_client else task.worker
     return Sender(name if isinstance(name, str) else "", by_client)
 
 
 def has_unnamed(tasks: TaskTable, front: TaskPage) -> bool:
-    """Whether there is a task, not at the front, that may learn its name where it stands."""
-    kinds = tasks.shared.kinds
-    of_them = {n for n, (name, state) in enumerate(kinds) if name == UNKNOWN_TYPE and state not in _MOVED_BY_RECEIVED}
-    return bool(of_them) and any(task_id not in front.rows for task_id in tasks.of_kinds(of_them))
+    """Return whether a task that is not on the front page may learn its name without moving."""
+    numbers = {
+        number
+        for number, (name, task_state) in enumerate(tasks.shared.kinds)
+        if name == UNKNOWN_TYPE and task_state not in _MOVED_BY_RECEIVED
+    }
+    return bool(numbers) and any(task_id not in front.rows for task_id in tasks.ids_of_kinds(numbers))
 
 
 def fields_of(page: TaskPage) -> Iterator[tuple[str, EventFields]]:
-    """The tasks of a page that keeps them, by id, in the list's order."""
+    """Yield id and fields of the tasks of a page that keeps fields, in list order."""
     return cast("Iterator[tuple[str, EventFields]]", iter(page.fields.items()))
 
 
 def field_of(page: TaskPage, task_id: str) -> EventFields:
-    """One of them."""
+    """Return the fields of one task of a page that keeps fields."""
     return cast("EventFields", page.fields[task_id])
+
+
+def _clients_reached(state: ScrapeState, page: TaskPage) -> set[Sender]:
+    """Return the clients that sent an earlier task below the bottom of the page; their later tasks stand above it."""
+    if not state.order.is_by_stamp:
+        return set()
+    bottom = state.order.bottom(page)
+    return {Sender(client, True) for client, sent in state.sent_at.items() if sent > bottom}
+
+
+def _news_on(state: ScrapeState, pages: Iterable[TaskPage]) -> Counter[Sender]:
+    """Count events of each sender that are certainly on the pages: one for each task that is new or changed."""
+    found: Counter[Sender] = Counter()
+    changed = {task_id: page for page in pages for task_id in state.tasks.changed(page.rows, page)}
+    for task_id, page in changed.items():
+        task = field_of(page, task_id)
+        if state.tasks.stamp_of(task_id) == page.stamps[page.rows[task_id]]:
+            continue  # the event that changed it came late, and is not its newest one
+        newest = sender_of(task)
+        found[newest] += 1
+        # A new task that was received since has two events: the other one is its sending. A sending that came late is
+        # its newest event, and counted already.
+        was_sent = task.sent is not None and isinstance(task.client, str) and not newest.is_client
+        # A latecomer may have been sent before the last scrape.
+        if was_sent and task.state != "PENDING" and task_id not in state.tasks and not state.latecomers:
+            found[Sender(task.client, True)] += 1
+    return found

@@ -1,66 +1,89 @@
-"""What is remembered of a Flower from one reading to the next."""
+"""What is kept of one Flower from one scrape to the next."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
-from push_job.flower.incremental.event_counts import EventCounts, Sender
+from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender
+from push_job.flower.incremental.list_order import ListOrder, order_of
 from push_job.flower.table import TaskTable
 from push_job.flower.task import Column, clock_of, received_of
 
-#: The least that is read of the list's front, and of its end.
+#: The fewest tasks that are read of the front and of the end of the list.
 SMALLEST_FRONT = 500
 SMALLEST_END = 500
 
-#: What is remembered of each task beside what is counted.
+#: Columns that incremental scrapes need of each task.
 COLUMNS: tuple[Column, ...] = (received_of, clock_of)
 
 
 class NotProvenError(Exception):
-    """What has changed could not be told for certain; the message says why."""
+    """It cannot be proven what changed; the message says why."""
 
 
 @dataclass
-class Memory:
-    """What is known of a Flower from one reading to the next.
+class ScrapeState:
+    """What is known of a Flower after a scrape.
 
-    `counts` were read before `tasks` were, None if they were not; `whole_at` is the Unix time here when all was read
-    last; `front` is how many tasks of the list's front had to be read last time, and `end` how many of its end are to
-    be read; `latecomers` are the sources of new tasks that were left to the next reading; `spare` is how many
-    receptions were seen beyond those that were counted; `sent_at` is when a client, by its own clock, is known to have
-    sent a task before `tasks` were read, and `noted` what was learnt of that since; `kept` is what extras keep of tasks
-    that Flower may forget, numbers by a name of theirs and task type; `by_events_alone` is whether nothing but an event
-    changes the list; `unplaced` are tasks of which it is not known where in the list they stand.
+    Attributes:
+        tasks: the tasks.
+        counts: the event counters, read before the tasks were; None if Flower does not export them.
+        order: the order of Flower's list.
+        full_at: our Unix time of the last full scrape.
+        front: number of tasks to read of the front of the list.
+        end: number of tasks to read of its end.
+        surplus: number of events by kind that the tasks may already show although `counts` do not have them.
+        latecomers: senders of new tasks that were left to the next scrape.
+        sent_at: Unix time, by its own clock, at which each client is known to have sent a task.
+        noted_sent_at: the same, noted during the current scrape and valid once that is complete.
+        kept: numbers that extras keep by name and task type, for tasks that Flower may forget.
+        has_room: whether Flower is known to remember more tasks without forgetting one.
+        changes_by_events_alone: whether the list changes with events only (Flower 2.1 and later).
+        unplaced: tasks whose place in the list is not known.
     """
 
     tasks: TaskTable
     counts: EventCounts | None
-    by_stamp: bool
-    whole_at: float
+    order: ListOrder
+    full_at: float
     front: int = SMALLEST_FRONT
-    latecomers: set[Sender] = field(default_factory=set)
-    spare: int = 0
     end: int = SMALLEST_END
+    surplus: Counter[EventKind] = field(default_factory=Counter)
+    latecomers: set[Sender] = field(default_factory=set)
     sent_at: dict[str, float] = field(default_factory=dict)
-    noted: dict[str, float] = field(default_factory=dict)
+    noted_sent_at: dict[str, float] = field(default_factory=dict)
     kept: dict[str, dict[str, float]] = field(default_factory=dict)
-    by_events_alone: bool = False
+    has_room: bool = False
+    changes_by_events_alone: bool = False
     unplaced: set[str] = field(default_factory=set)
 
 
-def new_state(tasks: TaskTable, counts: EventCounts | None, former: Memory | None) -> Memory:
-    """The memory of a whole reading, before which the counters were read; `former` is what was known before."""
-    by_stamp = tasks.are_by_stamp()
-    tasks.close_ranks()
-    memory = Memory(tasks, counts, by_stamp, time.time())
+def new_state(
+    tasks: TaskTable, before: EventCounts | None, after: EventCounts | None, former: ScrapeState | None
+) -> ScrapeState:
+    """Return the state after a full scrape.
+
+    Args:
+        tasks: the tasks that it read.
+        before: the counters before it.
+        after: the counters after it.
+        former: the state before it.
+    """
+    order = order_of(tasks)
+    tasks.compact()
+    counts = before if before and after and after.follows(before) else None
+    state = ScrapeState(tasks, counts, order, time.time())
+    if counts and after:
+        state.surplus = after.kinds_since(counts)
     if former:
-        memory.kept = former.kept
+        state.kept = former.kept
     if former and is_same_process(former, counts):
-        memory.sent_at = {**former.sent_at, **former.noted}
-    return memory
+        state.sent_at = {**former.sent_at, **former.noted_sent_at}
+    return state
 
 
-def is_same_process(memory: Memory, counts: EventCounts | None) -> bool:
-    """Whether the counters are of the Flower process whose tasks are remembered."""
-    return memory.counts is not None and counts is not None and memory.counts.started == counts.started
+def is_same_process(state: ScrapeState, counts: EventCounts | None) -> bool:
+    """Return whether the counters are of the Flower process that the state is of."""
+    return state.counts is not None and counts is not None and state.counts.started == counts.started

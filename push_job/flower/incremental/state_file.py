@@ -1,10 +1,14 @@
-"""A Flower's Memory in a file, so that a one-shot job is warm too.
+"""Keep the state of a Flower in a file, so that a one-shot job can scrape incrementally.
 
-The file is written whole or not at all: a new one, flushed and renamed over the old one, for its owner only. A link to
-it stays, and what is no file is left alone. It holds ids, task types, states and times, never arguments or results.
-Whatever is wrong with a file (missing, cut, damaged, of another version, of another Flower, from the future, too old)
-makes it none, with one line in the log; so does a disk that does not take it. What it says is checked against Flower
-like any memory, so an old file is slow and never false.
+The file is replaced completely or not at all: a new one is written, flushed and
+renamed over the old one, readable by its owner only. A symbolic link to it stays
+a link. It holds ids, task types, states and times, but neither arguments nor
+results.
+
+A file that is missing, cut off, damaged, from the future, of another version or
+of another Flower is not used; one log line says why. What a file says is checked
+against Flower like any other state, so an old file costs time but is never wrong.
+A file that is not a state file is never overwritten.
 """
 
 from __future__ import annotations
@@ -20,43 +24,58 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from push_job import __version__, log
-from push_job.flower.incremental.event_counts import EventCounts, Sender
-from push_job.flower.incremental.state import Memory
+from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender
+from push_job.flower.incremental.list_order import ORDERS
+from push_job.flower.incremental.state import ScrapeState
 from push_job.flower.page import SharedIndex, TaskPage
 from push_job.flower.table import TaskTable
 from push_job.flower.task import Column, TextColumn
 
-#: What every file begins with; the digest of the rest follows. A change of what is in it is another version.
-_MAGIC = b"push-job memory 2\n"
+#: The beginning of every state file, and of one in the current format. The SHA-256 of the rest follows.
+_ANY_MAGIC = b"push-job state "
+_MAGIC = _ANY_MAGIC + b"1\n"
 
-_LARGEST = 2**30
+#: Bytes of a state file; 2,000,000 tasks take 160 MB.
+_SIZE_LIMIT = 2**29
 
-#: Seconds after which what a killed process left half written is removed.
+#: Seconds after which a temporary file of a killed process is removed.
 _ABANDONED = 3600.0
 
 
-class _Kept(msgspec.Struct, array_like=True):
-    """The file's content after its digest, as MessagePack; numbers are in the machine's order of bytes."""
+class _StoredCounts(msgspec.Struct, array_like=True):
+    """EventCounts as they are stored."""
+
+    started: float
+    cpu: float
+    by_sender: list[tuple[str, bool, int]]
+    by_kind: list[tuple[str, str, int]]
+    digest: str
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    """The content of the file, as MessagePack. Arrays are in the byte order of the machine."""
 
     version: str
     flower: str
     saved_at: float
-    whole_at: float
+    full_at: float
     now: float
-    by_stamp: bool
+    order: str
     front: int
     end: int
-    spare: int
+    surplus: list[tuple[str, str, int]]
     latecomers: list[tuple[str, bool]]
     sent_at: dict[str, float]
-    started: float
-    received: int
-    counts: list[tuple[str, bool, int]] | None
+    counts: _StoredCounts | None
     kept: dict[str, dict[str, float]]
+    has_room: bool
+    changes_by_events_alone: bool
+    unplaced: list[str]
     kinds: list[tuple[str, str]]
     texts: list[str]
     ids: list[str]
@@ -64,98 +83,105 @@ class _Kept(msgspec.Struct, array_like=True):
     seconds: bytes
     stamps: bytes
     columns: dict[str, bytes]
-    digest: str
-    worked: float
-    by_events_alone: bool
-    unplaced: list[str]
 
 
-class _NoMemoryError(Exception):
-    """The file is of no use; the message says why."""
+class _UnusableError(Exception):
+    """The file cannot be used; the message says why."""
+
+
+class _ForeignFileError(Exception):
+    """The path leads to something that is not a state file; it must not be changed."""
 
 
 class StateFile:
-    """The file at `path` with what is remembered of the Flower at the URL `flower`, whose ``instance`` is `address`."""
+    """The state file of one Flower.
+
+    Args:
+        path: the file.
+        flower: URL of the Flower.
+        address: the Flower's ``instance``, for the log.
+    """
 
     def __init__(self, path: Path, flower: str, address: str) -> None:
         self._path = path
         self._flower = flower
         self._address = address
+        self._is_foreign = False
 
-    def load(self, columns: Iterable[Column]) -> Memory | None:
-        """What was saved last, with these columns; None if it is of no use."""
+    def load(self, columns: Iterable[Column]) -> ScrapeState | None:
+        """Return the saved state, with these columns; None if the file cannot be used."""
+        level = logging.INFO
         try:
             return self._load(tuple(columns))
         except FileNotFoundError:
-            reason = "there is no such file yet"
+            reason = "the file does not exist yet"
         except OSError as error:
             reason = error.strerror or str(error)
-        except _NoMemoryError as error:
+        except _UnusableError as error:
             reason = str(error)
-        log.event(
-            logging.INFO, "nothing is remembered", flower=self._address, state_file=str(self._path), reason=reason
-        )
+        except _ForeignFileError as error:
+            level, reason, self._is_foreign = logging.ERROR, str(error), True
+        self._log(level, "no state; reading all tasks", reason)
         return None
 
-    def save(self, memory: Memory) -> None:
-        """Write it, or log why that was not possible."""
+    def save(self, state: ScrapeState) -> None:
+        """Write the state. A failure is logged and nothing else: the scrape is still worth pushing."""
+        if self._is_foreign:  # which `load` has logged
+            return
         try:
-            self._write(_MAGIC, _encoded(memory, self._flower))
+            self._write(_encode(state, self._flower))
         except OSError as error:
             reason = error.strerror or str(error)
-        except Exception as bug:  # noqa: BLE001 - what was read can be pushed all the same
-            reason = f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
+        except _ForeignFileError as error:
+            reason = str(error)
+        except Exception as bug:  # noqa: BLE001 - what was scraped can be pushed anyway
+            reason = log.bug_text(bug, flower=self._address)
         else:
             return
-        log.event(
-            logging.WARNING,
-            "the memory file could not be written",
-            flower=self._address,
-            state_file=str(self._path),
-            reason=reason,
-        )
+        self._log(logging.WARNING, "state file not written", reason)
 
-    def _load(self, columns: tuple[Column, ...]) -> Memory:
-        # What is no file (a pipe, a terminal) could keep a reader waiting.
-        with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-                raise _NoMemoryError("it is no memory file")
-            content = file.read(_LARGEST)
-        body = memoryview(content)[len(_MAGIC) + hashlib.sha256().digest_size :]
-        if not content.startswith(_MAGIC):
-            raise _NoMemoryError("it is no memory file, or one of another version")
-        if hashlib.sha256(body).digest() != content[len(_MAGIC) : len(content) - len(body)]:
-            raise _NoMemoryError("it is damaged")
+    def _log(self, level: int, message: str, reason: str) -> None:
+        log.event(level, message, flower=self._address, state_file=str(self._path), reason=reason)
+
+    def _load(self, columns: tuple[Column, ...]) -> ScrapeState:
+        with _open(self._path) as file:
+            _check_is_state_file(file)
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise _UnusableError("the file is of another version")
+            digest = file.read(hashlib.sha256().digest_size)
+            body = file.read(_SIZE_LIMIT)
+        if hashlib.sha256(body).digest() != digest:
+            raise _UnusableError("the file is damaged")
         try:
-            kept = msgspec.msgpack.decode(body, type=_Kept)
-            self._check(kept, columns)
-            return _decoded(kept, columns)
-        except (msgspec.DecodeError, ValueError):
-            raise _NoMemoryError("it is damaged") from None
+            stored = msgspec.msgpack.decode(body, type=_Stored)
+            self._check(stored, columns)
+            return _decode(stored, columns)
+        except (msgspec.DecodeError, ValueError, KeyError):
+            raise _UnusableError("the file is damaged") from None
 
-    def _check(self, kept: _Kept, columns: tuple[Column, ...]) -> None:
-        if kept.version != __version__:
-            raise _NoMemoryError("another version of push-job wrote it")
-        if kept.flower != self._flower:
-            raise _NoMemoryError("it is of another Flower")
-        if kept.columns.keys() != {_name(column) for column in columns}:
-            raise _NoMemoryError("it was written for other extras")
-        if not kept.whole_at <= kept.saved_at <= time.time():
-            raise _NoMemoryError("it is from the future")
+    def _check(self, stored: _Stored, columns: tuple[Column, ...]) -> None:
+        """Raise _UnusableError if the content belongs to another version, Flower or time."""
+        if stored.version != __version__:
+            raise _UnusableError("another version of push-job wrote the file")
+        if stored.flower != self._flower:
+            raise _UnusableError("the file is of another Flower")
+        if stored.columns.keys() != {_name(column) for column in columns}:
+            raise _UnusableError("the file was written with other extras")
+        if not stored.full_at <= stored.saved_at <= time.time():
+            raise _UnusableError("the file is from the future")
 
-    def _write(self, *parts: bytes) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.stat(self._path).st_mode):
-                raise OSError("what is there is no file, and is left as it is")
-        path = Path(os.path.realpath(self._path))  # to rename it over a link would take the link away
+    def _write(self, body: bytes) -> None:
+        with contextlib.suppress(FileNotFoundError), _open(self._path) as existing:
+            _check_is_state_file(existing)
+        path = Path(os.path.realpath(self._path))  # renaming over a link would remove the link
         folder, prefix = path.parent, f".{path.name}."
-        self._remove_abandoned(folder, prefix)
-        number, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=folder)  # it is readable by its owner only
+        _remove_abandoned(folder, prefix)
+        number, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=folder)  # readable by its owner only
         try:
             with open(number, "wb") as file:
-                for part in parts:
-                    file.write(part)
+                file.write(_MAGIC)
+                file.write(hashlib.sha256(body).digest())
+                file.write(body)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
@@ -164,85 +190,122 @@ class StateFile:
                 os.unlink(name)
             raise
 
-    @staticmethod
-    def _remove_abandoned(folder: Path, prefix: str) -> None:
-        for path in folder.glob(f"{glob.escape(prefix)}*.tmp"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _ABANDONED:
-                    path.unlink()
+
+def _open(path: Path) -> BinaryIO:
+    """Open a file for reading, without waiting if it is a pipe or a terminal."""
+    return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
-def _encoded(memory: Memory, flower: str) -> bytes:
-    """The digest and the content."""
-    tasks, counts = memory.tasks, memory.counts
-    ids, batch = tasks.as_one_batch()
-    body = msgspec.msgpack.encode(
-        _Kept(
+def _check_is_state_file(file: BinaryIO) -> None:
+    """Raise _ForeignFileError unless the file is empty or a state file; leave its position at the beginning."""
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise _ForeignFileError("the path is not a regular file; it is left unchanged")
+    beginning = file.read(len(_ANY_MAGIC))
+    if beginning and beginning != _ANY_MAGIC:
+        raise _ForeignFileError("the file is not a state file; it is left unchanged")
+    if status.st_size > _SIZE_LIMIT:
+        raise _UnusableError("the file is too large")
+    file.seek(0)
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    for path in folder.glob(f"{glob.escape(prefix)}*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+def _encode(state: ScrapeState, flower: str) -> bytes:
+    page = state.tasks.compact()
+    return msgspec.msgpack.encode(
+        _Stored(
             version=__version__,
             flower=flower,
             saved_at=time.time(),
-            whole_at=memory.whole_at,
-            now=tasks.now,
-            by_stamp=memory.by_stamp,
-            front=memory.front,
-            end=memory.end,
-            spare=memory.spare,
-            latecomers=sorted(memory.latecomers),
-            sent_at=memory.sent_at,
-            started=counts.started if counts else 0.0,
-            received=counts.received if counts else 0,
-            counts=[(*source, count) for source, count in counts.by_sender.items()] if counts else None,
-            kept=memory.kept,
-            kinds=tasks.shared.kinds,
-            texts=tasks.shared.texts,
-            ids=ids,
-            kind_numbers=batch.kinds.tobytes(),
-            seconds=batch.seconds.tobytes(),
-            stamps=batch.stamps.tobytes(),
-            columns={_name(column): values.tobytes() for column, values in batch.columns.items()},
-            digest=counts.digest if counts else "",
-            worked=counts.worked if counts else 0.0,
-            by_events_alone=memory.by_events_alone,
-            unplaced=sorted(memory.unplaced),
+            full_at=state.full_at,
+            now=state.tasks.now,
+            order=state.order.name,
+            front=state.front,
+            end=state.end,
+            surplus=[(*kind, count) for kind, count in state.surplus.items()],
+            latecomers=sorted(state.latecomers),
+            sent_at=state.sent_at,
+            counts=_encode_counts(state.counts),
+            kept=state.kept,
+            has_room=state.has_room,
+            changes_by_events_alone=state.changes_by_events_alone,
+            unplaced=sorted(state.unplaced),
+            kinds=state.tasks.shared.kinds,
+            texts=state.tasks.shared.texts,
+            ids=list(page.rows),
+            kind_numbers=page.kinds.tobytes(),
+            seconds=page.seconds.tobytes(),
+            stamps=page.stamps.tobytes(),
+            columns={_name(column): values.tobytes() for column, values in page.columns.items()},
         )
     )
-    return hashlib.sha256(body).digest() + body
 
 
-def _decoded(kept: _Kept, columns: tuple[Column, ...]) -> Memory:
-    """Raises ValueError where it contradicts itself."""
-    shared = SharedIndex(kept.kinds, kept.texts)
-    shared.rows = list(range(len(kept.ids)))
-    batch = TaskPage(shared, columns, kept.now)
-    batch.rows = dict(zip(kept.ids, shared.rows, strict=True))
-    batch.kinds.frombytes(kept.kind_numbers)
-    batch.seconds.frombytes(kept.seconds)
-    batch.stamps.frombytes(kept.stamps)
-    for column, values in batch.columns.items():
-        values.frombytes(kept.columns[_name(column)])
-    numbers = (batch.seconds, batch.stamps, *batch.columns.values())
-    lengths = {len(kept.ids), len(batch.kinds), *(len(values) for values in numbers)}
-    if len(lengths) != 1 or len(batch.rows) != len(kept.ids) or max(batch.kinds, default=-1) >= len(kept.kinds):
+def _encode_counts(counts: EventCounts | None) -> _StoredCounts | None:
+    if counts is None:
+        return None
+    return _StoredCounts(
+        counts.started,
+        counts.cpu,
+        [(*sender, count) for sender, count in counts.by_sender.items()],
+        [(*kind, count) for kind, count in counts.by_kind.items()],
+        counts.digest,
+    )
+
+
+def _decode(stored: _Stored, columns: tuple[Column, ...]) -> ScrapeState:
+    """Raise ValueError or KeyError if the content contradicts itself."""
+    return ScrapeState(
+        tasks=_decode_tasks(stored, columns),
+        counts=_decode_counts(stored.counts),
+        order=ORDERS[stored.order],
+        full_at=stored.full_at,
+        front=stored.front,
+        end=stored.end,
+        surplus=Counter({EventKind(event, name): count for event, name, count in stored.surplus}),
+        latecomers={Sender(name, is_client) for name, is_client in stored.latecomers},
+        sent_at=stored.sent_at,
+        kept=stored.kept,
+        has_room=stored.has_room,
+        changes_by_events_alone=stored.changes_by_events_alone,
+        unplaced=set(stored.unplaced),
+    )
+
+
+def _decode_tasks(stored: _Stored, columns: tuple[Column, ...]) -> TaskTable:
+    shared = SharedIndex(stored.kinds, stored.texts)
+    shared.rows = list(range(len(stored.ids)))
+    page = TaskPage(shared, columns, stored.now)
+    page.rows = dict(zip(stored.ids, shared.rows, strict=True))
+    page.kinds.frombytes(stored.kind_numbers)
+    page.seconds.frombytes(stored.seconds)
+    page.stamps.frombytes(stored.stamps)
+    for column, values in page.columns.items():
+        values.frombytes(stored.columns[_name(column)])
+    numbers = (page.seconds, page.stamps, *page.columns.values())
+    lengths = {len(stored.ids), len(page.rows), len(page.kinds), *(len(values) for values in numbers)}
+    if len(lengths) != 1 or max(page.kinds, default=-1) >= len(stored.kinds):
         raise ValueError
     tasks = TaskTable(shared)
-    tasks.merge(batch)
-    counts = None
-    if kept.counts is not None:
-        by_sender = Counter({Sender(name, is_client): count for name, is_client, count in kept.counts})
-        counts = EventCounts(kept.started, by_sender, kept.received, kept.digest, kept.worked)
-    return Memory(
-        tasks,
-        counts,
-        kept.by_stamp,
-        kept.whole_at,
-        kept.front,
-        {Sender(name, is_client) for name, is_client in kept.latecomers},
-        kept.spare,
-        kept.end,
-        kept.sent_at,
-        kept=kept.kept,
-        by_events_alone=kept.by_events_alone,
-        unplaced=set(kept.unplaced),
+    tasks.merge(page)
+    return tasks
+
+
+def _decode_counts(stored: _StoredCounts | None) -> EventCounts | None:
+    if stored is None:
+        return None
+    return EventCounts(
+        stored.started,
+        stored.cpu,
+        Counter({Sender(name, is_client): count for name, is_client, count in stored.by_sender}),
+        Counter({EventKind(event, name): count for event, name, count in stored.by_kind}),
+        stored.digest,
     )
 
 

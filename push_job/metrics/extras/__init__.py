@@ -1,7 +1,10 @@
-"""What ``--with`` adds to a push: each extra reads what it needs and becomes families, or is left out.
+"""The extras: optional sets of families, selected with ``--with``.
 
-The three families never depend on an extra: it is read after the tasks, once, and its failure is a log line and
-``flower_scrape_extra_success`` 0.
+The three main families never depend on an extra. Extras are read once, after the
+tasks. One that fails is logged and left out, and its sample of
+``flower_scrape_extra_success`` is 0.
+
+To add an extra, write a module here with an `EXTRA` and list it in `EXTRAS`.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ from push_job.http.errors import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras import activity, ages, failures, flower_metrics, last_run, pools, queues, runtimes, waits
 from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.extras.own_metrics import read_own_metrics
 from push_job.metrics.families import Family, Gauge
 
-#: Each name of ``--with``, in the order in which they are read and pushed.
+#: Every extra by its name, in the order in which they are read and pushed.
 EXTRAS: dict[str, Extra] = {
     module.EXTRA.name: module.EXTRA
     for module in (queues, runtimes, waits, ages, failures, last_run, activity, pools, flower_metrics)
@@ -34,19 +38,19 @@ SUCCESS = Gauge(
 
 
 def families_with(names: Iterable[str]) -> list[Family]:
-    """Every family that a push with these extras may have, but for those that are only passed on."""
+    """Return every family that a push with these extras may have, except those passed on from Flower."""
     return [*families.PLAIN, SUCCESS, *(family for name in names for family in EXTRAS[name].families)]
 
 
-#: Labels that the pushed samples carry themselves. A Pushgateway overwrites a sample's label with the
-#: grouping key's label of the same name, so none of these may be in the grouping key.
+#: Labels of the pushed samples. None of them may be in the grouping key, because a Pushgateway overwrites a sample's
+#: label with the grouping key's label of the same name.
 SAMPLE_LABELS = frozenset(label for family in families_with(EXTRAS) for label in family.labels).union(
     *(extra.foreign_labels for extra in EXTRAS.values())
 )
 
 
 def columns_of(names: Iterable[str]) -> list[Column]:
-    """What these extras read of each task."""
+    """Return the columns that these extras read of each task."""
     return [column for name in names for column in EXTRAS[name].columns]
 
 
@@ -59,14 +63,12 @@ def read_extras(
     until: float,
     kept: dict[str, dict[str, float]],
 ) -> list[Metric]:
-    """The families of the extras called `names`, and how each fared; the arguments are those of Reading."""
+    """Return the families of the extras called `names`, and whether each succeeded; see Reading for the arguments."""
     names = tuple(names)
 
     @cache
     def own_metrics() -> list[Metric] | TransportError:
-        from push_job.metrics.extras.own_metrics import read_own_metrics  # its parser takes a while to import
-
-        # A failure is remembered too: two extras need this, and one that hangs is not waited for twice.
+        # A failure is cached too: several extras need this, and a request that hangs is not waited for twice.
         try:
             return read_own_metrics(flower, until, wanted)
         except TransportError as error:
@@ -91,18 +93,16 @@ def read_extras(
             added += EXTRAS[name].read(reading)
         except TransportError as reason:
             error = str(reason)
-        except Exception as bug:  # noqa: BLE001 - a mistake in an extra must not cost the three families
-            error = f"a mistake in push-job: {type(bug).__name__}: {bug}; please report it"
+        except Exception as bug:  # noqa: BLE001 - a bug in an extra must not prevent the main families
+            error = log.bug_text(bug, extra=name)
         success.add_metric([name], int(error is None))
         if error is not None:
-            log.event(
-                logging.WARNING, "left out an extra", flower=flower.client.endpoint.address, extra=name, error=error
-            )
+            log.event(logging.WARNING, "extra failed", flower=flower.client.endpoint.address, extra=name, error=error)
     return [*added, success]
 
 
 def all_extras_failed(names: Iterable[str]) -> Metric:
-    """How each extra fared when the Pushgateway took none of them."""
+    """Return the success family for a push without extras, because the Pushgateway rejected them."""
     success = SUCCESS.empty()
     for name in names:
         success.add_metric([name], 0)

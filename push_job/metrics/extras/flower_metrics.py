@@ -1,4 +1,4 @@
-"""``--with flower-metrics``: the families of Flower's own ``/metrics``, passed on."""
+"""``--with flower-metrics``: pass on the families of Flower's own ``/metrics``."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from push_job import log
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.extras.numbers import float_or_nan
 
-#: Families of Flower's own process, which say nothing about Celery and clash with the Pushgateway's own.
+#: Families of Flower's process. They say nothing about Celery and clash with the Pushgateway's own.
 _PROCESS_FAMILIES = ("process_", "python_")
 
-#: Labels that the Pushgateway sets to its own; renamed as Prometheus itself does when it scrapes such a server.
+#: Labels that the Pushgateway overwrites. They are renamed as Prometheus does when it scrapes such a server.
 _EXPORTED = {"job": "exported_job", "instance": "exported_instance"}
 
-#: What the Pushgateway's parser knows, and the label of each type that must be a number.
+#: The types that the Pushgateway knows, and the label of each that must be a number.
 _BOUNDS = {"counter": None, "gauge": None, "unknown": None, "histogram": "le", "summary": "quantile"}
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 
-#: Names that the Pushgateway sets itself.
+#: Families that the Pushgateway adds itself.
 _BY_PUSHGATEWAY = frozenset({"push_time_seconds", "push_failure_time_seconds"})
 
 
 def _read(reading: Reading) -> list[Metric]:
-    """Flower's own families, but for those of its process and those that the Pushgateway would refuse.
+    """Return Flower's families, except those of its process and those that the Pushgateway would reject.
 
-    It refuses a push whole, so a family that clashes with another one is left out with a log line.
+    The Pushgateway rejects the whole push, so a family that clashes with another one is left out and logged.
     """
     taken = reading.taken | _BY_PUSHGATEWAY
     passed: list[Metric] = []
@@ -45,7 +45,7 @@ def _read(reading: Reading) -> list[Metric]:
     if left_out:
         log.event(
             logging.WARNING,
-            "left out families of Flower's /metrics that clash with others or are not valid",
+            "left out invalid or clashing families of Flower's /metrics",
             flower=reading.flower.client.endpoint.address,
             families=" ".join(left_out)[:200],
         )
@@ -53,7 +53,8 @@ def _read(reading: Reading) -> list[Metric]:
 
 
 def _is_wanted(own_family: str) -> bool:
-    return not own_family.startswith(_PROCESS_FAMILIES)
+    # A _created family has the start time of a counter, which nobody queries.
+    return not own_family.startswith(_PROCESS_FAMILIES) and not own_family.endswith("_created")
 
 
 def _is_passed_on(family: Metric) -> bool:
@@ -61,7 +62,7 @@ def _is_passed_on(family: Metric) -> bool:
 
 
 def _as_pushed(family: Metric) -> Metric:
-    """The family without timestamps, which the Pushgateway refuses, and with labels that it leaves alone."""
+    """Return the family without timestamps, which the Pushgateway rejects, and without labels that it overwrites."""
     pushed = Metric(family.name, family.documentation, family.type)
     for sample in family.samples:
         labels = sample.labels
@@ -76,9 +77,9 @@ def _names(family: Metric) -> set[str]:
 
 
 def _is_valid(family: Metric) -> bool:
-    """Whether the Pushgateway's parser takes the family, which is stricter than ours."""
+    """Return whether the Pushgateway accepts the family; its parser is stricter than ours."""
     names = _names(family).union(*(sample.labels for sample in family.samples))
-    # Hashes take a tenth of the room of the series themselves.
+    # Hashes take a tenth of the memory of the series.
     series = {hash((sample.name, frozenset(sample.labels.items()))) for sample in family.samples}
     return (
         family.type in _BOUNDS

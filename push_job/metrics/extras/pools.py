@@ -45,7 +45,7 @@ def _read(reading: Reading) -> list[Metric]:
 
 def ask_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
     """What each worker says of itself, by node name, now or when it answered last. Raises FlowerError."""
-    asked = flower.get_json("/api/workers", until, most_bytes=_MOST_BYTES, refresh=1)
+    asked = flower.get_json("/api/workers", until, max_bytes=_MOST_BYTES, refresh=1)
     if not isinstance(asked, dict) or not all(isinstance(answer, dict) for answer in asked.values()):
         raise FlowerError("its /api/workers?refresh=1 is not what Flower answers")
     return asked

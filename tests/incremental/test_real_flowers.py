@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from push_job.flower.api import Flower as FlowerApi
-from push_job.flower.incremental.scraper import Reading, TaskScraper
+from push_job.flower.incremental.scraper import ScrapedTasks, TaskScraper
 from testbed.services import Flower, Testbed
 from tests.incremental.shop import (
     PAGE,
@@ -39,10 +39,10 @@ def test_dozens_of_turns_that_read_what_changed_count_what_is_listed(
     turns = TURNS if room == ROOM else TURNS_WITH_ROOM
     reader = TaskScraper(full_every=3600)
     with Shop(flower.broker, seed=5) as shop, asking(flower) as client:
-        readings: list[Reading] = []
+        readings: list[ScrapedTasks] = []
 
-        def read() -> Reading:
-            readings.append(reader.read(FlowerApi(client), PAGE, time.monotonic() + 60))
+        def read() -> ScrapedTasks:
+            readings.append(reader.scrape(FlowerApi(client), PAGE, time.monotonic() + 60))
             return readings[-1]
 
         def turn() -> bool:
@@ -50,7 +50,7 @@ def test_dozens_of_turns_that_read_what_changed_count_what_is_listed(
             readings.clear()
             shop.settle(flower)
             assert_counts_what_is_listed(flower, read)
-            return not any(reading.whole for reading in readings)
+            return not any(reading.full for reading in readings)
 
         def is_warm_after_a_burst() -> bool:
             shop.burst()

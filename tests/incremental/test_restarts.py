@@ -33,9 +33,9 @@ def test_a_flower_that_begins_again_or_is_another_is_read_whole_and_then_what_ch
         with asking(read_flower) as client:
             for whole in (True, False):
                 reading = assert_counts_what_is_listed(
-                    read_flower, lambda: reader.read(FlowerApi(client), PAGE, time.monotonic() + 60)
+                    read_flower, lambda: reader.scrape(FlowerApi(client), PAGE, time.monotonic() + 60)
                 )
-                assert reading.whole is whole
+                assert reading.full is whole
                 shop.burst()
                 shop.settle(read_flower)
 

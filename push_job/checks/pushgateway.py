@@ -1,0 +1,149 @@
+"""Check the Pushgateway: its version, a push and a delete, and families that clash with ours."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.metrics_core import Metric
+
+from push_job.checks.connectivity import check_connection
+from push_job.checks.step import CheckError, Step
+from push_job.flower.decoding import DecodingError, decode_json
+from push_job.flower.metrics_text import LINE_LIMIT, parse_sample
+from push_job.http.client import Answer, Client, open_client
+from push_job.http.errors import TransportError
+from push_job.metrics.extras import families_with
+from push_job.metrics.registry import registry_of
+from push_job.pushgateway.client import PushgatewayClient, PushgatewayError, explain_push_error
+from push_job.settings import Settings
+from push_job.text import printable
+
+#: The job label of the temporary group; its instance is random, so that two checks do not meet.
+CHECK_JOB = "push_job_check"
+
+_STATUS_LIMIT = 2**20
+
+#: Bytes of everything that a Pushgateway holds; it is read line by line.
+_METRICS_LIMIT = 2**31
+
+_NOT_A_PUSHGATEWAY = "its /metrics is not what a Pushgateway answers; is this one?"
+
+
+def check_pushgateway(settings: Settings, extras: Iterable[Metric]) -> Iterator[Step]:
+    """Yield the steps for the Pushgateway; they leave nothing behind on it.
+
+    Args:
+        settings: the settings of the run.
+        extras: families of the extras that a push would contain.
+    """
+    until = time.monotonic() + settings.deadline
+    with contextlib.closing(open_client(settings.pushgateway, settings)) as client:
+        try:
+            yield from check_connection(settings.pushgateway, settings.timeout)
+            yield Step(True, f"it is a Pushgateway, {_version(client, until)}")
+            yield _push_and_delete(client, until)
+            yield _clash(client, settings, extras, until)
+        except TransportError as error:
+            yield Step(False, str(explain_push_error(error, client.endpoint.sign_in)))
+        except (PushgatewayError, CheckError) as error:
+            yield Step(False, str(error))
+
+
+def _version(client: Client, until: float) -> str:
+    """Return the version in a Pushgateway's status (https://github.com/prometheus/pushgateway#query-api)."""
+    path = "/api/v1/status"
+    try:
+        found = decode_json(client.get(path, until).body(_STATUS_LIMIT))
+    except DecodingError as error:
+        raise CheckError(f"it answered {path}, but {error}; is this a Pushgateway?") from None
+    if not isinstance(found, dict) or found.get("status") != "success":
+        raise CheckError(f"its {path} is not what a Pushgateway answers; is this one?")
+    for key in ("data", "build_information", "version"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return printable(found) if isinstance(found, str) else "of unknown version"
+
+
+def _push_and_delete(client: Client, until: float) -> Step:
+    """Push a temporary group and delete it."""
+    registry = CollectorRegistry()
+    Gauge("push_job_check", "Test by push-job check, which deletes its group at once.", registry=registry).set(1)
+    pushgateway, group = PushgatewayClient(client, CHECK_JOB), {"instance": secrets.token_hex(8)}
+    try:
+        pushgateway.push(registry, group, until)
+    finally:
+        pushgateway.delete(group, until)
+    return Step(True, "it accepts a push and a delete")
+
+
+def _clash(client: Client, settings: Settings, extras: Iterable[Metric], until: float) -> Step:
+    """Look for other jobs' families whose type differs from ours; the Pushgateway would reject our push."""
+    ours = {family.name: family.type for family in families_with(settings.extras)}
+    ours.update(_types(generate_latest(registry_of(extras)).splitlines()))
+    own_groups = [settings.group_labels(flower).items() for flower in settings.flowers]
+    try:
+        answer = client.get("/metrics", until)
+    except TransportError as error:
+        if error.status != 404:
+            raise
+        return Step(None, "it has no /metrics, so families of other jobs that clash with ours cannot be found")
+    with contextlib.closing(answer):
+        for name, kind, labels in _clashing_samples(_lines(answer), ours):
+            if any(group <= labels.items() for group in own_groups):
+                continue
+            group = ", ".join(f'{key}="{labels[key]}"' for key in ("job", "instance") if labels.get(key))
+            return Step(
+                False,
+                f"the group {printable(group)} has {printable(name)} as a {kind}, which clashes with what this job"
+                " pushes; delete that group, or stop what pushes it",
+            )
+    return Step(True, "no family on it clashes with ours")
+
+
+def _lines(answer: Answer) -> Iterator[bytes]:
+    """Yield the lines of a text that may be too long to hold. Raises CheckError."""
+    rest = b""
+    for chunk in answer.chunks(_METRICS_LIMIT):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if any(len(line) > LINE_LIMIT for line in (*lines, rest)):
+            raise CheckError(_NOT_A_PUSHGATEWAY)
+        yield from lines
+    yield rest
+
+
+def _types(lines: Iterable[bytes]) -> dict[str, str]:
+    """Return the type of each family in TYPE lines."""
+    parts = (line.decode("utf-8", "replace").split(" ") for line in lines if line.startswith(b"# TYPE "))
+    return {words[2]: words[3] for words in parts if len(words) == 4}
+
+
+def _clashing_samples(lines: Iterable[bytes], ours: dict[str, str]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield name, type and a sample's labels of each family that cannot exist together with `ours`."""
+    clash = None
+    for line in lines:
+        if line.startswith(b"# TYPE "):
+            clash = next((named for named in _types([line]).items() if not _compatible(named, ours)), None)
+        elif clash and line and not line.startswith(b"#"):
+            try:
+                labels = parse_sample(line.decode("utf-8", "replace")).labels
+            except ValueError:
+                raise CheckError(_NOT_A_PUSHGATEWAY) from None
+            yield *clash, labels
+
+
+def _compatible(named: tuple[str, str], ours: dict[str, str]) -> bool:
+    """Return whether a Pushgateway accepts a family together with ours: no name may have two meanings."""
+    name, kind = named
+    if name in ours:
+        return ours[name] == kind
+    return ours.keys().isdisjoint(_sample_names(name, kind)) and not any(
+        name in _sample_names(*our) for our in ours.items()
+    )
+
+
+def _sample_names(name: str, kind: str) -> set[str]:
+    parts = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}.get(kind, ())
+    return {name, *(f"{name}{part}" for part in parts)}

@@ -1,0 +1,96 @@
+"""Usage errors in one line, and click types that click lacks."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import click
+
+#: The exit code of a wrong option, which is click's as well.
+USAGE_ERROR = 2
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"([0-9.eE+-]*[0-9.])\s*([smhd]?)", re.ASCII)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.3
+    """A duration in seconds: ``90``, ``90s``, ``1m``, ``1h`` or ``1d``.
+
+    Args:
+        minimum: the least number of seconds allowed; 0 itself only with `zero`.
+        maximum: the largest number of seconds allowed.
+        zero: whether 0 is allowed.
+    """
+
+    name = "duration"
+
+    def __init__(self, *, zero: bool = False, maximum: float = 86_400) -> None:
+        self._zero = zero
+        self._maximum = maximum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number of seconds."""
+        seconds = float(value) if isinstance(value, int | float) else _seconds(value)
+        if seconds is None or math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds like 90, or a duration like 90s, 5m or 1h", param, ctx)
+        lowest = "0" if self._zero else "more than 0"
+        if not (0 < seconds <= self._maximum or (self._zero and seconds == 0)):
+            self.fail(f"{value!r} is not in the range from {lowest} to {self._maximum:g} seconds", param, ctx)
+        return seconds
+
+
+def _seconds(text: str) -> float | None:
+    match = _DURATION.fullmatch(text.strip())
+    try:
+        return float(match[1]) * _UNITS[match[2]] if match else None
+    except ValueError:
+        return None
+
+
+class OneLineError(click.ClickException):
+    """A wrong setting, reported in one line."""
+
+    exit_code = USAGE_ERROR
+
+
+class OneLineCommand(click.Command):
+    """A command that reports a usage error in one line, without the usage text."""
+
+    def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments. Raises OneLineError."""
+        try:
+            return super().make_context(info_name, *args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError:
+            raise  # without any argument the help text is the answer
+        except click.UsageError as error:
+            raise _one_line_error(error) from None
+
+
+class OneLineGroup(OneLineCommand, click.Group):
+    """A group of such commands."""
+
+    command_class = OneLineCommand
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the named command. Raises OneLineError."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise _one_line_error(error) from None
+
+
+def _one_line_error(error: click.UsageError) -> OneLineError:
+    path = error.ctx.command_path if error.ctx else "push-job"
+    message = error.format_message().rstrip(".")
+    return OneLineError(f"{message} See {path} --help" if message.endswith("?") else f"{message}; see {path} --help")
+
+
+def not_empty(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Reject an empty path; the callback of path options."""
+    if value == "":
+        raise click.BadParameter("the path is empty")
+    return value

@@ -1,0 +1,184 @@
+"""Events between two requests of one scrape, stale answers, restarts and reused ids: no number is wrong."""
+
+import pickle
+from typing import cast
+
+import pytest
+
+from push_job.flower.api import Flower
+from push_job.http.client import Client
+from tests.fakes.celery_flower import BY_CLOCK, BY_STAMP, CeleryFlower, never
+from tests.incremental.shared import PAGE, Scene
+
+ORDERS = pytest.mark.parametrize("order", [BY_STAMP, BY_CLOCK])
+
+
+def with_a_silent_worker(order: str, skew: float = 0.0) -> tuple[Scene, list[str]]:
+    """Return a scene with the tasks of a worker that was silent in the last cycle, and with another, busy worker."""
+    scene = Scene(order)
+    known = scene.receive(5 * PAGE, "silent", "celery@silent")
+    scene.clocks["celery@busy"] = scene.clocks["celery@silent"]
+    busy = scene.receive(2 * PAGE, "busy", "celery@busy")
+    assert scene.scrape().full
+    scene.send("task-started", busy[0], "celery@busy", skew=skew)
+    assert not scene.scrape().full
+    scene.send("task-started", busy[1], "celery@busy", skew=skew)
+    return scene, known
+
+
+@ORDERS
+@pytest.mark.parametrize("skew", [0.0, 90.0])
+@pytest.mark.parametrize("request_number", [1, 2])
+def test_a_burst_of_a_silent_worker_between_any_two_requests_is_counted(
+    order: str, skew: float, request_number: int
+) -> None:
+    scene, known = with_a_silent_worker(order, skew)
+
+    def burst() -> None:
+        for uuid in known[100:400]:
+            scene.send("task-succeeded", uuid, "celery@silent", runtime=1.0)
+
+    scene.before_request(request_number, burst)
+    if request_number < 3:
+        scene.scrape()
+    else:  # the burst may come after the last request for tasks
+        scene.scraper.scrape(scene_flower(scene), PAGE, never())
+        scene.flower.before_answer = lambda _path: None
+        burst_is_done = scene.flower.state.tasks["silent-100"].state == "SUCCESS"
+        if not burst_is_done:
+            burst()
+    scene.send("task-started", known[0], "celery@silent")
+    scene.scrape()
+    scene.scrape()
+
+
+@ORDERS
+def test_counters_out_of_a_cache_prove_nothing(order: str) -> None:
+    scene, known = with_a_silent_worker(order)
+    scene.flower.answers += 1  # somebody else asked, and filled the cache
+    scene.flower.cached_metrics = scene.flower.metrics(), scene.flower.now
+    for uuid in known[100:150]:
+        scene.send("task-succeeded", uuid, "celery@silent", runtime=1.0)
+    assert scene.scrape().full
+    scene.flower.cached_metrics = None
+    scene.scrape()
+    scene.scrape()
+
+
+def test_counters_out_of_a_cache_that_hides_its_age_prove_nothing() -> None:
+    scene, known = with_a_silent_worker(BY_CLOCK)
+    scene.flower.answers += 1
+    scene.flower.cached_metrics = scene.flower.metrics(), None
+    for uuid in known[100:150]:
+        scene.send("task-succeeded", uuid, "celery@silent", runtime=1.0)
+    assert scene.scrape().full
+
+
+@ORDERS
+def test_a_flower_without_a_start_time_is_always_scraped_fully(order: str) -> None:
+    scene = Scene(order)
+    scene.flower = scene.client.flower = CeleryFlower(order, 10_000, started=0.0)
+    ids = scene.receive(3 * PAGE, "task")
+    assert scene.scrape().full
+    saved = pickle.dumps(scene.flower.state)
+    for uuid in ids[:200]:
+        scene.send("task-succeeded", uuid, runtime=1.0)
+    assert scene.scrape().full
+    # It restarts from the older state, and then counts more events than before.
+    former, scene.flower = scene.flower, CeleryFlower(order, 10_000, started=0.0)
+    scene.client.flower, scene.flower.state, scene.flower.now = scene.flower, pickle.loads(saved), former.now
+    scene.flower.counters = former.counters.copy()
+    scene.send("task-started", ids[0])
+    assert scene.scrape().full
+
+
+@ORDERS
+def test_a_flower_that_restarts_from_an_older_state_is_scraped_fully(order: str) -> None:
+    scene = Scene(order)
+    ids = scene.receive(3 * PAGE, "task")
+    saved = pickle.dumps(scene.flower.state)
+    for uuid in ids[:200]:
+        scene.send("task-succeeded", uuid, runtime=1.0)
+    assert scene.scrape().full
+    assert not scene.scrape().full
+    former, scene.flower = scene.flower, CeleryFlower(order, 10_000, started=2.0)
+    scene.client.flower, scene.flower.state, scene.flower.now = scene.flower, pickle.loads(saved), former.now
+    scene.flower.counters = former.counters.copy()
+    assert scene.scrape().full
+    assert not scene.scrape().full
+
+
+@ORDERS
+def test_an_id_that_is_used_again_for_another_task_type_is_counted(order: str) -> None:
+    scene = Scene(order)
+    ids = scene.receive(5 * PAGE, "task")
+    for uuid in ids:
+        scene.send("task-succeeded", uuid, runtime=1.0)
+    assert scene.scrape().full
+    scene.send("task-received", "new", name="shop.pay")
+    assert not scene.scrape().full
+    for uuid in ids[:30]:  # Flower 2.2 changes the name and leaves the task where it is
+        scene.send("task-received", uuid, name="shop.mail")
+    scene.scrape()
+
+
+def test_a_second_end_of_a_task_that_does_not_move_it_is_noticed() -> None:
+    scene = Scene(BY_STAMP)
+    ids = scene.receive(5 * PAGE, "task")
+    for uuid in ids:
+        scene.send("task-failed", uuid, skew=500.0)
+    assert scene.scrape().full
+    scene.send("task-succeeded", ids[0], runtime=1.0)  # it stands below tasks that are older
+    scene.scrape()
+
+
+def test_a_retried_task_costs_no_full_scrape() -> None:
+    scene = Scene(BY_STAMP)
+    scene.receive(3 * PAGE, "task")
+    assert scene.scrape().full
+    for number in range(4):
+        scene.send("task-received", f"retried-{number}", name="shop.mail")
+        scene.send("task-retried", f"retried-{number}")
+        scene.send("task-received", f"retried-{number}", name="shop.mail", retries=1)
+        scene.send("task-started", f"retried-{number}")
+        assert not scene.scrape().full
+
+
+def test_retries_cost_no_full_scrape_while_a_task_without_a_name_is_known() -> None:
+    scene = Scene(BY_STAMP)
+    scene.send("task-succeeded", "unnamed", runtime=1.0)
+    scene.receive(3 * PAGE, "task")
+    assert scene.scrape().full
+    for number in range(4):
+        scene.send("task-received", f"retried-{number}", name="shop.mail")
+        scene.send("task-retried", f"retried-{number}")
+        scene.send("task-received", f"retried-{number}", name="shop.mail", retries=1)
+        assert not scene.scrape().full
+
+
+def test_new_tasks_between_the_pages_are_counted_at_once_while_flower_has_room() -> None:
+    scene = Scene(BY_STAMP)
+    scene.receive(3 * PAGE, "task")
+    assert scene.scrape().full
+    scene.receive(3, "first")
+    assert not scene.scrape().full
+    scene.receive(2, "second")
+    scene.before_request(2, lambda: scene.receive(5, "between"))
+    assert not scene.scrape().full
+
+
+def test_a_full_flower_counts_as_many_tasks_as_it_listed() -> None:
+    scene = Scene(BY_STAMP, room=4 * PAGE)
+    scene.receive(6 * PAGE, "task")
+    assert scene.scrape().full
+    scene.receive(2, "second")
+    scene.before_request(2, lambda: scene.receive(5, "between"))
+    scraped = scene.scraper.scrape(scene_flower(scene), PAGE, never())
+    assert not scraped.full
+    assert len(scraped.tasks) == 4 * PAGE
+    assert not scene.scrape().full
+
+
+def scene_flower(scene: Scene) -> Flower:
+    """Return the API of the scene's Flower."""
+    return Flower(cast(Client, scene.client))
