@@ -102,7 +102,6 @@ class Witness:
 
     def _look(self) -> None:
         """Take the list as it is now."""
-        self.created = set()
         self.allowed = {uuid: {labels_of(task)} for uuid, task in self._flower.tasks()}
 
     def on_event(self, uuid: str) -> None:
@@ -117,14 +116,16 @@ class Witness:
         if params.get("offset"):
             self._end_was_read = True
             self._look()
-        elif path == "/metrics" and not self._end_was_read and not self._flower.cached_metrics:
-            self._look()  # the scrape may find that nothing has changed, and read no task
+        elif path == "/metrics" and not self._end_was_read:
+            self.created = set()
+            if not self._flower.cached_metrics:
+                self._look()  # the scrape may find that nothing has changed, and read no task
 
     def complaint(self, scraped: ScrapedTasks) -> str | None:
         """Return what is wrong with a scrape, None if nothing is."""
         found = {task_id: content.labels for task_id, content in scraped.tasks.content().items()}
-        # If tasks came after the end page, a full Flower has forgotten others for them. Then the number of tasks is
-        # right, but as many of them as came may be others than those that were listed on the end page.
+        # If tasks came after the counters, a full Flower has forgotten others for them. Then the number of tasks is
+        # right, but as many of them as came may be others than those that were listed with the end page.
         odd = found.keys() - self.allowed.keys()
         missing = self.allowed.keys() - found.keys() - self.created
         if len(odd) > len(self.created) or len(missing) > len(self.created) or missing & self.seen_before:

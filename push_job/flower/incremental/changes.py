@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from push_job.flower.api import Flower, FlowerError
-from push_job.flower.incremental.event_balance import check_balance, shown_events
+from push_job.flower.incremental.event_balance import check_balance, events_of, shown_events
 from push_job.flower.incremental.event_counts import EventCounts, Sender, read_event_counts
 from push_job.flower.incremental.forgotten import Membership, MoreIsGoneError, membership
 from push_job.flower.incremental.list_order import possibly_moved, tasks_at_front
-from push_job.flower.incremental.senders import counted_senders, note_clients, unsettled_senders
+from push_job.flower.incremental.senders import counted_senders, field_of, note_clients, sender_of, unsettled_senders
 from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState
 from push_job.flower.incremental.worker_pages import read_worker_pages
 from push_job.flower.page import TaskPage
@@ -72,20 +72,21 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
         raise NotProvenError("its list is in another order than before")
     # Step 8: what belongs to the list. (Step 7 needs to know which tasks are left to the next scrape.)
     found = membership(state, pages, end, listed)
-    if found.late_senders - last.senders_since(before):
+    if events_of(found.late) - last.kinds_since(before):
         raise MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     # Step 7: the balance of events.
     news = {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
-    taken = {task_id: page for task_id, page in news.items() if task_id not in found.late}
+    taken = {task_id: page for task_id, page in news.items() if task_id not in found.left_out}
     surplus = check_balance(state, base, before, last, shown_events(state, taken))
     # Step 9: the new state. Nothing below can fail.
     changed = {*state.tasks.changed(front.page.rows, front.page)}
     depth = max((place for place, task_id in enumerate(front.page.fields, 1) if task_id in changed), default=0)
     state.front = max(SMALLEST_FRONT, round(_FRONT_MARGIN * depth))
     state.end = max(SMALLEST_END, 2 * found.end_depth)
-    state.latecomers, state.counts, state.surplus = set(found.late_senders), before, surplus
+    state.latecomers = {sender_of(field_of(found.late[task_id], task_id)) for task_id in found.left_out}
+    state.counts, state.surplus = before, surplus
     state.has_room = found.has_room
-    _keep_client_times(state, front.page, found)
+    _keep_client_times(state, front.page)
     _update_tasks(state, pages, end, found)
 
 
@@ -176,9 +177,9 @@ def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit
     return limit == page_size or (few and not state.tasks.changed(islice(reversed(page.rows), len(page) // 4), page))
 
 
-def _keep_client_times(state: ScrapeState, front: TaskPage, found: Membership) -> None:
+def _keep_client_times(state: ScrapeState, front: TaskPage) -> None:
     """Keep the sending times of clients as far as they are of use and certain."""
-    late = {sender.name for sender in found.late_senders if sender.is_client}
+    late = {sender.name for sender in state.latecomers if sender.is_client}
     noted = {client: sent for client, sent in state.noted_sent_at.items() if client not in late}
     bottom = state.order.bottom(front) if state.order.is_by_stamp else 0.0
     state.sent_at = {client: sent for client, sent in {**state.sent_at, **noted}.items() if sent > bottom}
@@ -188,8 +189,8 @@ def _keep_client_times(state: ScrapeState, front: TaskPage, found: Membership) -
 def _update_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage, found: Membership) -> None:
     """Put what was read into the table, in the order of the list as far as that is known."""
     tasks, front, others = state.tasks, pages[0], pages[1:]
-    at_front = [] if state.order.is_by_stamp else tasks_at_front(front, others, found.late)
-    _keep_newest(pages, found.late)
+    at_front = [] if state.order.is_by_stamp else tasks_at_front(front, others, found.left_out)
+    _keep_newest(pages, found.left_out)
     tasks.drop(found.gone)
     has_own_order = bool(others) and any(page.rows for page in others)
     former = list(tasks) if has_own_order else []

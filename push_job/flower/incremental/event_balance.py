@@ -20,6 +20,7 @@ from push_job.flower.task import EventFields, received_of, stamp_of
 _ENDS = ("succeeded", "failed", "revoked", "rejected")
 _RECEIVED = "received"
 _COUNTED = frozenset({*_ENDS, _RECEIVED})
+_ALL = (*_ENDS, _RECEIVED, "sent", "started", "retried")
 
 #: Retries of one task that are believed.
 _RETRY_LIMIT = 1000
@@ -42,6 +43,16 @@ def shown_events(state: ScrapeState, taken: Mapping[str, TaskPage]) -> Counter[E
             if at is not None and (known_stamp is None or stamp_of(at) != known_stamp):
                 shown[EventKind(end, name)] += 1
         shown[EventKind(_RECEIVED, name)] += _receptions(task, state.tasks.value_of(received_of, task_id))
+    return shown
+
+
+def events_of(tasks: Mapping[str, TaskPage]) -> Counter[EventKind]:
+    """Return how many events of each kind have happened to tasks since they came into being, at least."""
+    shown: Counter[EventKind] = Counter()
+    for task_id, page in tasks.items():
+        task = field_of(page, task_id)
+        name = str(task.name) if task.name else ""
+        shown.update(EventKind(event, name) for event in _ALL if getattr(task, event) is not None)
     return shown
 
 

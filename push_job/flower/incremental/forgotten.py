@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
-from push_job.flower.incremental.event_counts import Sender
-from push_job.flower.incremental.senders import field_of, sender_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
 
@@ -21,15 +18,15 @@ class Membership:
 
     Attributes:
         gone: known tasks that Flower has forgotten.
-        late: new tasks that came after the end page, and are left to the next scrape.
-        late_senders: number of late tasks by sender.
+        late: new tasks that came after the end page.
+        left_out: those of them that are left to the next scrape.
         has_room: whether Flower is known to remember more tasks without forgetting one.
         end_depth: number of tasks of the end page that stood after the first gone one.
     """
 
     gone: list[str]
-    late: set[str]
-    late_senders: Counter[Sender]
+    late: dict[str, TaskPage]
+    left_out: set[str]
     has_room: bool
     end_depth: int
 
@@ -61,10 +58,9 @@ def membership(state: ScrapeState, pages: list[TaskPage], end: TaskPage, listed:
     # A list that grew since the last scrape belongs to a Flower that is not full. It has forgotten nothing for the late
     # tasks either, so they can be counted now. (Up to 2.0.1 the length of the list does not show that.)
     has_room = state.order.is_by_stamp and not gone and (state.has_room or listed > len(tasks))
-    left_out = [] if has_room else new[:late]
-    senders = Counter(sender_of(field_of(seen[task_id], task_id)) for task_id in left_out)
+    late_tasks = {task_id: seen[task_id] for task_id in new[:late]}
     depth = tasks.depth_of(missing[-1], end) if missing else 0
-    return Membership(gone, set(left_out), senders, has_room, depth)
+    return Membership(gone, late_tasks, set() if has_room else set(late_tasks), has_room, depth)
 
 
 def _missing_at_end(state: ScrapeState, end: TaskPage) -> list[str]:
