@@ -220,7 +220,7 @@ def test_a_server_that_answers_https_with_something_else_is_found(push_job: Push
         url = server.url.replace("http:", "https:")
         done = push_job("check", "--flower", url, "--pushgateway", url, *FAST)
     assert len(crosses(done.stdout)) == 2
-    assert all("write http://" in cross for cross in crosses(done.stdout))
+    assert all("use http://" in cross for cross in crosses(done.stdout))
 
 
 def test_a_proxy_is_named_and_tried_in_place_of_the_server(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
@@ -232,7 +232,7 @@ def test_a_proxy_is_named_and_tried_in_place_of_the_server(clean_pushgateway: Pu
         through = {"http_proxy": proxy.url, "no_proxy": "127.0.0.1"}
         done = push_job(*options, env=through)
     assert done.returncode == 0, done.stdout
-    assert "go through a proxy" in done.stdout
+    assert "go through the proxy" in done.stdout
     (cross,) = crosses(push_job(*options, env=through).stdout)
     assert f"port {proxy.url.rpartition(':')[2]} does not open" in cross
 

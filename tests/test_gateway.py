@@ -8,13 +8,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from push_job.http.client import Client
-from push_job.pushgateway.client import PushgatewayClient, PushgatewayError
+from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.settings import Endpoint
 from tests.fakes.http import Close, Reset, Script, ScriptedServer, Stall, answer, status_answer
 from tests.faults.turns import PUSHED
 from tests.metric_messages import unlabelled
 
-UNKNOWN = "; the group may be the old one or the new one, never a part"
 
 
 class Counted:

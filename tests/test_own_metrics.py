@@ -1,4 +1,4 @@
-"""What Flower answers to `/metrics` is read, or told to be none."""
+"""An invalid line in Flower's /metrics is an error of its own."""
 
 import time
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from push_job.metrics.extras.own_metrics import read_own_metrics
 
 
 class Page:
-    """Takes the place of a Flower that answers with these lines."""
+    """Stands in for a Flower that answers with these lines."""
 
     def __init__(self, *lines: str) -> None:
         self._lines = lines
 
-    def lines(self, _path: str, _until: float, _limit: int) -> Iterator[str]:
+    def metrics_lines(self, _until: float, _limit: int) -> Iterator[str]:
         return iter(self._lines)
 
 
 @pytest.mark.parametrize("line", ['flower_a{="x"} 1', 'flower_a{task="x} 1', "flower_a one", "<html>"])
-def test_a_line_that_is_no_sample_makes_the_page_none(line: str) -> None:
+def test_an_invalid_line_is_an_error(line: str) -> None:
     page = cast(Flower, Page("# TYPE flower_a gauge", line))
     with pytest.raises(FlowerError, match="not in Prometheus' text format"):
         read_own_metrics(page, time.monotonic() + 60, lambda _: True)

@@ -160,7 +160,7 @@ def test_a_turn_that_throws_is_logged_and_the_next_one_comes() -> None:
         eventually(lambda: len(loop.log()) >= 3)
         assert loop.stop()[0] == 0
         *thrown, _ = loop.log()
-    assert {(line["level"], line["msg"]) for line in thrown} == {("error", "the turn failed")}
+    assert {(line["level"], line["msg"]) for line in thrown} == {("error", "cycle failed")}
     assert {line["error"] for line in thrown} == {"IndexError: list index out of range"}
 
 
@@ -337,6 +337,6 @@ def test_a_heartbeat_file_that_cannot_be_touched_any_more_costs_a_log_line(tmp_p
         shutil.rmtree(folder)
         loop.wait_for_more(3, PUSH_FAILED)
         assert loop.stop()[0] == 0
-        lines = [line for line in loop.log() if line["msg"] == "the heartbeat file could not be touched"]
+        lines = [line for line in loop.log() if line["msg"] == "heartbeat file not written"]
     assert len(lines) >= 2
     assert {(line["level"], line["reason"]) for line in lines} == {("warning", "No such file or directory")}

@@ -68,7 +68,7 @@ celery_family_of_an_older_version 1
 
 
 #: The warnings that may stand beside the one line that each push has: pages that do not join, and with extras those.
-_WARNINGS = ("what was read in pages is read again", "all tasks are asked for in one request")
+_WARNINGS = ("list moved while read; reading pages again", "reading all tasks in one request")
 _WARNINGS_OF_EXTRAS = (*_WARNINGS, "left out an extra", "pushed without the extras", "left out families")
 
 

@@ -56,7 +56,7 @@ def test_a_flower_that_never_comes_to_an_end_is_down_by_the_deadline(
 def test_counters_that_never_come_cost_what_is_remembered_and_not_the_turn(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "_PATIENCE", 0.5)
+    monkeypatch.setattr(api, "_OPTIONAL_SECONDS", 0.5)
     answers = {"/api/workers": WORKERS, "/api/tasks": TASKS, "/metrics": NEVER_DONE[how]}
     with ScriptedServer(answers) as flower, ScriptedServer({"*": PUSHED}) as gateway:
         job = Job(settings(flower.url, gateway.url, deadline=5.0, timeout=60.0), keep_state=True)
@@ -69,7 +69,7 @@ def test_counters_that_never_come_cost_what_is_remembered_and_not_the_turn(
 @pytest.mark.parametrize(
     ("tasks", "words"),
     [
-        ((Stall(),), "it sent nothing more before the deadline"),
+        ((Stall(),), "it sent nothing until the deadline"),
         ((head(content_length=9), Drip(b"{" * 9, every=0.2)), "its answer was not complete by the deadline"),
     ],
 )
