@@ -106,7 +106,7 @@ def test_grafana_and_prometheus_get_what_they_look_for() -> None:
 
 def test_the_printed_address_is_grafanas() -> None:
     [port] = SERVICES["grafana"]["ports"]
-    assert SERVICES["address"]["entrypoint"] == ["echo", f"The panels: http://localhost:{port.split(':', 1)[1][:-5]}"]
+    assert SERVICES["address"]["entrypoint"] == ["echo", f"Dashboards: http://localhost:{port.split(':', 1)[1][:-5]}"]
     assert "grafana" in SERVICES["address"]["depends_on"]
 
 
