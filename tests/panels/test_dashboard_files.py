@@ -10,8 +10,8 @@ import yaml
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.generate import DASHBOARDS, written
-from grafana.panels import END_OF_NAME, GREY, LONG_NAME
+from grafana.generate import DASHBOARDS, serialize
+from grafana.panel_types import END_OF_NAME, GREY, LONG_NAME
 from tests.panels.boards import BOARDS, FOLDER, ROOT, annotations, load, panels, variables
 from tests.panels.features import OLDEST, allowed, features
 
@@ -51,7 +51,7 @@ def cells(panel: dict[str, Any]) -> set[tuple[int, int]]:
 def test_the_committed_files_are_what_the_generator_writes() -> None:
     assert {path.name for path in FOLDER.iterdir()} == DASHBOARDS.keys()
     for name, dashboard in DASHBOARDS.items():
-        assert (FOLDER / name).read_text(encoding="utf-8") == written(dashboard()), f"{name}: run `make dashboards`"
+        assert (FOLDER / name).read_text(encoding="utf-8") == serialize(dashboard()), f"{name}: run `make dashboards`"
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -65,7 +65,7 @@ def test_the_sdk_reads_the_file_and_writes_it_back_the_same(board: str) -> None:
         assert event.pop("titleFormat")
         assert event.pop("tagKeys") == "job,instance"
         assert event.pop("step") == "60s"
-    again = json.loads(written(Dashboard.from_json(content)))
+    again = json.loads(serialize(Dashboard.from_json(content)))
     assert again.pop("id") is None
     assert again == content
 
