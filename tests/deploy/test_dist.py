@@ -105,7 +105,7 @@ def test_tag_of_another_version_is_rejected_before_the_build(tmp_path: Path) -> 
     command = [sys.executable, "-m", "release.dist", str(tmp_path / "dist"), "--tag", "v99.0.0"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr == f"dist: the tag is v99.0.0, push_job/__init__.py says {__version__}\n"
+    assert run.stderr == f"dist: the tag is v99.0.0, the version in push_job/__init__.py is {__version__}\n"
     assert not (tmp_path / "dist").exists()
 
 
