@@ -60,7 +60,7 @@ def test_cost_page_has_the_numbers_of_the_last_benchmark() -> None:
     )
     assert len(cycles) == 4
     for name, newest, older in cycles:
-        found = [measured[f"{name}, a turn of run", "the simple exporter", version] for version in ("2.2.0", "2.0.1")]
+        found = [measured[f"{name}, a cycle of run", "the simple exporter", version] for version in ("2.2.0", "2.0.1")]
         assert found == [newest, older]
 
 
