@@ -52,3 +52,10 @@ def test_trouble_page_has_a_row_for_each_kind_of_finding() -> None:
     kinds = {kind for source in sources for kind in re.findall(r'Level\.[A-Z]+,\n +"([a-z-]+)"', source)}
     assert len(kinds) > 10
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == kinds
+
+
+def test_files_and_folders_in_contributing_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`([\w.*-]+/[\w./*-]*)`", text))
+    assert len(paths) > 30
+    assert [path for path in sorted(paths) if not any(ROOT.glob(path.rstrip("/")))] == []
