@@ -59,3 +59,13 @@ def test_files_and_folders_in_contributing_exist() -> None:
     paths = set(re.findall(r"`([\w.*-]+/[\w./*-]*)`", text))
     assert len(paths) > 30
     assert [path for path in sorted(paths) if not any(ROOT.glob(path.rstrip("/")))] == []
+
+
+def test_alerts_named_outside_the_rules_exist() -> None:
+    rules = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("prometheus/rules/*.yml"))
+    alerts = set(re.findall(r"- alert: (\w+)", rules))
+    values = ROOT / "charts/flower-push-job/values.yaml"
+    texts = (path.read_text(encoding="utf-8") for path in [*PAGES, values, *ROOT.glob("grafana/*.py")])
+    named = {name for text in texts for name in re.findall(r"\b(?:Celery|Flower|Pushgateway)[A-Z]\w+", text)}
+    assert len(named) > 10
+    assert named <= alerts

@@ -11,6 +11,7 @@ import yaml
 
 from release.render import ROOT, template
 
+RULES = ROOT / "prometheus/rules"
 TESTS = sorted((ROOT / "prometheus/tests").glob("*.yml"))
 GROUP = 'job="flower", instance="a:5555"'
 
@@ -61,7 +62,7 @@ def test_promtool_tests_pass_on_the_rules_of_the_chart(path: Path, tmp_path: Pat
     """Without the annotations, which have their own test below."""
     by_group = {group["name"]: group for group in rendered()}
     (tmp_path / "rules").mkdir()
-    for source in (ROOT / "prometheus/rules").glob("*.yml"):
+    for source in RULES.glob("*.yml"):
         [group] = yaml.safe_load(source.read_text(encoding="utf-8"))["groups"]
         ours = by_group.pop(group["name"])
         for rule, written in zip(ours["rules"], group["rules"], strict=True):
@@ -70,6 +71,14 @@ def test_promtool_tests_pass_on_the_rules_of_the_chart(path: Path, tmp_path: Pat
     assert by_group == {}
     (tmp_path / "tests").mkdir()
     _run(Path(shutil.copy(path, tmp_path / "tests")))
+
+
+def test_default_values_are_the_limits_of_the_rules() -> None:
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RULES.glob("*.yml"))]
+    expected = [
+        (rule.get("alert"), rule["expr"]) for file in files for group in file["groups"] for rule in group["rules"]
+    ]
+    assert [(rule.get("alert"), rule["expr"]) for group in rendered() for rule in group["rules"]] == expected
 
 
 def test_alerts_have_the_annotations_of_kube_prometheus() -> None:
