@@ -82,10 +82,10 @@ def flower_version(flower: Flower) -> str:
 
 
 def require_same_counts(pushgateway: Pushgateway, jobs: Sequence[str]) -> int:
-    """Compare what each of these jobs pushed of task types and states; how many tasks each counted.
+    """Check that these jobs pushed the same counts by type and state, and return the number of tasks.
 
     Raises:
-        BenchError: they differ, so their costs cannot be compared.
+        BenchError: The counts differ, so the costs cannot be compared.
     """
     counts = [task_counts(pushgateway, job) for job in jobs]
     if any(count != counts[0] for count in counts):
@@ -94,7 +94,7 @@ def require_same_counts(pushgateway: Pushgateway, jobs: Sequence[str]) -> int:
 
 
 def task_counts(pushgateway: Pushgateway, job: str) -> dict[tuple[str, str], float]:
-    """How many tasks a job pushed by (task type, state), without the zeros."""
+    """Return the counts that a job pushed by (task type, state), without zeros."""
     counts: dict[tuple[str, str], float] = {}
     for (name, labels), value in pushgateway.samples(job=job).items():
         if name == "celery_task_types_by_state" and value:

@@ -78,8 +78,11 @@ def live_workers() -> AnyPanel:
     live = f"sum({workers()})"
     without = f"{count_as_label(missing(), 'lost')} + on () group_left (all) {count_as_label(age(), 'all')}"
     incomplete = f"{live} + on () group_left (lost, all) ({without})"
-    asked = Query(f"{live} unless on () {missing()}", "live"), Query(incomplete, "without {{lost}} of {{all}} Flowers")
-    return with_thresholds(numbers(spec, *asked, named=True), 1, (("red", None), ("orange", 1.0)))
+    queries = (
+        Query(f"{live} unless on () {missing()}", "live"),
+        Query(incomplete, "without {{lost}} of {{all}} Flowers"),
+    )
+    return with_thresholds(numbers(spec, *queries, named=True), 1, (("red", None), ("orange", 1.0)))
 
 
 def alerts_that_fire() -> AnyPanel:

@@ -112,9 +112,9 @@ def _quantile(kind: str, quantile: str, by: str) -> str:
 
 def _quantiles_of_all(title: str, kind: str) -> AnyPanel:
     shares = {"0.5": "median", "0.95": "95 %", "0.99": "99 %"}
-    asked = [Query(_quantile(kind, share, "le"), legend) for share, legend in shares.items()]
+    queries = [Query(_quantile(kind, share, "le"), legend) for share, legend in shares.items()]
     spec = PanelSpec(title, CURRENT_LIST, SECONDS, width=HALF, height=9, empty=not_pushed(f"{kind}s"))
-    return lines(spec, *asked)
+    return lines(spec, *queries)
 
 
 def _heat(title: str, kind: str) -> AnyPanel:

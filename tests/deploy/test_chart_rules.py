@@ -31,8 +31,8 @@ def alert(groups: list[dict[str, Any]], name: str) -> dict[str, Any]:
 def promtool(folder: Path, groups: list[dict[str, Any]], tests: list[dict[str, Any]]) -> None:
     """Run promtool's tests on these rules; fail with its output."""
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
-    asked = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
-    (folder / "test.yml").write_text(yaml.safe_dump(asked))
+    test_file = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
+    (folder / "test.yml").write_text(yaml.safe_dump(test_file))
     _run(folder / "test.yml")
 
 

@@ -62,12 +62,12 @@ def test_every_way_to_run_has_a_page() -> None:
 
 @every_page
 def test_commands_and_options_of_push_job_exist(page: Path) -> None:
-    asked = [args for args in map(jobs_arguments, commands(page)) if args]
+    commands_found = [args for args in map(jobs_arguments, commands(page)) if args]
     named = re.findall(r"`push-job (\w+)", page.read_text(encoding="utf-8"))
-    assert {args[0] for args in asked} | set(named) <= command_line.commands().keys()
-    for command, *options in asked:
+    assert {args[0] for args in commands_found} | set(named) <= command_line.commands().keys()
+    for command, *options in commands_found:
         assert command_line.unknown_options(command, options) == set()
-    assert asked or page.stem == "run-systemd-cron", "only that page has no command, because the units have it"
+    assert commands_found or page.stem == "run-systemd-cron", "only that page has no command, because the units have it"
 
 
 @every_page

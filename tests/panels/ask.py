@@ -4,7 +4,7 @@ import urllib.parse
 from typing import Any
 
 from testbed.services import Client, Prometheus
-from tests.panels.boards import Asked, Values, filled_in
+from tests.panels.boards import PanelQuery, Values, filled_in
 
 Labels = frozenset[tuple[str, str]]
 Answer = dict[Labels, float]
@@ -25,7 +25,7 @@ def graph(prometheus: Prometheus, query: str, start: float, end: float) -> Graph
     return {_labels(series["metric"]): {float(at): float(value) for at, value in series["values"]} for series in result}
 
 
-def shown(prometheus: Prometheus, query: Asked, values: Values, at: float, past: float = 30) -> Answer:
+def shown(prometheus: Prometheus, query: PanelQuery, values: Values, at: float, past: float = 30) -> Answer:
     """Return what a panel or annotation shows at a time: the result of its query, or the right end of its graph.
 
     `past` is the length of the graph in seconds.

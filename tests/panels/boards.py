@@ -30,7 +30,7 @@ REFERENCE = re.compile(r"\$(?P<plain>\w+)|\$\{(?P<braced>\w+)(?::(?P<format>\w+)
 
 
 @dataclass(frozen=True)
-class Asked:
+class PanelQuery:
     """One query of a dashboard.
 
     Attributes:
@@ -77,14 +77,14 @@ def variables(board: str) -> dict[str, dict[str, Any]]:
     return {variable["name"]: variable for variable in load(board)["templating"]["list"]}
 
 
-def asked(board: str) -> list[Asked]:
+def queries_of(board: str) -> list[PanelQuery]:
     """Return every query of every panel and annotation."""
     found = [
-        Asked(board, panel["title"], target["refId"], target["expr"], target["instant"])
+        PanelQuery(board, panel["title"], target["refId"], target["expr"], target["instant"])
         for panel in panels(board)
         for target in panel["targets"]
     ]
-    return found + [Asked(board, event["name"], "", event["expr"], False) for event in annotations(board)]
+    return found + [PanelQuery(board, event["name"], "", event["expr"], False) for event in annotations(board)]
 
 
 def filled_in(text: str, board: str, values: Values) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.panels.boards import BOARDS, asked, filled_in
+from tests.panels.boards import BOARDS, filled_in, queries_of
 
 GROUP = 'instance="shop:5555", job="flower"'
 WORKER = f'{{app="celery@a", {GROUP}}}'
@@ -39,7 +39,7 @@ def assert_marked(
     folder: Path, name: str, board: str, series: list[dict[str, str]], labels: str, minutes: Collection[int]
 ) -> None:
     """Check that the annotation is drawn exactly at these minutes, for these labels."""
-    (query,) = [query for query in asked(board) if (query.where, query.ref) == (name, "")]
+    (query,) = [query for query in queries_of(board) if (query.where, query.ref) == (name, "")]
     expected = [
         {
             "expr": filled_in(query.expr, board, {}),

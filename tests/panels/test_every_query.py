@@ -8,7 +8,7 @@ import yaml
 
 from testbed.queries import JOB
 from tests.panels.ask import answer, offered, shown
-from tests.panels.boards import ALL, ROOT, Asked, Values, annotations, asked, panels, variables
+from tests.panels.boards import ALL, ROOT, PanelQuery, Values, annotations, panels, queries_of, variables
 from tests.panels.conftest import Scene
 from tests.panels.expected import (
     NOTHING,
@@ -95,17 +95,17 @@ def rules() -> list[dict[str, Any]]:
 
 
 def test_every_query_has_an_expectation() -> None:
-    assert {(query.where, query.ref) for query in asked(BOARD)} == PANELS.keys()
+    assert {(query.where, query.ref) for query in queries_of(BOARD)} == PANELS.keys()
 
 
-@pytest.mark.parametrize("query", asked(BOARD), ids=str)
-def test_panel_shows_tasks_and_workers_of_the_selected_jobs(scene: Scene, query: Asked) -> None:
+@pytest.mark.parametrize("query", queries_of(BOARD), ids=str)
+def test_panel_shows_tasks_and_workers_of_the_selected_jobs(scene: Scene, query: PanelQuery) -> None:
     found = shown(scene.prometheus, query, CHOSEN, scene.at)
     assert found == rounded(PANELS[query.where, query.ref](scene), found)
 
 
-@pytest.mark.parametrize("query", asked(BOARD), ids=str)
-def test_panel_with_all_selected_shows_at_least_as_much(scene: Scene, query: Asked) -> None:
+@pytest.mark.parametrize("query", queries_of(BOARD), ids=str)
+def test_panel_with_all_selected_shows_at_least_as_much(scene: Scene, query: PanelQuery) -> None:
     everything: Values = {"job": ALL, "instance": ALL, "task_type": ALL}
     chosen, all_of_it = (shown(scene.prometheus, query, values, scene.at) for values in (CHOSEN, everything))
     assert chosen.keys() <= all_of_it.keys()
@@ -114,7 +114,7 @@ def test_panel_with_all_selected_shows_at_least_as_much(scene: Scene, query: Ask
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("title", ["Duration by name: $state", "Mean duration by type: $state"])
 def test_selected_state_is_shown(scene: Scene, title: str, state: str) -> None:
-    (query,) = [query for query in asked(BOARD) if query.where == title]
+    (query,) = [query for query in queries_of(BOARD) if query.where == title]
     found = shown(scene.prometheus, query, {**CHOSEN, "state": state}, scene.at)
     if title.startswith("Mean"):
         has_seconds = {labels for labels, value in durations_by_name(state)(scene).items() if value}
@@ -130,7 +130,7 @@ def test_selected_state_is_shown(scene: Scene, title: str, state: str) -> None:
 
 
 def test_one_flower_and_one_task_type_can_be_selected(scene: Scene) -> None:
-    (query,) = [query for query in asked(BOARD) if query.where == "SUCCESS"]
+    (query,) = [query for query in queries_of(BOARD) if query.where == "SUCCESS"]
     values: Values = {**CHOSEN, "instance": [scene.mail], "task_type": ["shop.mail"]}
     assert shown(scene.prometheus, query, values, scene.at) == of(2, task_type="shop.mail")
 
@@ -161,7 +161,7 @@ def test_legends_and_annotations_use_labels_of_their_query(scene: Scene) -> None
         for target in panel["targets"]
     }
     legends |= {(event["name"], ""): event["titleFormat"] for event in annotations(BOARD)}
-    for query in asked(BOARD):
+    for query in queries_of(BOARD):
         for labels in shown(scene.prometheus, query, CHOSEN, scene.at):
             named = {part.split("}}")[0] for part in legends[query.where, query.ref].split("{{")[1:]}
             assert named <= {name for name, _ in labels}, query

@@ -12,7 +12,7 @@ from testbed.events import TaskEvents
 from testbed.services import Flower, Prometheus, Redis, Testbed
 from testbed.shop import shop_app
 from tests.panels.ask import answer, offered, shown
-from tests.panels.boards import Asked, Values, asked, filled_in, variables
+from tests.panels.boards import PanelQuery, Values, filled_in, queries_of, variables
 from tests.panels.conftest import host_and_port
 from tests.panels.expected import SCENE_TAKES, Between, Expected, of
 from tests.panels.scene import FOR_EVER, Tasks, send_tasks
@@ -207,11 +207,11 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
 
 
 def test_every_query_has_an_expectation() -> None:
-    assert {(query.where, query.ref) for query in asked(BOARD)} == PANELS.keys()
+    assert {(query.where, query.ref) for query in queries_of(BOARD)} == PANELS.keys()
 
 
-@pytest.mark.parametrize("query", asked(BOARD), ids=str)
-def test_panel_shows_the_pushed_extras(scene: InDepth, query: Asked) -> None:
+@pytest.mark.parametrize("query", queries_of(BOARD), ids=str)
+def test_panel_shows_the_pushed_extras(scene: InDepth, query: PanelQuery) -> None:
     found = shown(scene.prometheus, query, CHOSEN, scene.at)
     print(query, found)
     expected = PANELS[query.where, query.ref](scene)

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.services import Prometheus, Testbed
 from tests.panels.ask import Answer, shown
-from tests.panels.boards import BOARDS, ROOT, Asked, Values, asked
+from tests.panels.boards import BOARDS, ROOT, PanelQuery, Values, queries_of
 from tests.panels.states import FRESH, JOBS, OLD, Group, of, put
 
 ALERTS = {"Firing alerts", "Alerts"}
@@ -25,9 +25,9 @@ class World:
     prometheus: Prometheus
     at: float
     max_age: str
-    answers: dict[tuple[str, Asked], Answer] = field(default_factory=dict)
+    answers: dict[tuple[str, PanelQuery], Answer] = field(default_factory=dict)
 
-    def shows(self, job: str, query: Asked) -> Answer:
+    def shows(self, job: str, query: PanelQuery) -> Answer:
         """Return the result of a query for the job of one state; results are cached."""
         values: Values = {"job": [job], "max_age": self.max_age, "TIME_FRAME": "1m"}
         if (job, query) not in self.answers:
@@ -36,7 +36,7 @@ class World:
 
     def panel(self, job: str, title: str, ref: str = "A", board: str = BOARDS[0]) -> dict[tuple[str, ...], float]:
         """Return the result of a panel's query by the values of its labels, in the order of the label names."""
-        (query,) = [query for query in asked(board) if (query.where, query.ref) == (title, ref)]
+        (query,) = [query for query in queries_of(board) if (query.where, query.ref) == (title, ref)]
         return {tuple(text for _, text in sorted(labels)): n for labels, n in self.shows(job, query).items()}
 
 
@@ -71,7 +71,7 @@ def empty(world: World, job: str, board: str) -> set[str]:
     "A worker went away" is excluded, because it takes minutes; see tests/panels/test_annotations.py.
     """
     answers: dict[str, bool] = {}
-    for query in asked(board):
+    for query in queries_of(board):
         found = any(not math.isnan(number) for number in world.shows(job, query).values())
         answers[query.where] = answers.get(query.where, False) or found
     return {where for where, found in answers.items() if not found} - {"A worker went away"}
@@ -80,7 +80,7 @@ def empty(world: World, job: str, board: str) -> set[str]:
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_query_is_valid_in_every_state(world: World, board: str, job: str) -> None:
-    for query in asked(board):
+    for query in queries_of(board):
         world.shows(job, query)
 
 
@@ -99,7 +99,7 @@ def test_full_flower_hides_only_the_rate_of_a_falling_sum(world: World) -> None:
 
 def test_old_data_is_hidden_except_for_its_age(world: World) -> None:
     still_shown = {"Flowers", "Each Flower", "Age of the data over time", "Data too old"} | ALERTS
-    assert {query.where for query in asked(BOARDS[0])} - empty(world, "all-too-old", BOARDS[0]) == still_shown | {
+    assert {query.where for query in queries_of(BOARDS[0])} - empty(world, "all-too-old", BOARDS[0]) == still_shown | {
         "A worker went away"
     }
 
@@ -177,7 +177,7 @@ def test_graphs_limit_their_lines_and_tables_do_not(world: World) -> None:
     assert len(world.panel("many-workers", "Workers over time")) == 20
     assert len(world.panel("many-workers", "Workers now")) == 40
     for board in BOARDS:
-        for query in asked(board):
+        for query in queries_of(board):
             if not query.instant and query.where not in {"Age of the data over time", "Flower down", "Data too old"}:
                 for job in ("many-types", "many-workers"):
                     assert len(world.shows(job, query)) <= 20, query

@@ -20,7 +20,7 @@ from testbed.process import wait_for
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Service, Testbed
 from testbed.shop import shop_app
 from tests.panels.ask import answer, graph, shown
-from tests.panels.boards import ROOT, Asked, Values, asked, filled_in
+from tests.panels.boards import ROOT, PanelQuery, Values, filled_in, queries_of
 from tests.panels.conftest import SHOP_AT_FIRST
 from tests.panels.scene import FOR_EVER, send_tasks
 
@@ -35,7 +35,9 @@ ABOUT_AGE = {"Flowers", "Each Flower", "Age of the data over time", "Data too ol
 ALERTS = {"Firing alerts", "Alerts"}
 """Panels with a result as long as Prometheus has one rule."""
 
-QUERIES = [query for query in asked("celery-by-flower") if query.where not in {"A worker went away", "Flower down"}]
+QUERIES = [
+    query for query in queries_of("celery-by-flower") if query.where not in {"A worker went away", "Flower down"}
+]
 """All queries except two annotations, which need a past failure; see test_annotations.py."""
 
 EVERYTHING = {query.where for query in QUERIES}
@@ -281,10 +283,10 @@ def test_stale_group_with_another_grouping_label_is_hidden(bed: Bed) -> None:
     assert answer(bed.prometheus, shorter, now) == {frozenset(): 2.0}
 
 
-def unguarded() -> list[Asked]:
+def unguarded() -> list[PanelQuery]:
     """Return the queries without the freshness guard."""
     guard = "(time() - push_time_seconds < $max_age and flower_up)"
-    return [query for query in asked("celery-by-flower") if guard not in query.expr]
+    return [query for query in queries_of("celery-by-flower") if guard not in query.expr]
 
 
 def test_only_panels_about_age_alerts_and_the_past_are_unguarded() -> None:
