@@ -1,4 +1,4 @@
-"""`make bench`: cost of a push for its process and for Flower, on real Flowers with up to 100,000 tasks.
+"""`make bench`: measure the cost of a push for its process and for Flower.
 
 Each round runs three commands for the same data: `push-job push`, the simple exporter of simple_exporter.py (one
 request, `json`, one increment of a gauge per task), and a bare download. All numbers are medians of the rounds. Other

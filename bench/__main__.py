@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print tables and write bench/RESULTS.md in half an hour.
+"""`python -m bench`: measure, print tables and write bench/RESULTS.md.
 
 `--quick` uses small numbers. `--pools` measures only the extra `pools`, in two minutes.
 """
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def main() -> int:
-    """Return 0, or 1 if a service or a measured command failed. A missed target is not a failure."""
+    """Return 0, or 1 if a service or a measured command failed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the cost of a push on real services.")
     parser.add_argument("--quick", action="store_true", help="use small numbers; write no file")
     parser.add_argument("--pools", action="store_true", help="measure only the extra pools; write no file")

@@ -69,12 +69,12 @@ def run(command: Sequence[str]) -> Cost:
 
 
 def run_probed(command: Sequence[str], flower: Flower) -> Cost:
-    """Run a command and return its cost, including the stall and CPU time of this Flower."""
+    """Run a command and return its cost, including that for this Flower."""
     return probed(lambda: run(command), flower)
 
 
 def probed(work: Callable[[], Cost], flower: Flower) -> Cost:
-    """Return the cost of `work`, including the stall and CPU time of this Flower."""
+    """Return the cost of `work`, including that for this Flower."""
     process = psutil.Process(flower.pid)
     with Prober(flower.url) as prober:
         before = processor_time(process)

@@ -32,7 +32,7 @@ def main(flower: str, pushgateway: str, name: str, *extras: str) -> None:
 
 
 def _peak() -> float:
-    """Return the peak memory in MiB. `ru_maxrss` would include that of the parent, see launcher.py."""
+    """Return the peak memory in MiB, without that of the parent (see launcher.py)."""
     found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 

@@ -1,4 +1,4 @@
-"""Measure the encoding of a push as protobuf and as text, in this process and without a server."""
+"""Measure the encoding of a push as protobuf and as text, without a server."""
 
 import time
 import tracemalloc
@@ -18,7 +18,7 @@ TEXT = "text"
 
 
 def cost_of_encoding(types: int, rounds: int) -> dict[str, Cost]:
-    """Return the medians for `types` task types in each of Celery's states; `memory` is Python's peak."""
+    """Return the medians for `types` task types; `memory` is Python's peak."""
     family = GaugeMetricFamily("celery_task_types_by_state", "Tasks by type and state.", labels=["task_type", "state"])
     for number in range(types):
         for state in STATES:

@@ -15,7 +15,7 @@ TIMEOUT = 600.0
 
 
 class FilledFlowers:
-    """Flowers of several versions that receive the same events and so have the same tasks.
+    """Flowers of several versions with the same tasks.
 
     Attributes:
         flowers: Flowers by version.
@@ -31,7 +31,7 @@ class FilledFlowers:
         self._tally: Counter[tuple[str, str]] = Counter()
 
     def fill_up(self, count: int) -> None:
-        """Send events until there are `count` tasks, and wait until each Flower has processed them."""
+        """Send events until there are `count` tasks, and wait for all Flowers."""
         # A different seed for each call, because the same one would send the same tasks.
         self._tally += fill(self._redis.url, count - self.tasks, seed=count)
         self.tasks = count
@@ -40,7 +40,7 @@ class FilledFlowers:
 
 
 def small_flower(bed: Testbed, count: int) -> Flower:
-    """Start a Flower with few tasks that listens on all loopback addresses, so that it can represent many."""
+    """Start a Flower with few tasks on all loopback addresses, to represent many."""
     redis = bed.redis()
     flower = bed.flower(redis, address="0.0.0.0")
     wait_until_settled(flower, fill(redis.url, count))
@@ -82,7 +82,7 @@ def flower_version(flower: Flower) -> str:
 
 
 def require_same_counts(pushgateway: Pushgateway, jobs: Sequence[str]) -> int:
-    """Check that these jobs pushed the same counts by type and state, and return the number of tasks.
+    """Check that these jobs pushed the same counts, and return the number of tasks.
 
     Raises:
         BenchError: The counts differ, so the costs cannot be compared.

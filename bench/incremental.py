@@ -35,7 +35,7 @@ TIMEOUT = 900.0  # seconds
 
 @dataclass(frozen=True)
 class IncrementalPlan:
-    """Extent of the measurements: sizes of the Flowers, and changes per cycle, half of them new tasks."""
+    """Extent: sizes of the Flowers, and changes per cycle, half of them new tasks."""
 
     versions: tuple[str | None, ...] = (None, "2.0.1")
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
@@ -49,7 +49,7 @@ QUICK = IncrementalPlan(sizes=(1_500, 3_000), changes=(0, 200), usual=200, round
 
 @dataclass
 class IncrementalResults:
-    """Medians of each command at the largest size, and of a cycle by size and by changes."""
+    """Medians by command at the largest size, and of a cycle by size and changes."""
 
     by_command: dict[tuple[str, str], Cost] = field(default_factory=dict)  # Flower, command
     by_size: dict[tuple[str, int], tuple[Cost, int]] = field(default_factory=dict)  # cost, number of tasks read
@@ -113,7 +113,7 @@ class ChangingFlowers:
         self.change(2 * room // 50)
 
     def change(self, count: int) -> None:
-        """Start new tasks, finish those of the previous call, and wait until all Flowers know it."""
+        """Start new tasks, finish those of the previous call, and wait for all Flowers."""
         last = str(uuid.uuid4())
         events, started_ids = self._events, [str(uuid.uuid4()) for _ in range(count // 2)]
         for task_id in started_ids:
@@ -190,7 +190,7 @@ def _measure_commands(
     pushgateway: Pushgateway,
     log: Callable[[str], None],
 ) -> None:
-    """Run all commands in a random order per round, with the usual changes before each round."""
+    """Run all commands in random order, with the usual changes before each round."""
     with tempfile.TemporaryDirectory() as folder:
         runs: dict[tuple[str, str], tuple[Flower, Callable[[], Cost]]] = {}
         running: dict[tuple[str, str], CycleProcess] = {}

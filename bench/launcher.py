@@ -1,4 +1,4 @@
-"""Run one command and print its cost as JSON: `python -I -S launcher.py COMMAND ...`.
+"""Run a command and print its cost: `python -I -S launcher.py COMMAND ...`.
 
 On Linux, a process inherits the peak memory (`ru_maxrss`) of its parent through fork, vfork and exec. So this small
 process of about 10 MB starts the measured command, instead of the benchmark. No command can appear to need less than
@@ -12,7 +12,7 @@ import time
 
 
 def main(command: list[str]) -> int:
-    """Run the command with its output on stderr, print its cost, and return its exit code, or 255 after a signal."""
+    """Run the command, print its cost as JSON, and return its exit code."""
     started = time.monotonic()
     process = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
     _, status, usage = os.wait4(process, 0)

@@ -1,4 +1,4 @@
-"""Run thousands of cycles of `push-job run`, and print its memory, CPU time, threads and open files.
+"""Run thousands of cycles of `push-job run`, and print its resources.
 
     python -m bench.long_run [CYCLES]
 

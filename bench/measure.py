@@ -1,4 +1,4 @@
-"""Measurements: rounds of all commands in random order, and the medians of the rounds."""
+"""Run rounds of all commands in random order, and take the medians."""
 
 import compileall
 import random
@@ -30,7 +30,7 @@ IMPORTS = "its libraries' import"
 
 @dataclass(frozen=True)
 class Plan:
-    """Extent of the measurements. `versions` are versions of Flower; None is the installed one."""
+    """Extent of the measurements; None in `versions` is the installed Flower."""
 
     versions: tuple[str | None, ...] = (None, "2.0.1")
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
@@ -106,7 +106,7 @@ def measure(plan: Plan) -> Results:
 
 
 def measure_commands(results: Results, filled: FilledFlowers, pushgateway: Pushgateway) -> None:
-    """Measure each command on each Flower; at the largest size also push-job with all extras."""
+    """Measure each command on each Flower."""
     largest = filled.tasks == results.plan.sizes[-1]
     runs: dict[tuple[str, int, str], Callable[[], Cost]] = {}
     for version, flower in filled.flowers.items():
@@ -146,7 +146,7 @@ def measure_cold_start(results: Results, flower: Flower, pushgateway: Pushgatewa
 
 
 def measure_instances(results: Results, flower: Flower, pushgateway: Pushgateway) -> None:
-    """Measure one run with many Flowers and with one. All loopback addresses lead to the same Flower."""
+    """Measure one run with many Flowers and one run with one."""
     many = results.plan.instances
     urls = [f"http://127.0.0.{number}:{flower.port}" for number in range(1, many + 1)]
     runs = {count: _plain(commands.push_job(urls[:count], pushgateway.url)) for count in (1, many)}

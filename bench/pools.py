@@ -1,4 +1,4 @@
-"""Measure the cost of `--with pools`, which sends requests to the workers, for Flower and two real workers."""
+"""Measure the cost of `--with pools` for Flower and real workers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ WITH = "push-job push --with pools"
 
 @dataclass(frozen=True)
 class PoolsPlan:
-    """Extent of the measurements. A round has several `pushes`, because one is too short for the CPU clock."""
+    """Extent; a round has several `pushes`, because one is too short to measure."""
 
     versions: tuple[str | None, ...] = (None, "2.0.1")
     workers: int = 2
@@ -30,7 +30,7 @@ QUICK = PoolsPlan(rounds=1, pushes=2)
 
 @dataclass
 class PoolsResults:
-    """Medians per push, by Flower and command, and the CPU time per worker in seconds."""
+    """Medians per push by Flower and command, and CPU seconds per worker."""
 
     pushes: dict[tuple[str, str], Cost] = field(default_factory=dict)
     worker_cpu: dict[tuple[str, str], float] = field(default_factory=dict)

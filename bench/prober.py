@@ -1,4 +1,4 @@
-"""Request Flower's `/healthcheck` every 20 ms during a measurement; the longest wait is Flower's stall.
+"""Measure Flower's stall by requests to its `/healthcheck` every 20 ms.
 
 Flower has one thread, so it answers no other request while it builds an answer. The requests come from a separate
 process, because a thread of the benchmark could be delayed.
@@ -46,7 +46,7 @@ class Prober:
 
 
 def probe(url: str) -> None:
-    """Send requests until standard input is closed, then print the longest wait for an answer."""
+    """Send requests until standard input is closed, then print the longest wait."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
     _wait_for_answer(connection, parts.path)

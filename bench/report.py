@@ -34,7 +34,7 @@ OBSTACLES = (
 
 
 def report(results: Results, load: tuple[float, float, float]) -> str:
-    """Return the text of bench/RESULTS.md; `load` is the load average before the measurement."""
+    """Return the text of bench/RESULTS.md; `load` is the load average before it."""
     plan = results.plan
     return "\n\n".join(
         [

@@ -1,4 +1,4 @@
-"""A simple exporter of the three families: `python simple_exporter.py FLOWER PUSHGATEWAY JOB`.
+"""A simple exporter: `python simple_exporter.py FLOWER PUSHGATEWAY JOB`.
 
 It reads all tasks in one request, decodes them with `json` and increments a gauge for each task. push-job is compared
 with it, so it is as fast as this approach can be. Exporters in use read the list once per family, or loop over every

@@ -1,4 +1,4 @@
-"""Dashboards as code: `python -m grafana.generate` writes grafana/dashboards/*.json (`make dashboards`).
+"""Dashboards as code; `make dashboards` writes grafana/dashboards/*.json.
 
 | module                 | contents                                                          |
 |------------------------|-------------------------------------------------------------------|

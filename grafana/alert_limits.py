@@ -1,4 +1,4 @@
-"""Limits of the alerts, read from prometheus/rules, so that panels turn red where an alert fires."""
+"""Limits of the alerts, read from prometheus/rules, for panel thresholds."""
 
 import re
 from functools import cache
@@ -10,7 +10,7 @@ RULES = Path(__file__).parents[1] / "prometheus" / "rules"
 
 
 def alert_limit(alert: str) -> float:
-    """Return the number that an alert's expression compares its result with, as in `(…) > 300`.
+    """Return the limit in an alert's expression, e.g. 300 in `(…) > 300`.
 
     Raises:
         ValueError: There is no such alert, or its expression has not exactly one such comparison.

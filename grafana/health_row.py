@@ -29,7 +29,7 @@ RULES_ARE_LOADED = "instance:celery_workers:sum"
 
 
 def flowers() -> list[AnyPanel]:
-    """Return two tiles: the number of firing alerts, and of Flowers without fresh data."""
+    """Return tiles with the number of firing alerts and of missing Flowers."""
     alerts = PanelSpec(
         "Firing alerts",
         "Number of this project's alerts that fire. They are listed below. Not known: Prometheus has not loaded the "
@@ -65,7 +65,7 @@ def flowers() -> list[AnyPanel]:
 
 
 def live_workers() -> AnyPanel:
-    """Return a tile with the sum, in orange with the number of missing Flowers if there are any."""
+    """Return a tile with the live workers, in orange if Flowers are missing."""
     spec = PanelSpec(
         "Live workers",
         "Workers whose heartbeats Flower sees. Orange: the number is a minimum, because a Flower has no fresh data. "
@@ -86,7 +86,7 @@ def live_workers() -> AnyPanel:
 
 
 def alerts_that_fire() -> AnyPanel:
-    """Return the table of firing alerts; it also says if none fires or the rules are not loaded."""
+    """Return the table of firing alerts, which is never empty."""
     spec = PanelSpec(
         "Alerts",
         "Firing alerts of prometheus/rules. The runbook of each alert says what to do.",

@@ -27,7 +27,7 @@ CURRENT_LIST = "Covers the tasks in Flower's list at the time of the push."
 
 
 def apdex(by: str = "") -> str:
-    """Return the Apdex score of the tasks in Flower's list; `by`, e.g. ` by (name)`, follows each sum."""
+    """Return the Apdex score; `by`, e.g. ` by (name)`, follows each sum."""
     within = fresh(BUCKETS, NAME, _bound("target"))
     tolerated = fresh(BUCKETS, NAME, _bound("tolerated"))
     every = fresh("celery_task_runtime_seconds_count", NAME)
@@ -88,7 +88,7 @@ def runtimes() -> list[AnyPanel]:
 
 
 def waits() -> list[AnyPanel]:
-    """Return the panels of the waits in a worker, from received (or the ETA) to started."""
+    """Return the panels of the waits from received (or the ETA) to started."""
     return [
         _by_type("Wait by type: quantile $quantile", "wait"),
         _quantiles_of_all("Wait of all selected types", "wait"),

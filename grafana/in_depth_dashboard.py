@@ -1,4 +1,4 @@
-"""The dashboard "Celery by Flower: in depth", for the extras of `push-job push --with …`.
+"""The dashboard "Celery by Flower: in depth", for the extras.
 
 Flower's own families (`flower_events_total`, `flower_task_runtime_seconds`) are counters, so `rate` is correct for
 them. They change once per push, not once per scrape of the Pushgateway, so the window must contain several pushes.
@@ -221,7 +221,7 @@ def _event_rate(*matchers: str) -> str:
 
 
 def _with_unknown_task(series: str) -> str:
-    """Label tasks without a name, which Flower has after a restart, as "unknown" instead of Grafana's "Value"."""
+    """Label tasks without a name "unknown"; Grafana would show "Value"."""
     return f'label_replace({series}, "task", "unknown", "task", "")'
 
 

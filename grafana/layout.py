@@ -1,4 +1,4 @@
-"""Layout of a dashboard: settings, rows on the grid, variables, annotations and links."""
+"""Layout of a dashboard: settings, rows, variables, annotations and links."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def common_variables() -> list[Variable]:
 
 
 def time_variables() -> list[Variable]:
-    """Return `$TIME_FRAME`, the window of rates, and `$max_age`, the age in seconds from which data is hidden."""
+    """Return the variables `$TIME_FRAME` and `$max_age` (seconds)."""
     windows = {window: window for window in ("1m", "5m", "15m", "30m", "1h", "6h", "1d")}
     frame = choice("TIME_FRAME", "Window", {"auto": "$__rate_interval", **windows}, "5m")
     frame.description("The window of rates. auto: depends on the selected range and contains at least four pushes.")
@@ -91,7 +91,7 @@ def time_variables() -> list[Variable]:
 
 
 def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> dashboard.CustomVariable:
-    """Return a variable with exactly one of some values; `texts` maps what is displayed to the value."""
+    """Return a variable with one of some values; `texts` maps text to value."""
     variable = dashboard.CustomVariable(name)
     variable.label(label)
     variable.values(", ".join(f"{text} : {value}" for text, value in texts.items()))
@@ -113,7 +113,9 @@ def flower_address() -> Variable:
 
 
 def any_of(name: str, label: str, query: str, all_value: str = ".*") -> Variable:
-    """Return a variable with any number of values from the data; `all_value` is the regular expression for "All".
+    """Return a variable with any values from the data.
+
+    `all_value` is the regular expression for "All".
 
     `.*` also matches series without the label, or with an empty one.
     """
@@ -126,7 +128,7 @@ def any_of(name: str, label: str, query: str, all_value: str = ".*") -> Variable
 
 
 def one_of(name: str, label: str, query: str, default: str, only: str = "") -> Variable:
-    """Return a variable with exactly one value from the data; `only` is a regular expression, `/…/`, to filter them."""
+    """Return a variable with one value from the data, filtered by the regex `only`."""
     variable = _from_data(name, label, query, model.VariableSort(3))
     variable.regex(only)
     variable.current(option(default, default))
@@ -134,7 +136,7 @@ def one_of(name: str, label: str, query: str, default: str, only: str = "") -> V
 
 
 class PrometheusAnnotation(model.AnnotationQuery):
-    """An annotation of Grafana's Prometheus plugin, with title, tags and step, which the SDK's type lacks.
+    """A Prometheus annotation with title, tags and step, which the SDK lacks.
 
     The step and the ranges in the query are fixed, because Grafana computes `$__interval` and `$__rate_interval` of
     annotations incorrectly.
@@ -159,7 +161,7 @@ def _annotations() -> list[model.AnnotationQuery]:
 
 
 def _worker_went_away() -> str:
-    """Return a query for the minute in which a worker was last seen before it was absent for MIN_ABSENCE.
+    """Return a query for the last minute of a worker before an absence.
 
     A frozen Flower that resumes reports all workers as gone until it has read their heartbeats. The next push corrects
     that, so only a longer absence counts. `count_over_time` on the subquery distinguishes a worker that was 0 from one
@@ -175,7 +177,7 @@ def _worker_went_away() -> str:
 
 
 def _flower_down() -> str:
-    """Return a query for the time in which a Flower was down, from before the failed push to the next good one.
+    """Return a query for the time in which a Flower was down.
 
     The failure began after the last good push, up to a minute and a deadline before the failed one. Without these two
     minutes, a failure of two and a half minutes would be a single line.

@@ -1,4 +1,4 @@
-"""Builders for each kind of panel: the project's defaults on top of the SDK's builders.
+"""Builders for each kind of panel, with the project's defaults.
 
 The defaults follow three rules:
 
@@ -88,7 +88,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Link:
-    """A link of a value; `url` may contain Grafana expressions, e.g. `${__field.labels.task_type}`."""
+    """A link of a value; `url` may contain Grafana expressions."""
 
     title: str
     url: str
@@ -165,7 +165,10 @@ def numbers(spec: PanelSpec, *queries: Query, texts: ValueTexts | None = None, n
 
 
 def number_with_graph(spec: PanelSpec, query: Query, texts: ValueTexts | None = None) -> stat.Panel:
-    """Return a panel with one number and its graph; the query must end in NaN without fresh data (`or_unknown`)."""
+    """Return a panel with one number and its graph.
+
+    Without fresh data, the query must end in NaN (`or_unknown`).
+    """
     panel = _stat(spec, texts or {})
     panel.text_mode(choices.BigValueTextMode("value"))
     panel.graph_mode(choices.BigValueGraphMode("area"))
@@ -175,7 +178,7 @@ def number_with_graph(spec: PanelSpec, query: Query, texts: ValueTexts | None = 
 def lines(
     spec: PanelSpec, *queries: Query, links: Sequence[Link] = (), maximum: float | None = None
 ) -> timeseries.Panel:
-    """Return a graph with its legend next to it; `maximum` is the soft maximum of the axis."""
+    """Return a graph; `maximum` is the soft maximum of its axis."""
     panel = timeseries.Panel()
     panel.line_width(1)
     panel.fill_opacity(0)
@@ -233,7 +236,7 @@ def timelines(spec: PanelSpec, query: Query, texts: ValueTexts) -> statetimeline
 
 
 def heatmap_panel(spec: PanelSpec, query: Query) -> heatmap.Panel:
-    """Return a heatmap of buckets over time; `spec.unit` is the unit of the bucket bounds."""
+    """Return a heatmap of buckets; `spec.unit` is the unit of their bounds."""
     panel = heatmap.Panel()
     panel.calculate(False)
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode("scheme")).scheme("Oranges").steps(64))

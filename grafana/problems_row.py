@@ -16,7 +16,7 @@ OVERDUE_THRESHOLDS: Thresholds = (("green", None), ("orange", _OVERDUE_LIMIT - 1
 
 
 def problem_panels() -> list[AnyPanel]:
-    """Return the panels about stuck, failing and overdue tasks, full workers and queues."""
+    """Return the panels about stuck, failing and overdue tasks and full workers."""
     return [_oldest(), _failures(), _overdue(), _saturation(), _waits_and_runtimes(), _consumers()]
 
 
@@ -25,7 +25,7 @@ def _spec(title: str, description: str, unit: str, extra: str) -> PanelSpec:
 
 
 def _ten_lines(spec: PanelSpec, call: str, family: str, matcher: str, *by: str) -> AnyPanel:
-    """Return a graph of the ten highest series, aggregated with `call` (`max`, `sum`) by the labels `by`."""
+    """Return a graph of the ten highest series, aggregated with `call` by `by`."""
     labels, legend = ", ".join(by), " ".join(f"{{{{{label}}}}}" for label in by)
     ten = most(10, selector(family, matcher), labels)
     return lines(spec, Query(f"{call}({fresh(family, matcher)}) by ({labels}) and {ten}", legend))

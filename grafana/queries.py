@@ -24,7 +24,7 @@ FLOWER_LABELS = {
 
 
 def own_labels(series: str) -> tuple[str, ...]:
-    """Return the labels of a series without the grouping labels: those that the guard has to ignore.
+    """Return the labels of a series that the guard has to ignore.
 
     Raises:
         ValueError: push-job pushes no family with such a series.
@@ -53,7 +53,7 @@ CHOSEN = 'job=~"$job", instance=~"$instance"'
 
 
 def selector(family: str, *matchers: str) -> str:
-    """Return a selector for the selected jobs and Flowers: `family{job=~"$job", instance=~"$instance"}`."""
+    """Return a selector of a family for the selected jobs and Flowers."""
     return f"{family}{{{', '.join([CHOSEN, *matchers])}}}"
 
 
@@ -63,7 +63,7 @@ def in_state(*states: str) -> str:
 
 
 def fresh(family: str, *matchers: str, call: str = "{}") -> str:
-    """Return the series of a family without groups whose last push is older than `$max_age`.
+    """Return the series of a family in groups that are not older than `$max_age`.
 
     `call` wraps the selector, e.g. `"{} == bool 0"`. For functions of a range, use `fresh_window`.
 
@@ -76,7 +76,7 @@ def fresh(family: str, *matchers: str, call: str = "{}") -> str:
 
 
 def fresh_window(call: str, family: str, *matchers: str, window: str = "$TIME_FRAME") -> str:
-    """Return a function of a range, e.g. `rate`, for groups that have a fresh sample at its end.
+    """Return a function of a range, e.g. `rate`, for groups with a fresh sample.
 
     Without that condition, a graph would continue for the length of the window after Flower went down.
     """
@@ -90,7 +90,7 @@ def workers(*matchers: str) -> str:
 
 
 def of_live_workers(family: str, *matchers: str, call: str = "{}") -> str:
-    """Return a fresh family with a label `worker` for live workers only; Flower keeps the last numbers of others."""
+    """Return a fresh family with a label `worker`, only for live workers."""
     live = 'label_replace(celery_workers == 1, "worker", "$1", "app", "(.*)")'
     others = ["app" if label == "worker" else label for label in own_labels(family)]
     return f"{fresh(family, *matchers, call=call)} and ignoring ({', '.join(others)}) {live}"
@@ -107,18 +107,18 @@ def durations(*matchers: str) -> str:
 
 
 def tasks_by_name(state: str, by: str = "name") -> str:
-    """Return the number of tasks that match `state`, with the label `name`, so that durations can be divided by it."""
+    """Return the number of tasks that match `state`, with the label `name`."""
     renamed = f'label_replace({tasks(state)}, "name", "$1", "task_type", "(.*)")'
     return f"sum({renamed}) by ({by})"
 
 
 def mean_duration(state: str, by: str = "name") -> str:
-    """Return the mean seconds of the tasks that match `state`: the quotient of the two additive families."""
+    """Return the mean seconds of the tasks that match `state`."""
     return f"sum({durations(state)}) by ({by}) / {tasks_by_name(state, by)}"
 
 
 def most(count: int, series: str, by: str) -> str:
-    """Return the labels `by` of the highest series in the selected range; `series` is a selector.
+    """Return the labels `by` of the highest series in the selected range.
 
     They are the same at every step of a graph. A `topk` per step would make lines appear and disappear.
     """
@@ -126,7 +126,7 @@ def most(count: int, series: str, by: str) -> str:
 
 
 def age(comparison: str = "") -> str:
-    """Return the seconds since each group was pushed; `comparison` filters them, e.g. `>= $max_age`.
+    """Return the seconds since each group was pushed, filtered by `comparison`.
 
     `push_job_build_info` selects this job's groups, because other programs push to the same Pushgateway.
     """
@@ -145,15 +145,15 @@ def missing() -> str:
 
 
 def count_as_label(count: str, label: str) -> str:
-    """Return a series whose label contains a count, for a legend; no series if `count` is empty."""
+    """Return a series with a count as a label, for a legend."""
     return f'0 * count_values("{label}", count({count}))'
 
 
 def or_unknown(known: str) -> str:
-    """Return NaN if `known`, which has no labels, is empty. The last value of a range is then never an old one."""
+    """Return `known` or NaN, so that the last value of a range is never old."""
     return f"{known} or vector(NaN)"
 
 
 def or_not_pushed(known: str) -> str:
-    """Return -1 if `known`, which has no labels, is empty although a Flower was scraped: the extra is not pushed."""
+    """Return `known`, or -1 if a Flower was scraped without this extra."""
     return f"{known} or sum({fresh('flower_up', call='{} == 1')}) * 0 - 1"

@@ -23,7 +23,7 @@ TEN = " Shows the ten types with the highest values in the selected range. For o
 
 
 def to_depth(name: str) -> Link:
-    """Return a link from a task type to the in-depth dashboard; `name` is a Grafana expression."""
+    """Return a link to the in-depth dashboard; `name` is a Grafana expression."""
     selection = "${__url_time_range}&${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"
     return Link("In depth", f"/d/celery-by-flower-in-depth?{selection}&var-task_type={name}")
 
@@ -47,7 +47,7 @@ def by_type(state: str, *more: Query, title: str = "") -> AnyPanel:
 
 
 def ranking(spec: PanelSpec, query: str, *columns: Column) -> AnyPanel:
-    """Return a table of the 15 highest values as bars, with `columns` between name and bar."""
+    """Return a table of the 15 highest values, with `columns` before the bar."""
     name = Column("name", "Task type", link=to_depth("${__value.raw}"), short=True)
     bar = Column("Value", "Seconds", width=140, bar=True, thresholds=spec.thresholds)
     return table(spec, Query(f"topk(15, {query})"), columns=[name, *columns, bar], sorted_by="Seconds")

@@ -1,4 +1,4 @@
-"""`make dist`: build wheel, sdist, chart package and SBOM in dist/, and check their contents.
+"""`make dist`: build and check wheel, sdist, chart package and SBOM in dist/.
 
 The workflow calls `python -m release.dist dist --tag v1.2.3 --image ghcr.io/me/it --home-url https://github.com/me/it`.
 """

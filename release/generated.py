@@ -25,7 +25,7 @@ NOT_A_SETTING |= {"HEARTBEAT_FILE", "FORMAT"}
 
 
 def prometheus_rule() -> str:
-    """Return the PrometheusRule of the kustomize component: the chart's, without Helm's labels."""
+    """Return the PrometheusRule of the chart, without Helm's labels."""
     [rule] = template({"rules": {"enabled": True}}, "--show-only", "templates/prometheus-rule.yaml")
     head = "# Generated from prometheus/rules by `make generate`.\n"
     return head + yaml.safe_dump(without_helms_labels(rule), sort_keys=False, width=120)
@@ -87,7 +87,7 @@ def alerts_page() -> str:
 
 
 def _extras_of(expression: str, recorded: dict[str, str]) -> list[str]:
-    """Return the extras whose families an expression reads, directly or through recording rules."""
+    """Return the extras that an expression needs, also through recording rules."""
     read = set(re.findall(r"[a-z][\w:]+", expression))
     found = {name for name, extra in EXTRAS.items() for family in extra.families if read & family.sample_names}
     found.update(extra for name in read & recorded.keys() for extra in _extras_of(recorded[name], recorded))
@@ -137,7 +137,7 @@ def _description_and_default(option: click.Option) -> tuple[str, str]:
 
 
 def _without_template(summary: str) -> str:
-    """Return an alert's summary with plain words instead of Prometheus' template syntax."""
+    """Return an alert's summary without Prometheus' template syntax."""
     without_conditions = re.sub(r"\{\{ with .*?end \}\}", "", summary)
     named = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"(\1)", without_conditions)
     return re.sub(r"\{\{ \$value[^}]*\}\}", "(value)", named)

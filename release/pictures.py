@@ -1,4 +1,4 @@
-"""`make pictures`: draw docs/pictures/*.svg, the output of `push-job show` and `push-job check` for the demo shop."""
+"""`make pictures`: draw the output of `push-job show` and `check`."""
 
 from __future__ import annotations
 

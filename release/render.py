@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 
 
 def program(name: str) -> str:
-    """Return the path of helm or kubectl, preferably the one installed by `make tools`.
+    """Return the path of helm or kubectl, preferably from `make tools`.
 
     Raises:
         FileNotFoundError: The program is missing.

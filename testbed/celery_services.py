@@ -213,7 +213,7 @@ class Worker(Service):
 
 
 def python_with_flower(version: str | None) -> Path:
-    """Return the interpreter with a version of Flower; the current interpreter for None.
+    """Return the interpreter with a version of Flower; None is the current one.
 
     The virtual environment of a version is built once, from testbed/flower-VERSION.txt, in .venvs/.
 

@@ -27,7 +27,7 @@ _FOREIGN_SETTINGS = frozenset(
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without settings of push-job and its libraries."""
+    """Return the environment without settings of push-job and its libraries."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -38,7 +38,7 @@ def clean_environment() -> dict[str, str]:
 def run_push_job(
     *args: str, env: Mapping[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m push_job ARGS` and return the finished process, whatever its exit code.
+    """Run `python -m push_job ARGS` and return the finished process.
 
     Args:
         args: command line arguments.

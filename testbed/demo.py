@@ -1,4 +1,4 @@
-"""`make demo`: a demo shop on real services, two pushes, and the results of the dashboard's queries."""
+"""`make demo`: a demo shop, two pushes, and the dashboard's queries."""
 
 import sys
 
@@ -85,7 +85,7 @@ def show_query(console: Console, prometheus: Prometheus, query: Query) -> None:
 
 
 def show_query_for_each_state(console: Console, prometheus: Prometheus, query: Query, label: str) -> None:
-    """Print a query and its results for all states, one row per task type and one column per state."""
+    """Print a query for all states, one row per task type, one column per state."""
     heading(console, query.about)
     literal(console, query.text(), style="cyan")
     console.print("The same for the other states. Each column is the result of one query:")
@@ -143,7 +143,7 @@ def show_all(console: Console, bed: Testbed) -> None:
 
 
 def main() -> int:
-    """Run the demo. Return 0, 1 after an error, which is printed, or 130 after Ctrl-C or SIGTERM."""
+    """Run the demo. Return 0, 1 after an error, or 130 after a signal."""
     let_signals_interrupt()
     # Without a terminal, rich would use 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 100)

@@ -62,7 +62,7 @@ class TaskEvents:
         self._dispatcher(hostname).send(event_type, **fields)
 
     def worker(self, name: str, event: str = "heartbeat", **fields: Any) -> None:
-        """Send a worker event: `online`, `heartbeat` (every `freq` seconds, by default 2) or `offline`."""
+        """Send a worker event: `online`, `heartbeat` or `offline`."""
         fields = {"freq": 2.0, "active": 0, "processed": 0, "sw_ident": "py-celery", **fields}
         self.send(f"worker-{event}", hostname=name, **fields)
 
@@ -78,7 +78,7 @@ class TaskEvents:
 
 
 def fill(redis_url: str, count: int, seed: int = 1, task_types: int = 40) -> Counter[tuple[str, str]]:
-    """Send the events of `count` shop tasks, each about 1 KB in Flower; most are of a few types.
+    """Send the events of `count` tasks, each about 1 KB in Flower.
 
     The same seed gives the same tasks with other times. 3 % stay RECEIVED, 2 % STARTED, 7 % fail.
 
@@ -90,7 +90,7 @@ def fill(redis_url: str, count: int, seed: int = 1, task_types: int = 40) -> Cou
 
 
 def send_tasks(events: TaskEvents, count: int, seed: int = 1, task_types: int = 40) -> Counter[tuple[str, str]]:
-    """Send the events of `fill` with an existing sender, whose logical clock continues."""
+    """Send the events of `fill` with an existing sender."""
     chance = random.Random(seed)
     areas = ("orders", "mail", "stock", "billing", "courier", "search", "vouchers", "reports")
     names = [f"shop.{areas[number % len(areas)]}.step_{number}" for number in range(task_types)]

@@ -1,4 +1,4 @@
-"""Process that ends a test bed's processes and removes its folder, even after SIGKILL of the owner.
+"""End a test bed's processes and remove its folder, even after SIGKILL.
 
 `python guard.py FOLDER` waits on standard input, a pipe that only the test bed holds open. The kernel closes it when
 the owner ends. A parent death signal is no alternative: it does not reach grandchildren, such as a worker's pool, and
@@ -18,7 +18,7 @@ MARK = "TESTBED_FOLDER"
 
 
 def processes_with(variable: str, value: str) -> list[int]:
-    """Return the ids of processes that have this variable in their environment, which children inherit."""
+    """Return the ids of processes with this variable in their environment."""
     wanted = f"{variable}={value}".encode()
     return _processes(lambda process: wanted in (process / "environ").read_bytes().split(b"\0"))
 

@@ -1,4 +1,4 @@
-"""`make playground`: run the demo shop with a push every few seconds, until Ctrl-C.
+"""`make playground`: run the demo shop and push every few seconds.
 
 Its Prometheus has the project's rules and scrape interval, so that the dashboards work as in production.
 """
@@ -36,7 +36,7 @@ def graph_link(shop: Shop) -> str:
 
 
 def grafana_command(folder: Path, shop: Shop) -> str:
-    """Return the command that runs Grafana with the playground's Prometheus as data source."""
+    """Return the command that runs Grafana with the playground's Prometheus."""
     sources = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text(encoding="utf-8"))
     sources["datasources"][0]["url"] = shop.prometheus.url
     source = folder / "grafana-datasource.yml"
@@ -94,7 +94,7 @@ def push_until_interrupted(console: Console, shop: Shop) -> None:
 
 
 def main() -> int:
-    """Run until Ctrl-C or SIGTERM, then return 0. Return 1 if a service could not be started."""
+    """Run until a signal, then return 0; 1 if a service could not be started."""
     let_signals_interrupt()
     console = Console(width=None if sys.stdout.isatty() else 100)
     try:

@@ -42,13 +42,13 @@ def wait_for(what: str, condition: Callable[[], bool], timeout: float, every: fl
 
 
 def let_signals_interrupt() -> None:
-    """Make SIGINT and SIGTERM raise KeyboardInterrupt, even if SIGINT was ignored, as after a script's `&`."""
+    """Make SIGINT and SIGTERM raise KeyboardInterrupt, even if SIGINT was ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def free_port() -> int:
-    """Return a random free TCP port, so that concurrent test beds rarely choose the same one."""
+    """Return a random free TCP port; concurrent test beds rarely collide."""
     for port in random.sample(PORTS, 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -74,7 +74,9 @@ def find_program(program: str, package: str) -> str:
 
 
 class Service(ABC):
-    """A server process of a test bed. Subclasses define its command and when it is ready.
+    """A server process of a test bed.
+
+    Subclasses define its command and when it is ready.
 
     Attributes:
         name: unique name in the test bed, and name of the log file.
@@ -115,7 +117,7 @@ class Service(ABC):
         return self._process.pid
 
     def start(self) -> None:
-        """Start the service and wait until it is ready. The port stays the same after a stop or kill.
+        """Start the service on its port and wait until it is ready.
 
         Raises:
             ServiceError: The program is missing, or not ready within a minute; contains the end of the log.
@@ -141,7 +143,7 @@ class Service(ABC):
         raise ServiceError(f"{self.name}: all ports that were tried are in use\nend of its log:\n{self._log_tail()}")
 
     def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL after 10 s. Do nothing if the service is not running."""
+        """Send SIGTERM, and SIGKILL after 10 s, if the service is running."""
         if self._process is None:
             return
         self.resume()
@@ -151,7 +153,7 @@ class Service(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """Send SIGKILL to the service and its children. Do nothing if the service is not running."""
+        """Send SIGKILL to the service and its children, if it is running."""
         if self._process is None:
             return
         self._signal_group(signal.SIGKILL)
@@ -159,7 +161,7 @@ class Service(ABC):
         self._process = None
 
     def pause(self) -> None:
-        """Send SIGSTOP and wait until the service is stopped. The kernel still accepts connections.
+        """Send SIGSTOP and wait. The kernel still accepts connections.
 
         On a busy machine, threads of a process can run, and answer, for a short time after the signal is sent.
         """

@@ -56,7 +56,7 @@ class Pushgateway(Service):
         return self.client.status(f"{self.url}/-/ready") is not None
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return every group as in `/api/v1/metrics`: `labels` and one entry per metric family."""
+        """Return every group: `labels` and one entry per metric family."""
         groups: list[dict[str, Any]] = self.client.get_json(f"{self.url}/api/v1/metrics")["data"]
         return groups
 
@@ -140,7 +140,7 @@ class Prometheus(Service):
         return Client().status(f"{self.url}/-/ready") == 200
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Return the labels and value of each series of an instant query, in Prometheus' order.
+        """Return labels and value of each series of an instant query, in order.
 
         Raises:
             ServiceError: Prometheus rejects the query; contains the reason.

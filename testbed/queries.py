@@ -1,4 +1,4 @@
-"""The dashboard queries in the user's notes, unchanged, and a replacement for Grafana's variables.
+"""The dashboard queries in the user's notes, with Grafana's variables replaced.
 
 Source: the notes on the Grafana dashboard with which the project started (three panels, then "Cruft").
 """
@@ -19,7 +19,7 @@ class Query:
     raw: str
 
     def text(self, job: str = JOB, time_frame: str = "1m", state: str | None = None) -> str:
-        """Return the query with $job and $TIME_FRAME replaced, and RECEIVED replaced by `state` if given."""
+        """Return the query with its variables replaced, for another state if given."""
         text = self.raw.replace("$job", job).replace("$TIME_FRAME", time_frame)
         return text if state is None else text.replace('state="RECEIVED"', f'state="{state}"')
 

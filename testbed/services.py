@@ -1,4 +1,4 @@
-"""Test bed of real services on free ports: Redis, Flower, Celery workers, Pushgateway and Prometheus.
+"""Test bed of real services on free ports.
 
     with Testbed() as bed:
         redis = bed.redis()
@@ -109,11 +109,11 @@ class Testbed:
         return self._started(Flower(self.folder, name, redis, python, list(options), variables, address))
 
     def worker(self, redis: Redis, name: str = "shop-1", concurrency: int = 2, options: Sequence[str] = ()) -> Worker:
-        """Start a worker of testbed/shop.py; `name` is its node name, or the part before the @."""
+        """Start a worker of testbed/shop.py; `name` is (the start of) its node name."""
         return self._started(Worker(self.folder, self._name("worker"), redis, name, concurrency, list(options)))
 
     def pushgateway(self, options: Sequence[str] = (), client: Client | None = None) -> Pushgateway:
-        """Start an empty Pushgateway; pass a `client` if the options require a user or certificate."""
+        """Start an empty Pushgateway; `client` has its user or certificate."""
         name = self._name("pushgateway")
         return self._started(Pushgateway(self.folder, name, list(options), client or Client()))
 

@@ -27,7 +27,7 @@ class CourierAwayError(Exception):
 
 
 def shop_app(broker_url: str) -> Celery:
-    """Return a Celery application for this broker that can send and revoke tasks by name."""
+    """Return a Celery application that can send and revoke tasks by name."""
     shop = Celery("shop", broker=broker_url)
     shop.conf.update(
         task_ignore_result=True,

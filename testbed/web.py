@@ -11,7 +11,7 @@ from typing import Any
 
 
 def trusting_context() -> ssl.SSLContext:
-    """Return a TLS context that accepts any certificate, because the test bed started the servers."""
+    """Return a TLS context that accepts any certificate."""
     # Python's default context would read all system certificates each time.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

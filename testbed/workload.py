@@ -59,7 +59,7 @@ class Customers:
         return self._send("shop.vouchers.remind", self._order, countdown=600)
 
     def cancel_a_reminder(self) -> str:
-        """Send a task with an ETA in two seconds and revoke it; workers report that at the ETA."""
+        """Send a task with an ETA in two seconds and revoke it."""
         task = self._send("shop.vouchers.remind", self._order, countdown=2)
         self._app.control.revoke(task)
         return task
@@ -126,7 +126,7 @@ class Shop:
 
 
 def open_shop(bed: Testbed, rule_files: Sequence[Path] = (), scrape_interval: str = "1s") -> Shop:
-    """Start the services of the demo and the playground, and wait until Flower sees both workers.
+    """Start the services of the demo, and wait until Flower sees both workers.
 
     `rule_files` and `scrape_interval` are settings of Prometheus.
     """

@@ -1,4 +1,4 @@
-"""The benchmark runs, and the compared commands do the same work. Speed is not tested."""
+"""The benchmark runs, and the compared commands do the same work."""
 
 import pytest
 

@@ -47,7 +47,7 @@ def run_demo(environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]
 
 
 def addresses_shown(playground: subprocess.Popen[str], last_line: str) -> list[str]:
-    """Return the addresses of Flower, Pushgateway and Prometheus in the output up to `last_line`."""
+    """Return the addresses of the servers in the output up to `last_line`."""
     shown = ""
     assert playground.stdout is not None
     for line in playground.stdout:

@@ -1,4 +1,4 @@
-"""README: commands and pictures. docs/cost.md, metrics.md and options.md: agreement with the code and measurements."""
+"""README, docs/cost.md, metrics.md and options.md agree with the code."""
 
 import re
 import shlex

@@ -1,1 +1,1 @@
-"""Deployment: manifests, chart, image, compose file, systemd units, crontab, and their pages."""
+"""Deployment: manifests, chart, image, compose file, units, and their pages."""

@@ -1,4 +1,4 @@
-"""Commands, options and variables of push-job, against which deployment files are checked."""
+"""Commands, options and variables of push-job."""
 
 import re
 

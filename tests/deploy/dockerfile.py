@@ -1,4 +1,4 @@
-"""Run the steps of the Dockerfile in a folder, for machines without a Docker engine."""
+"""Run the steps of the Dockerfile in a folder, without a Docker engine."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def last(name: str, steps: list[Instruction]) -> str:
 
 
 def is_sent_to_the_engine(path: str) -> bool:
-    """Return whether .dockerignore includes a path; the last pattern that matches it or a parent decides."""
+    """Return whether .dockerignore includes a path; the last match decides."""
     parts = PurePosixPath(path).parts
     parents = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
     sent = True
@@ -43,7 +43,7 @@ def is_sent_to_the_engine(path: str) -> bool:
 
 
 class Image:
-    """The result of the steps: the image's files below one folder, its variables and its entry point.
+    """The image's files below one folder, its variables and its entry point.
 
     Both stages share the folder, because COPY --from uses the same path in both.
     """
@@ -73,7 +73,7 @@ class Image:
             steps[name](rest)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables of a container, with paths in the folder and without those of this process."""
+        """Return the variables of a container, with paths in the folder."""
         path = f"{self.python.parent}:/usr/bin:/bin"
         return {
             "PATH": path,

@@ -1,4 +1,4 @@
-"""Validate objects against the published schemas of each supported Kubernetes version."""
+"""Validate objects against the schemas of each supported Kubernetes version."""
 
 import json
 from functools import cache
@@ -17,7 +17,7 @@ KUBERNETES = [SUPPORTED[0], SUPPORTED[-1]]
 
 
 def valid(manifest: dict[str, Any], kubernetes: str) -> None:
-    """Raise the validator's error if this version would reject the object or ignore a part of it."""
+    """Raise an error if this version would reject the object or ignore a part."""
     _valid(json.dumps(manifest, sort_keys=True), kubernetes)
 
 

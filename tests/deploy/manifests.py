@@ -1,4 +1,4 @@
-"""Objects of the folder cronjob/ as kustomize renders them, and their effective variables and arguments."""
+"""Objects of cronjob/ as kustomize renders them, and their variables."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ def _built(folder: Path) -> str:
 
 
 def pod_of(manifest: Manifest) -> Manifest:
-    """Return the pod specification of a CronJob, Deployment or Pod; empty for other kinds."""
+    """Return the pod specification of an object; empty if it has none."""
     spec = manifest.get("spec", {})
     if manifest["kind"] == "Pod":
         return dict(spec)
@@ -78,5 +78,5 @@ def environment(container: Manifest, objects: list[Manifest], fields: dict[str, 
 
 
 def expanded(args: list[str], variables: dict[str, str]) -> list[str]:
-    """Return the arguments with each $(NAME) replaced by a variable of the container, as Kubernetes does."""
+    """Return the arguments with each $(NAME) replaced, as Kubernetes does."""
     return [re.sub(r"\$\((\w+)\)", lambda name: variables.get(name[1], name[0]), arg) for arg in args]

@@ -1,4 +1,4 @@
-"""Options, variables, limits and the version agree between the code and the deployment files."""
+"""Options, variables, limits and version agree in code and deployment files."""
 
 import re
 from pathlib import Path

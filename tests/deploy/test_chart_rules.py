@@ -1,4 +1,4 @@
-"""Rules as rendered by the chart: promtool's tests pass with the defaults, and other limits take effect."""
+"""Rules of the chart: promtool's tests pass, and other limits take effect."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""docs/run-cluster.md: its commands have the described effect, as far as this can be tested without a cluster."""
+"""docs/run-cluster.md: its commands work, as far as this needs no cluster."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_every_variant_can_be_uninstalled(folder: str) -> None:
 
 @pytest.mark.parametrize(("way", "kind", "leaves"), [("loop", "cronjob", ""), ("", "deployment", "loop")])
 def test_switching_deletes_only_the_old_variant(way: str, kind: str, leaves: str) -> None:
-    """Both variants would push the same groups. The Pushgateway, also a Deployment, stays."""
+    """Both would push the same groups. The Pushgateway, a Deployment, stays."""
     [block] = [
         lines
         for lines in map(str.splitlines, blocks(PAGE, "console"))

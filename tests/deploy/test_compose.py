@@ -24,7 +24,7 @@ every_service = pytest.mark.parametrize("name", SERVICES)
 
 
 def schema_check(path: Path) -> subprocess.CompletedProcess[str]:
-    """Validate the file against the schema of the compose specification, which check-jsonschema contains."""
+    """Validate the file against the schema of the compose specification."""
     tool = Path(sys.executable).parent / "check-jsonschema"
     command = [str(tool), "--builtin-schema", "vendor.compose-spec", str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -119,7 +119,7 @@ def test_job_has_known_options_and_variables() -> None:
 def test_worker_customers_and_job_run_on_real_services(
     redis: Redis, flower: Flower, clean_pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
-    """Uses the commands of the file, with this machine's addresses and paths instead of the containers'."""
+    """Run the commands of the file with this machine's addresses and paths."""
     here = {
         "redis://redis:6379/0": redis.url,
         "http://flower:5555": flower.url,

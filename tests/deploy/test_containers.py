@@ -1,4 +1,4 @@
-"""Run the containers' commands with the arguments and settings of the manifests, on real services."""
+"""Run the commands and settings of the manifests on real services."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`make dist` and the workflows: contents of the distributions, rejected input, permissions."""
+"""`make dist` and the workflows: contents, rejected input, permissions."""
 
 import json
 import re

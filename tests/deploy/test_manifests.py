@@ -175,7 +175,7 @@ def test_failed_job_is_deleted_before_kube_prometheus_alerts(entry_point: str) -
 
 @pytest.mark.parametrize("entry_point", WAYS, ids=lambda name: name or "base")
 def test_env_overrides_no_setting_of_the_config_map(entry_point: str) -> None:
-    """The file mentions each variable of `env`, because a line with it would be ignored."""
+    """A variable of `env` in the ConfigMap would be ignored, so it is mentioned."""
     objects = build(CRONJOB / entry_point)
     container = container_of("Deployment" if entry_point == "loop" else "CronJob", objects)
     own = {entry["name"] for entry in container["env"] if entry["name"].startswith("PUSH_JOB_")}
@@ -191,7 +191,7 @@ def test_name_suffix_applies_to_the_mounted_secret(tmp_path: Path) -> None:
 
 
 def test_two_jobs_in_a_namespace_have_their_own_selectors(tmp_path: Path) -> None:
-    """As described in docs/run-cluster.md: policies and Deployments select only their own pods."""
+    """Policies and Deployments select only their own pods (docs/run-cluster.md)."""
     label = {"pairs": {"app.kubernetes.io/instance": "two"}, "includeSelectors": True}
     objects = build(kustomization(tmp_path, resources=[CRONJOB / "loop"], nameSuffix="-two", labels=[label]))
     deployment = of_kind("Deployment", objects)["spec"]

@@ -1,4 +1,4 @@
-"""The pages docs/run-*.md: their commands and files exist, and the example output is right."""
+"""docs/run-*.md: commands and files exist, and the example output is right."""
 
 import re
 import shlex
@@ -47,7 +47,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def jobs_arguments(words: list[str]) -> list[str]:
-    """Return the arguments for push-job in a command, which may use the image; empty for other programs."""
+    """Return the arguments of push-job or its image; empty for other programs."""
     if words[0] == "push-job":
         return words[1:]
     if words[:2] == ["docker", "run"]:

@@ -12,13 +12,13 @@ Graph = dict[Labels, dict[float, float]]
 
 
 def answer(prometheus: Prometheus, query: str, at: float) -> Answer:
-    """Return the result of a query at a time (Unix seconds) by labels, without the metric's name."""
+    """Return the result of a query at a time (Unix seconds), by labels."""
     result = _result(prometheus, "query", query=query, time=str(at))
     return {_labels(series["metric"]): float(series["value"][1]) for series in result}
 
 
 def graph(prometheus: Prometheus, query: str, start: float, end: float) -> Graph:
-    """Return the result of a query at each second from `start` to `end`, by labels and time."""
+    """Return the result of a query at each second, by labels and time."""
     # Prometheus uses milliseconds. More digits could exclude the last step.
     times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": "1"}
     result = _result(prometheus, "query_range", query=query, **times)
@@ -26,7 +26,7 @@ def graph(prometheus: Prometheus, query: str, start: float, end: float) -> Graph
 
 
 def shown(prometheus: Prometheus, query: PanelQuery, values: Values, at: float, past: float = 30) -> Answer:
-    """Return what a panel or annotation shows at a time: the result of its query, or the right end of its graph.
+    """Return the numbers that a panel or annotation shows at a time.
 
     `past` is the length of the graph in seconds.
     """

@@ -1,4 +1,4 @@
-"""Read the dashboards' files as Grafana does, and replace variables in their queries.
+"""Read the dashboards as Grafana does, and replace variables in queries.
 
 Grafana's Prometheus data source replaces variables as follows (public/app/plugins/datasource/prometheus):
 

@@ -1,4 +1,4 @@
-"""The scene for all queries: two Flowers with known tasks, which are really pushed and scraped.
+"""The scene for all queries: two Flowers with known tasks.
 
 The job in the user's notes has a worker that leaves between its two pushes. The name of job `mail.eu` contains a dot.
 `mailxeu` is the same Flower pushed under another name, which `mail.eu` matches as a regular expression unless escaped.

@@ -1,4 +1,4 @@
-"""Expected results of the main dashboard's queries, computed from the tasks of the scene."""
+"""Expected results of the main dashboard's queries in the scene."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.panels.scene import STATES, Tasks, counted, seconds
 
 @dataclass(frozen=True)
 class Between:
-    """A number that depends on the time of measurement: equal to any number from `low` to `high`, inclusive."""
+    """A number from `low` to `high`, which depends on the time of measurement."""
 
     low: float
     high: float
@@ -89,7 +89,7 @@ def by_type(state: str) -> Callable[[Scene], Expected]:
 
 
 def failed_most(column: str) -> Callable[[Scene], Expected]:
-    """Return a column of the table of failures: `count`, or the `share` of finished tasks."""
+    """Return a column of the table of failures: `count` or `share`."""
 
     def expected(scene: Scene) -> Expected:
         failed, succeeded = (counted(_all(scene), state) for state in ("FAILURE", "SUCCESS"))
@@ -140,7 +140,7 @@ def mean_durations(*states: str, with_state: bool = False) -> Callable[[Scene], 
 
 
 def table_of_durations(column: str) -> Callable[[Scene], Expected]:
-    """Return a column of the table of durations: `seconds`, `tasks` or `mean`, by group and type."""
+    """Return a column of the table of durations: `seconds`, `tasks` or `mean`."""
 
     def expected(scene: Scene) -> Expected:
         found = []

@@ -1,4 +1,4 @@
-"""Features of Grafana's dashboard JSON that the files use, with the Grafana version that introduced them."""
+"""Features of Grafana's dashboard JSON, and the versions that have them."""
 
 import re
 from collections.abc import Iterator, Mapping

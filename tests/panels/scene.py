@@ -1,4 +1,4 @@
-"""Known tasks and workers, which Flower learns from Celery events, and the expected numbers."""
+"""Known tasks, sent to Flower as Celery events, and the expected numbers."""
 
 import time
 import uuid
@@ -32,7 +32,7 @@ class Tasks:
 
 
 def send_tasks(redis_url: str, flower: Flower, tasks: Sequence[Tasks], worker: str) -> None:
-    """Send the events of these tasks on behalf of `worker`, and wait until Flower knows the last one."""
+    """Send the events of these tasks, and wait until Flower knows the last one."""
     with TaskEvents(redis_url) as events:
         last = ""
         for group in tasks:
@@ -76,7 +76,7 @@ def counted(tasks: Iterable[Tasks], state: str) -> dict[str, int]:
 
 
 def seconds(tasks: Iterable[Tasks], state: str) -> dict[str, float]:
-    """Return the summed seconds of the tasks in a state, for types that have such tasks.
+    """Return the summed seconds of the tasks in a state, by type.
 
     The seconds are runtimes or times since the state was entered; 0 for finished tasks without a runtime.
     """

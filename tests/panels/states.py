@@ -1,4 +1,4 @@
-"""Pushes of Flowers in various states, sent to a real Pushgateway without a Flower.
+"""Pushes of Flowers in various states, sent without a Flower.
 
 Real Flowers with 60 task types or 40 workers would take minutes.
 """
@@ -37,7 +37,7 @@ class Group:
     complete: bool = True
 
     def text(self, push: int) -> str:
-        """Return the exposition text of the push with this number; counters and sums grow with it."""
+        """Return the text of the push with this number; counters grow with it."""
         lines = ['push_job_build_info{version="1"} 1', "flower_scrape_duration_seconds 0.5"]
         if self.up:
             lines += ["flower_scrape_tasks 1000", *self._workers(), *self._tasks(push)]

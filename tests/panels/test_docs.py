@@ -15,7 +15,7 @@ QUERIES = re.findall(r"```promql\n(.*?)```", TEXT, re.DOTALL)
 
 
 def with_histograms(query: str) -> bool:
-    """Return whether a query needs `--with runtimes`, which the pushes of this scene lack."""
+    """Return whether a query needs `--with runtimes`."""
     return "celery_task_runtime_seconds" in query
 
 

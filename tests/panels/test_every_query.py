@@ -1,4 +1,4 @@
-"""Every query of the main dashboard, the rules and the alerts has the expected result."""
+"""Every query of the main dashboard and the rules has the expected result."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -55,7 +55,7 @@ class InDepth:
 
 @pytest.fixture(scope="module")
 def scene(testbed: Testbed, push_job: PushJob) -> InDepth:
-    """Create a Flower with the tasks above and workers that are idle (w-1), busy (w-2) and gone (w-3)."""
+    """Create a Flower with workers that are idle (w-1), busy (w-2) and gone (w-3)."""
     redis, pushgateway = testbed.redis(), testbed.pushgateway()
     flower = testbed.flower(redis)
     prometheus = testbed.prometheus(pushgateway)

@@ -1,4 +1,4 @@
-"""Every query of both dashboards in each state: ok, partly down, too old, many types, workers and Flowers."""
+"""Every query of both dashboards in various states of Flowers and pushes."""
 
 import math
 import time
@@ -20,7 +20,7 @@ FULL = Group(of(1)[0])
 
 @dataclass(frozen=True)
 class World:
-    """The data in Prometheus, with `at` and `max_age` such that the groups in OLD are too old."""
+    """The data in Prometheus; at `at`, the groups in OLD exceed `max_age`."""
 
     prometheus: Prometheus
     at: float
@@ -35,7 +35,7 @@ class World:
         return self.answers[job, query]
 
     def panel(self, job: str, title: str, ref: str = "A", board: str = BOARDS[0]) -> dict[tuple[str, ...], float]:
-        """Return the result of a panel's query by the values of its labels, in the order of the label names."""
+        """Return the result of a panel's query by its label values, sorted by label."""
         (query,) = [query for query in queries_of(board) if (query.where, query.ref) == (title, ref)]
         return {tuple(text for _, text in sorted(labels)): n for labels, n in self.shows(job, query).items()}
 

@@ -1,4 +1,4 @@
-"""Panels and alerts during failures: pushes stop, Flower is down, everything restarts.
+"""Panels and alerts during failures and restarts.
 
 The rules are the project's, with shorter times: alerts fire at once, and a push is old after OLD seconds.
 """
@@ -80,7 +80,7 @@ class Bed:
         wait_for(query, lambda: bool(self.prometheus.query(query)), 90)
 
     def firing(self) -> set[str]:
-        """Return the names of the firing alerts, except for the alert that the tasks always cause."""
+        """Return the firing alerts, except for the one that the tasks always cause."""
         alerts = answer(self.prometheus, 'ALERTS{alertstate="firing"}', time.time())
         return {dict(labels)["alertname"] for labels in alerts} - {"CeleryTasksWaitTooLong"}
 
