@@ -34,7 +34,7 @@ def prometheus_rule() -> str:
 def values_schema() -> str:
     """Return the chart's schema with the current extras and variables."""
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-    schema["properties"]["with"]["items"]["enum"] = list(EXTRAS)
+    schema["properties"]["with"]["items"]["enum"] = [*EXTRAS, "all"]
     variables = {parameter.opts[0] for parameter in _options("push", "run")}
     names = {name.removeprefix("--").replace("-", "_").upper() for name in variables} - NOT_A_SETTING
     schema["properties"]["settings"]["propertyNames"]["enum"] = sorted(f"PUSH_JOB_{name}" for name in names)
@@ -86,6 +86,14 @@ def alerts_page() -> str:
     return _replace_between(text, "alerts", "\n\n".join(sections))
 
 
+def alert_names() -> str:
+    """Return push_job/checks/alert_names.py with the names of the alerts."""
+    [rule] = template({"rules": {"enabled": True}}, "--show-only", "templates/prometheus-rule.yaml")
+    names = [found["alert"] for group in rule["spec"]["groups"] for found in group["rules"] if "alert" in found]
+    head = '"""Generated from prometheus/rules by `make generate`: the names of our alerts."""\n\nALERT_NAMES = (\n'
+    return head + "".join(f'    "{name}",\n' for name in names) + ")\n"
+
+
 def _extras_of(expression: str, recorded: dict[str, str]) -> list[str]:
     """Return the extras that an expression needs, also through recording rules."""
     read = set(re.findall(r"[a-z][\w:]+", expression))
@@ -105,6 +113,7 @@ def chart_page() -> str:
 GENERATED: dict[Path, Callable[[], str]] = {
     CHART / "values.schema.json": values_schema,
     RULE: prometheus_rule,
+    ROOT / "push_job/checks/alert_names.py": alert_names,
     ROOT / "docs/metrics.md": metrics_page,
     ROOT / "docs/options.md": options_page,
     ROOT / "docs/alerts.md": alerts_page,
