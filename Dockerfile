@@ -8,8 +8,8 @@ ENV PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
-# What changes seldom comes first, so that it stays in the build cache. Hashes are checked for all that is
-# downloaded, also for what only builds the wheel.
+# Rarely changed layers come first, for the build cache. Hashes of all downloads are checked, including those of the build
+# dependencies.
 COPY requirements.txt requirements-build.txt ./
 RUN python -m venv --without-pip /opt/push-job && \
     python -m pip --python /opt/push-job install --no-compile --only-binary=:all: --require-hashes -r requirements.txt && \
@@ -20,8 +20,8 @@ COPY push_job push_job
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . && \
     python -m pip --python /opt/push-job install --no-compile --no-deps dist/*.whl
 
-# Bytecode is compiled here because a job that starts every minute on a read-only root could never keep it.
-# It is not compared with its source again: the image does not change, but a copy may change file times.
+# Compile bytecode now, because the job cannot store it on a read-only root. It is not compared with the sources at run time:
+# the image does not change, but a copy may change file times.
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/push-job/lib
 
 
@@ -31,7 +31,7 @@ LABEL org.opencontainers.image.title="flower-push-job" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="MIT"
 
-# The base image leaves out the standard library's bytecode too: 11 MB that save 0.3 s of CPU each start.
+# The base image has no bytecode of the standard library. Its 11 MB save 0.3 s of CPU at each start.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
     -x '/(test|tests|idlelib|tkinter|turtledemo|ensurepip|site-packages)/' /usr/local/lib/python3.13
 
@@ -40,6 +40,6 @@ ENV PATH=/opt/push-job/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
-# A number, so that Kubernetes can see that it is not root; it needs no entry in /etc/passwd.
+# A number, so that Kubernetes can verify that the user is not root. It needs no entry in /etc/passwd.
 USER 65532:65532
 ENTRYPOINT ["push-job"]

@@ -1,6 +1,6 @@
-"""`make bench`: what a push costs, its own process and its Flower, on real Flowers with up to 100,000 tasks.
+"""`make bench`: measure the cost of a push for its process and for Flower.
 
-Three ways to the same data take turns: `push-job push`, the simple exporter of simple_exporter.py (one request, `json`,
-a labelled gauge incremented a task), and a bare download. All numbers of one run are medians of such rounds, so what
-else the machine does falls on all of them alike: read the ratios, not the seconds.
+Each round runs three commands for the same data: `push-job push`, the simple exporter of simple_exporter.py (one
+request, `json`, one increment of a gauge per task), and a bare download. All numbers are medians of the rounds. Other
+load on the machine affects all commands, so compare ratios, not seconds.
 """

@@ -1,6 +1,6 @@
-"""`python -m bench`: measure, print tables, write bench/RESULTS.md. Half an hour; `--quick` for a try.
+"""`python -m bench`: measure, print tables and write bench/RESULTS.md.
 
-`--pools` prints what `--with pools` costs and no more, in two minutes.
+`--quick` uses small numbers. `--pools` measures only the extra `pools`, in two minutes.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench.cost import BenchError
-from bench.measure import QUICK, Plan, measure, say
+from bench.measure import QUICK, Plan, log, measure
 from bench.pools import measure_pools
 from bench.report import pools_table, report
 from testbed.services import ServiceError
@@ -18,15 +18,15 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def main() -> int:
-    """Exit code 0, or 1 if a service or a measured command failed. A target that is missed is a result, no failure."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="What a push costs, on real services.")
-    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it works; writes no file")
-    parser.add_argument("--pools", action="store_true", help="only what `--with pools` costs; writes no file")
+    """Return 0, or 1 if a service or a measured command failed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the cost of a push on real services.")
+    parser.add_argument("--quick", action="store_true", help="use small numbers; write no file")
+    parser.add_argument("--pools", action="store_true", help="measure only the extra pools; write no file")
     arguments = parser.parse_args()
     load = os.getloadavg()
     try:
         plan = QUICK if arguments.quick else Plan()
-        text = pools_table(measure_pools(plan.pools, say)) if arguments.pools else report(measure(plan), load)
+        text = pools_table(measure_pools(plan.pools, log)) if arguments.pools else report(measure(plan), load)
     except (BenchError, ServiceError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""What running a command costs."""
+"""Measure the cost of running a command."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from bench.prober import Prober
 from testbed.command import ROOT, clean_environment
 from testbed.services import Flower
 
-#: Seconds in which the system counts a process's time: what takes less may be told as none, and none divides nothing.
+#: Resolution of CPU times in seconds. A shorter time may be reported as 0, which cannot be a divisor.
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -23,20 +23,20 @@ TIMEOUT = 300.0  # seconds
 
 
 class BenchError(Exception):
-    """A measured command failed, or what it did is wrong."""
+    """A measured command failed, or its result is wrong."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of a command took, or the medians of several.
+    """Cost of one run of a command, or the medians of several runs.
 
     Attributes:
-        seconds: from its start to its end.
-        cpu: seconds of processor time, its own and the kernel's for it.
-        memory: the most that it held, in MiB.
-        stall: the longest that Flower answered no one else meanwhile, in seconds; 0 where nobody asked.
-        stalls: the shortest and the longest such time of several runs.
-        flower_cpu: seconds of processor time that Flower's process took meanwhile; 0 where nobody looked.
+        seconds: wall time.
+        cpu: CPU time in seconds, user and system.
+        memory: peak memory in MiB.
+        stall: longest time in seconds in which Flower answered no other request; 0 if not measured.
+        stalls: shortest and longest `stall` of several runs.
+        flower_cpu: CPU time of Flower's process in seconds; 0 if not measured.
     """
 
     seconds: float
@@ -48,10 +48,10 @@ class Cost:
 
 
 def run(command: Sequence[str]) -> Cost:
-    """Run a command to its end.
+    """Run a command and return its cost.
 
     Raises:
-        BenchError: its exit code is not 0; carries the end of what it printed.
+        BenchError: Its exit code is not 0; contains the end of its output.
     """
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(LAUNCHER), *command],
@@ -64,17 +64,17 @@ def run(command: Sequence[str]) -> Cost:
         check=False,
     )
     if done.returncode:
-        raise BenchError(f"`{' '.join(command)[:200]}` ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise BenchError(f"`{' '.join(command)[:200]}` exited with {done.returncode}:\n{done.stderr[-2000:]}")
     return Cost(**json.loads(done.stdout))
 
 
 def run_probed(command: Sequence[str], flower: Flower) -> Cost:
-    """The same, with an eye on how long this Flower answers no one else, and on what it takes of the processor."""
+    """Run a command and return its cost, including that for this Flower."""
     return probed(lambda: run(command), flower)
 
 
 def probed(work: Callable[[], Cost], flower: Flower) -> Cost:
-    """What `work` costs, and Flower meanwhile."""
+    """Return the cost of `work`, including that for this Flower."""
     process = psutil.Process(flower.pid)
     with Prober(flower.url) as prober:
         before = processor_time(process)
@@ -84,13 +84,13 @@ def probed(work: Callable[[], Cost], flower: Flower) -> Cost:
 
 
 def processor_time(process: psutil.Process) -> float:
-    """Seconds of processor time that a process has taken so far."""
+    """Return the CPU time of a process so far, in seconds."""
     times = process.cpu_times()
     return times.user + times.system
 
 
 def medians(costs: Sequence[Cost]) -> Cost:
-    """The median of each number on its own, and the range of the stalls."""
+    """Return the median of each number, and the range of the stalls."""
     return Cost(
         seconds=median(cost.seconds for cost in costs),
         cpu=median(cost.cpu for cost in costs),

@@ -1,8 +1,8 @@
-"""Runs one command and prints what it cost, as JSON: `python -I -S launcher.py COMMAND ...`.
+"""Run a command and print its cost: `python -I -S launcher.py COMMAND ...`.
 
-On Linux a process inherits the peak memory (`ru_maxrss`) of the one that it was made from, through fork, vfork and exec
-alike. So what is measured is started by this small process, of about 10 MB, and not by the benchmark itself. For the
-same reason nothing that is measured seems to take less than that.
+On Linux, a process inherits the peak memory (`ru_maxrss`) of its parent through fork, vfork and exec. So this small
+process of about 10 MB starts the measured command, instead of the benchmark. No command can appear to need less than
+that.
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 
 
 def main(command: list[str]) -> int:
-    """Run the command, its output on stderr, print its cost on stdout; its exit code, or 1 if a signal ended it."""
+    """Run the command, print its cost as JSON, and return its exit code."""
     started = time.monotonic()
     process = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
     _, status, usage = os.wait4(process, 0)

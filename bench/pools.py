@@ -1,4 +1,4 @@
-"""What `--with pools` costs, the one extra that asks the workers: Flower, and each of two real workers."""
+"""Measure the cost of `--with pools` for Flower and real workers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from statistics import median
 
 import psutil
 
-from bench import ways
+from bench import commands
 from bench.cost import Cost, medians, processor_time, run
-from bench.scene import flower_version
+from bench.flowers import flower_version
 from testbed.services import Flower, Pushgateway, Testbed, Worker
 
 WITHOUT = "push-job push"
@@ -17,7 +17,7 @@ WITH = "push-job push --with pools"
 
 @dataclass(frozen=True)
 class PoolsPlan:
-    """How much to measure: so many `pushes` of each way a round, for one is too short for the system's clock."""
+    """Extent; a round has several `pushes`, because one is too short to measure."""
 
     versions: tuple[str | None, ...] = (None, "2.0.1")
     workers: int = 2
@@ -30,15 +30,15 @@ QUICK = PoolsPlan(rounds=1, pushes=2)
 
 @dataclass
 class PoolsResults:
-    """Medians of one push, by Flower and way; of each worker the seconds of processor time that a push took it."""
+    """Medians per push by Flower and command, and CPU seconds per worker."""
 
     pushes: dict[tuple[str, str], Cost] = field(default_factory=dict)
-    of_a_worker: dict[tuple[str, str], float] = field(default_factory=dict)
-    answered: dict[str, int] = field(default_factory=dict)  # by Flower: bytes that it answers of each worker
+    worker_cpu: dict[tuple[str, str], float] = field(default_factory=dict)
+    answer_bytes: dict[str, int] = field(default_factory=dict)  # bytes per worker in the answer, by Flower
 
 
-def measure_pools(plan: PoolsPlan, say: Callable[[str], None]) -> PoolsResults:
-    """Start the services, measure, stop them."""
+def measure_pools(plan: PoolsPlan, log: Callable[[str], None]) -> PoolsResults:
+    """Start the services, measure and stop them."""
     results = PoolsResults()
     with Testbed() as bed:
         pushgateway, redis = bed.pushgateway(), bed.redis()
@@ -47,7 +47,7 @@ def measure_pools(plan: PoolsPlan, say: Callable[[str], None]) -> PoolsResults:
             flower = bed.flower(redis, version=version)
             for worker in workers:
                 flower.wait_for_worker(worker.node)
-            _measure(results, plan, flower, workers, pushgateway, say)
+            _measure(results, plan, flower, workers, pushgateway, log)
             flower.stop()
     return results
 
@@ -58,31 +58,31 @@ def _measure(
     flower: Flower,
     workers: list[Worker],
     pushgateway: Pushgateway,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     version = flower_version(flower)
     answer = flower.client.get(f"{flower.url}/api/workers?refresh=1")
-    results.answered[version] = len(answer) // len(workers)
-    commands = {
-        WITHOUT: ways.push_job([flower.url], pushgateway.url, job="pools"),
-        WITH: ways.push_job([flower.url], pushgateway.url, "--with", "pools", job="pools"),
+    results.answer_bytes[version] = len(answer) // len(workers)
+    by_name = {
+        WITHOUT: commands.push_job([flower.url], pushgateway.url, job="pools"),
+        WITH: commands.push_job([flower.url], pushgateway.url, "--with", "pools", job="pools"),
     }
-    costs: dict[str, list[Cost]] = {way: [] for way in commands}
-    shares: dict[str, list[float]] = {way: [] for way in commands}
+    costs: dict[str, list[Cost]] = {name: [] for name in by_name}
+    shares: dict[str, list[float]] = {name: [] for name in by_name}
     for number in range(plan.rounds):
-        say(f"pools, Flower {version}: round {number + 1} of {plan.rounds}")
-        for way, command in commands.items():
+        log(f"pools, Flower {version}: round {number + 1} of {plan.rounds}")
+        for name, command in by_name.items():
             before = _spent(flower), sum(map(_spent, workers))
             done = medians([run(command) for _ in range(plan.pushes)])
             flowers, of_workers = _spent(flower) - before[0], sum(map(_spent, workers)) - before[1]
-            costs[way].append(Cost(done.seconds, done.cpu, done.memory, flower_cpu=flowers / plan.pushes))
-            shares[way].append(of_workers / plan.pushes / len(workers))
-    for way in commands:
-        results.pushes[version, way] = medians(costs[way])
-        results.of_a_worker[version, way] = median(shares[way])
+            costs[name].append(Cost(done.seconds, done.cpu, done.memory, flower_cpu=flowers / plan.pushes))
+            shares[name].append(of_workers / plan.pushes / len(workers))
+    for name in by_name:
+        results.pushes[version, name] = medians(costs[name])
+        results.worker_cpu[version, name] = median(shares[name])
 
 
 def _spent(service: Flower | Worker) -> float:
-    """Seconds of processor time so far, of its children too, as a worker's pool is."""
+    """Return the CPU time of a service and its children so far, in seconds."""
     process = psutil.Process(service.pid)
     return sum(map(processor_time, [process, *process.children(recursive=True)]))

@@ -1,7 +1,7 @@
-"""Asks Flower for its `/healthcheck` every 20 ms while something else is measured; the longest wait is its stall.
+"""Measure Flower's stall by requests to its `/healthcheck` every 20 ms.
 
-Flower is one thread: while it builds an answer for one reader it answers no other. The questions come from a process
-of their own, because a thread of the benchmark could itself be held up.
+Flower has one thread, so it answers no other request while it builds an answer. The requests come from a separate
+process, because a thread of the benchmark could be delayed.
 """
 
 import http.client
@@ -13,19 +13,19 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 EVERY = 0.02  # seconds
-PATIENCE = 300.0  # seconds
+TIMEOUT = 300.0  # seconds
 
 
 class Prober:
-    """A context manager; `longest_wait` (seconds) is known once its block has ended."""
+    """Context manager; `longest_wait` (seconds) is set at the end of its block."""
 
     def __init__(self, url: str) -> None:
-        """`url` is Flower's base URL."""
+        """Probe the Flower with this base URL."""
         self.longest_wait = 0.0
         self._url = url
 
     def __enter__(self) -> "Prober":
-        """Start, and return once the first question was answered."""
+        """Start, and wait for the first answer."""
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, self._url],
             stdin=subprocess.PIPE,
@@ -34,21 +34,21 @@ class Prober:
         )
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"the prober cannot ask {self._url}")
+            raise RuntimeError(f"the prober gets no answer from {self._url}")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for the last answer."""
-        answer, _ = self._process.communicate(timeout=PATIENCE)
+        answer, _ = self._process.communicate(timeout=TIMEOUT)
         self.longest_wait = float(answer or "nan")
 
 
 def probe(url: str) -> None:
-    """Ask until standard input is closed, then print the longest wait for an answer."""
+    """Send requests until standard input is closed, then print the longest wait."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
     _wait_for_answer(connection, parts.path)
     print("ready", flush=True)
     longest = 0.0
@@ -61,10 +61,10 @@ def probe(url: str) -> None:
 
 
 def _wait_for_answer(connection: http.client.HTTPConnection, prefix: str) -> float:
-    asked = time.monotonic()
+    sent = time.monotonic()
     connection.request("GET", f"{prefix}/healthcheck")
     connection.getresponse().read()
-    return time.monotonic() - asked
+    return time.monotonic() - sent
 
 
 if __name__ == "__main__":

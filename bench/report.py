@@ -1,4 +1,4 @@
-"""The results as Markdown, which reads well on a terminal too."""
+"""Format the results as Markdown."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import warm
+from bench import incremental
 from bench.cost import Cost
 from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
 from bench.pools import PoolsResults
@@ -17,55 +17,55 @@ from bench.targets import Target, targets
 from push_job import __version__
 from testbed.process import find_program
 
-#: Measured once by hand, on 2026-11-22: the selection on its own with 100,000 objects; the collections by gc.callbacks
-#: in a real Flower with 100,000 tasks, and how often they come by the slow pages of nine scans a size and version. What
-#: is on them: on 2026-11-25, in Flower's own CPU, medians of four; turns with each extra: on that day, medians of nine.
+#: Measured by hand on 2026-11-22: the selection with 100,000 objects; garbage collections with gc.callbacks in a real
+#: Flower with 100,000 tasks, and their frequency from the slow pages of nine scrapes per page size and version.
+#: Measured on 2026-11-25: filtered pages, as Flower's CPU, medians of four; cycles with each extra, medians of nine.
 OBSTACLES = (
-    "What stands in the way where a target is missed, measured apart from this run: Flower 2.2 picks each page with a"
-    " heap over all of its tasks, 0.1 s of CPU at the front of 100,000 and 0.3 s at the back. Pages named by what is on"
-    " them would cost no less in all: 0.06 s before the first task is written of one type, of 40 types here, and 0.25 s"
-    " of a window of reception times. And after so many"
-    " answered tasks Python collects all of Flower's garbage, which stops it for 0.8 s on 2.0.1 and for 1.3 s on 2.2.0:"
-    " once in four of five downloads, in two of three scans in pages of 10,000 or 20,000, and, on 2.0.1, in three of"
-    " eight in pages of 2,500, which take a third as long again. A turn of `run` with all extras takes 0.10 s more than"
-    " the 0.06 s of one without: 0.05 s for prometheus_client's parser to read the 2,200 samples of Flower's /metrics,"
-    " 0.04 s for the runtimes, waits and last runs of all 100,000 tasks, and 0.01 s to write what is more."
+    "Reasons for missed targets, measured separately: Flower 2.2 selects each page with a heap over all tasks, which "
+    "takes 0.1 s of CPU at the front of 100,000 tasks and 0.3 s at the back. Filtered pages would cost no less in "
+    "total: 0.06 s before the first task is written for one of 40 types, and 0.25 s for a window of reception times. "
+    "In addition, Python's full garbage collection stops Flower for 0.8 s on 2.0.1 and 1.3 s on 2.2.0 after a certain "
+    "number of answered tasks: in four of five downloads, in two of three scrapes with pages of 10,000 or 20,000 "
+    "tasks, and on 2.0.1 in three of eight scrapes with pages of 2,500, which take a third longer. A cycle of `run` "
+    "with all extras takes 0.10 s more than the 0.06 s of one without: 0.05 s to parse the 2,200 samples of Flower's "
+    "/metrics with prometheus_client, 0.04 s for the runtimes, waits and last runs of all 100,000 tasks, and 0.01 s "
+    "to encode the additional samples."
 )
 
 
 def report(results: Results, load: tuple[float, float, float]) -> str:
-    """Everything, for bench/RESULTS.md; `load` is the machine's load average before the run."""
+    """Return the text of bench/RESULTS.md; `load` is the load average before it."""
     plan = results.plan
     return "\n\n".join(
         [
-            "# What a push costs",
-            "Written by `make bench`: real Flowers, synthetic tasks of about 1 KB, 40 task types. Every number is a"
-            f" median ({plan.rounds} rounds, each in an order of its own, unless said otherwise). Compare ratios: the"
-            " seconds are this machine's.",
+            "# Cost of a push",
+            f"Written by `make bench`: real Flowers, synthetic tasks of about 1 KB, 40 task types. Every number is a "
+            f"median of {plan.rounds} rounds in random order, unless stated otherwise. Compare ratios, because the "
+            f"seconds depend on the machine.",
             _about(load),
             "## Targets",
             _targets(targets(results), plan),
             OBSTACLES,
             "## By number of tasks",
-            "*CPU* and *memory* are the process's own; *stall* is the longest that Flower answered nobody else"
-            " meanwhile (asked every 20 ms), and in brackets the shortest and the longest such time of the rounds.",
+            "*CPU* and *MiB* (peak memory) are those of the process. *Stall* is the longest time in which Flower"
+            " answered no other request (sent every 20 ms); the brackets contain the shortest and longest stall of the"
+            " rounds.",
             *[_sizes(results, version) for version in _versions(results)],
-            f"## Page size, at {plan.sizes[-1]:,} tasks",
-            "A smaller page holds Flower up for a shorter time, but there are more of them, and the newest Flower sorts"
-            f" all of its tasks for each. {_rounds(plan.page_rounds)}",
+            f"## Page size, with {plan.sizes[-1]:,} tasks",
+            f"Smaller pages stall Flower for a shorter time, but there are more of them, and the newest Flower sorts "
+            f"all tasks for each page. {_rounds(plan.page_rounds)}",
             *[_page_sizes(results, version) for version in _versions(results)],
-            f"## Turn after turn, at {plan.warm.sizes[-1]:,} tasks",
-            "The Flowers are full and forget. Before each round half as many new tasks come as tasks change, "
-            f"{plan.warm.usual:,} in all; what is remembered is that of the round before. {_rounds(plan.warm.rounds)}",
-            *[_turns(results, version) for version in _warm_versions(results)],
-            "A turn of `run` against the number of tasks that are remembered, and against how many changed or came."
-            " *read* are the tasks that were transferred.",
-            *[_turns_by(results, version) for version in _warm_versions(results)],
-            "## Asking the workers",
-            f"A push of a Flower with {plan.pools.workers} workers and no task, without and with the one extra that"
-            f" asks them. *A worker's* is that of each. {_rounds(plan.pools.rounds)}",
+            f"## Incremental scrapes, with {plan.incremental.sizes[-1]:,} tasks",
+            f"The Flowers are full and drop tasks. Before each round {plan.incremental.usual:,} tasks change, half "
+            f"of which are new. The state is that of the previous round. {_rounds(plan.incremental.rounds)}",
+            *[_incremental(results, version) for version in _incremental_versions(results)],
+            "A cycle of `run` by number of tasks and by number of changes. *Read* is the number of transferred tasks.",
+            *[_incremental_by(results, version) for version in _incremental_versions(results)],
+            "## The extra pools",
+            f"A push of a Flower with {plan.pools.workers} workers and no task, with and without the extra that "
+            f"sends requests to the workers. {_rounds(plan.pools.rounds)}",
             pools_table(results.pools),
-            "## Small and many",
+            "## Small Flowers and many Flowers",
             _small(results),
         ]
     )
@@ -84,7 +84,7 @@ def _about(load: tuple[float, float, float]) -> str:
         ("machine", f"{os.cpu_count()} cores, {_cpu_model()}, {platform.system()} {platform.release().split('-')[0]}"),
         ("load average before the run", ", ".join(f"{value:.2f}" for value in load)),
     ]
-    return _table(["what", "is"], rows)
+    return _table(["item", "value"], rows)
 
 
 def _targets(found: Iterable[Target], plan: Plan) -> str:
@@ -99,14 +99,14 @@ def _targets(found: Iterable[Target], plan: Plan) -> str:
         )
         for target in found
     ]
-    heading = ["of a push", "divided by", "Flower", "measured", "at most", "reached"]
-    remark = "" if plan == Plan() else " They are meant for a full run: this was one with small numbers."
-    return f"At {plan.sizes[-1]:,} tasks where nothing else is said.{remark}\n\n{_table(heading, rows)}"
+    heading = ["number", "divided by", "Flower", "measured", "limit", "reached"]
+    remark = "" if plan == Plan() else " They apply to a complete run; this was one with small numbers."
+    return f"With {plan.sizes[-1]:,} tasks, unless stated otherwise.{remark}\n\n{_table(heading, rows)}"
 
 
 def _sizes(results: Results, version: str) -> str:
     rows = []
-    for (its_version, tasks, way), cost in results.by_size.items():
+    for (its_version, tasks, name), cost in results.by_size.items():
         if its_version != version:
             continue
         simple = results.by_size[version, tasks, SIMPLE]
@@ -114,7 +114,7 @@ def _sizes(results: Results, version: str) -> str:
         rows.append(
             (
                 f"{tasks:,}",
-                way,
+                name,
                 f"{cost.seconds:.2f}",
                 f"{cost.cpu:.2f}",
                 f"{cost.memory:.0f}",
@@ -127,7 +127,7 @@ def _sizes(results: Results, version: str) -> str:
                 f"{cost.flower_cpu / simple.flower_cpu:.2f}",
             )
         )
-    columns = ["tasks", "way", "wall s", "CPU s", "MiB", "stall s", "Flower's CPU s"]
+    columns = ["tasks", "command", "wall s", "CPU s", "MiB", "stall s", "Flower's CPU s"]
     ratios = ["wall / download", "CPU / simple", "MiB / simple", "stall / simple", "Flower's / simple"]
     return f"Flower {version}:\n\n{_table(columns + ratios, rows)}"
 
@@ -138,7 +138,7 @@ def _page_sizes(results: Results, version: str) -> str:
     download = results.by_size[version, largest, DOWNLOAD]
     rows = [
         (
-            f"{size:,}" if size else "the default",
+            f"{size:,}" if size else "default",
             f"{cost.seconds:.2f}",
             _stall(cost),
             f"{cost.flower_cpu:.2f}",
@@ -149,20 +149,20 @@ def _page_sizes(results: Results, version: str) -> str:
         for (its_version, size), cost in results.by_page_size.items()
         if its_version == version
     ]
-    columns = ["tasks a page", "wall s", "stall s", "Flower's CPU s", "MiB", "wall / download", "stall / simple"]
+    columns = ["tasks per page", "wall s", "stall s", "Flower's CPU s", "MiB", "wall / download", "stall / simple"]
     return f"Flower {version}:\n\n{_table(columns, rows)}"
 
 
-def _warm_versions(results: Results) -> list[str]:
-    return list(dict.fromkeys(version for version, _ in results.warm.ways))
+def _incremental_versions(results: Results) -> list[str]:
+    return list(dict.fromkeys(version for version, _ in results.incremental.by_command))
 
 
-def _turns(results: Results, version: str) -> str:
-    of_ways = results.warm.ways
-    simple, download = of_ways[version, warm.SIMPLE], of_ways[version, warm.DOWNLOAD]
+def _incremental(results: Results, version: str) -> str:
+    costs = results.incremental.by_command
+    simple, download = costs[version, incremental.SIMPLE], costs[version, incremental.DOWNLOAD]
     rows = [
         (
-            way,
+            name,
             f"{cost.seconds:.2f}",
             f"{cost.cpu:.3f}",
             f"{cost.memory:.0f}",
@@ -174,16 +174,16 @@ def _turns(results: Results, version: str) -> str:
             f"{cost.flower_cpu / simple.flower_cpu:.2f}",
             f"{cost.flower_cpu / download.flower_cpu:.2f}",
         )
-        for (its_version, way), cost in of_ways.items()
+        for (its_version, name), cost in costs.items()
         if its_version == version
     ]
-    columns = ["way", "wall s", "CPU s", "MiB", "stall s", "Flower's CPU s", "wall / simple", "CPU / simple"]
+    columns = ["command", "wall s", "CPU s", "MiB", "stall s", "Flower's CPU s", "wall / simple", "CPU / simple"]
     ratios = ["stall / simple", "Flower's / simple", "Flower's / download"]
     return f"Flower {version}:\n\n{_table(columns + ratios, rows)}"
 
 
-def _turns_by(results: Results, version: str) -> str:
-    found = results.warm
+def _incremental_by(results: Results, version: str) -> str:
+    found = results.incremental
     rows = [
         (
             what,
@@ -198,25 +198,25 @@ def _turns_by(results: Results, version: str) -> str:
         for (its_version, number), (cost, read) in of_number.items()
         if its_version == version
     ]
-    columns = ["of", "number", "read", "wall s", "CPU s", "MiB", "Flower's CPU s"]
+    columns = ["by", "number", "read", "wall s", "CPU s", "MiB", "Flower's CPU s"]
     return f"Flower {version}:\n\n{_table(columns, rows)}"
 
 
 def pools_table(results: PoolsResults) -> str:
-    """What asking the workers costs."""
+    """Return a table with the cost of the extra pools."""
     rows = [
         (
             version,
-            way,
+            name,
             f"{cost.seconds:.2f}",
             f"{cost.cpu:.3f}",
             f"{cost.flower_cpu:.3f}",
-            f"{results.of_a_worker[version, way]:.3f}",
-            f"{results.answered[version] / 1000:.1f}",
+            f"{results.worker_cpu[version, name]:.3f}",
+            f"{results.answer_bytes[version] / 1000:.1f}",
         )
-        for (version, way), cost in results.pushes.items()
+        for (version, name), cost in results.pushes.items()
     ]
-    columns = ["Flower", "way", "wall s", "CPU s", "Flower's CPU s", "a worker's CPU s", "kB that each tells"]
+    columns = ["Flower", "command", "wall s", "CPU s", "Flower's CPU s", "CPU s per worker", "kB per worker"]
     return _table(columns, rows)
 
 
@@ -234,12 +234,12 @@ def _small(results: Results) -> str:
         ]
     ]
     many = results.instances[plan.instances]
+    table = _table(["item", "rounds", "wall s", "CPU s", "MiB"], rows)
     return (
-        f"{PUSH_JOB} of a Flower with {plan.small_tasks} tasks; all {plan.instances} are one Flower behind as many"
-        " loopback addresses, so its one thread answers for all of them."
-        f"\n\n{_table(['what', 'rounds', 'wall s', 'CPU s', 'MiB'], rows)}\n\n"
-        f"A Flower among {plan.instances} takes {1000 * many.seconds / plan.instances:.0f} ms. Of the push of"
-        f" {plan.types:,} task types ({7 * plan.types:,} counts), reading Flower takes"
+        f"{PUSH_JOB} of a Flower with {plan.small_tasks} tasks. The {plan.instances} Flowers are one Flower with as"
+        f" many loopback addresses, so one thread answers all requests.\n\n{table}\n\n"
+        f"One of {plan.instances} Flowers takes {1000 * many.seconds / plan.instances:.0f} ms. In the push of"
+        f" {plan.types:,} task types ({7 * plan.types:,} counts), the scrape takes"
         f" {results.types_scrape_seconds:.2f} s.\n"
     )
 
@@ -258,7 +258,7 @@ def _rounds(count: int) -> str:
 
 
 def _table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table whose columns are aligned in plain text too."""
+    """Return a Markdown table with aligned columns."""
     cells = [list(heading), *[[str(cell) for cell in row] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heading))]
     lines = [

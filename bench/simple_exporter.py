@@ -1,9 +1,8 @@
-"""The simple way to the three families, as exporters before this project do it: `python simple_exporter.py FLOWER
-PUSHGATEWAY JOB`.
+"""A simple exporter: `python simple_exporter.py FLOWER PUSHGATEWAY JOB`.
 
-One request for all tasks, decoded whole by `json`, and a labelled gauge incremented for each task. push-job is measured
-against it, so it is no slower than the approach has to be: exporters in use read the list once a family, or loop over
-every field of every task.
+It reads all tasks in one request, decodes them with `json` and increments a gauge for each task. push-job is compared
+with it, so it is as fast as this approach can be. Exporters in use read the list once per family, or loop over every
+field of every task.
 """
 
 import sys
@@ -15,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
 
 def export(flower: str, pushgateway: str, job: str) -> None:
-    """Read Flower's workers and tasks, count, push."""
+    """Read Flower's workers and tasks, count them and push."""
     registry = CollectorRegistry()
     workers = Gauge("celery_workers", "Workers.", ["app"], registry=registry)
     types = Gauge("celery_task_types_by_state", "Tasks.", ["task_type", "state"], registry=registry)

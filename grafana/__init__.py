@@ -1,16 +1,18 @@
-"""Dashboards as code: `python -m grafana.generate` writes grafana/dashboards/*.json (`make dashboards`).
+"""Dashboards as code; `make dashboards` writes grafana/dashboards/*.json.
 
-| module              | holds                                                                    |
-|---------------------|--------------------------------------------------------------------------|
-| queries.py          | PromQL: the families' selectors and the guard that hides data that is old |
-| panels.py           | how each kind of panel looks and asks                                     |
-| sound.py            | panels that tell whether the watching itself is sound                     |
-| frame.py            | what surrounds the panels: variables, annotations, links, the grid        |
-| celery_by_flower.py | the main dashboard                                                        |
-| by_type.py          | its panels by task type, and where a click on one leads                   |
-| in_depth.py         | the dashboard for what `--with` adds                                      |
-| histograms.py       | its panels of runtimes and waits                                          |
-| generate.py         | writes the files                                                          |
+| module                 | contents                                                          |
+|------------------------|-------------------------------------------------------------------|
+| queries.py             | PromQL: selectors and the guard that hides old data               |
+| alert_limits.py        | limits of the alerts, read from prometheus/rules                  |
+| panel_types.py         | one builder for each kind of panel, with the common defaults      |
+| layout.py              | rows on the grid, variables, annotations and links of a dashboard |
+| health_row.py          | panels about alerts and Flowers                                   |
+| task_type_panels.py    | panels by task type, and their links                              |
+| main_dashboard.py      | the dashboard "Celery by Flower"                                  |
+| histogram_panels.py    | panels of the histograms of runtimes and waits                    |
+| problems_row.py        | panels about stuck, failing and overdue tasks and full workers    |
+| in_depth_dashboard.py  | the dashboard "Celery by Flower: in depth", for the extras        |
+| generate.py            | writes the files                                                  |
 
 Grafana itself needs only `dashboards/` and `provisioning/`.
 """

@@ -1,4 +1,4 @@
-"""Writes the dashboards: `python -m grafana.generate`, or `make dashboards`."""
+"""Write the dashboards: `python -m grafana.generate`, or `make dashboards`."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,34 +8,34 @@ from typing import Any
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.celery_by_flower import celery_by_flower
-from grafana.in_depth import in_depth
+from grafana.in_depth_dashboard import in_depth_dashboard
+from grafana.main_dashboard import main_dashboard
 
 FOLDER = Path(__file__).parent / "dashboards"
 
 DASHBOARDS: Mapping[str, Callable[[], Dashboard]] = {
-    "celery-by-flower.json": celery_by_flower,
-    "celery-by-flower-in-depth.json": in_depth,
+    "celery-by-flower.json": main_dashboard,
+    "celery-by-flower-in-depth.json": in_depth_dashboard,
 }
 
 
-def written(dashboard: Dashboard) -> str:
-    """The dashboard as the text of its file, with an `id` of null: Grafana gives it one.
+def serialize(dashboard: Dashboard) -> str:
+    """Return the text of a dashboard's file.
 
-    The SDK writes one and the same `id` for every variable. Grafana keys variables by it, so that of all of them one
-    would survive; without it, it keys them by their names.
+    The dashboard's `id` is null, so that Grafana assigns one. The `id` of variables is removed: the SDK writes the same
+    for every variable, and Grafana would keep only one of them. Without an `id`, Grafana identifies them by name.
     """
     content = {"id": None, **json.loads(JSONEncoder().encode(dashboard))}
     for variable in content["templating"]["list"]:
         del variable["id"]
     for panel in content["panels"]:
         for one in (panel, *panel.get("panels", [])):
-            _without_what_is_newer(one)
+            _remove_newer_options(one)
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _without_what_is_newer(panel: dict[str, Any]) -> None:
-    """The SDK writes defaults of Grafana's newest version: what the oldest that is supported does not know goes."""
+def _remove_newer_options(panel: dict[str, Any]) -> None:
+    """Remove defaults of the SDK that the oldest supported Grafana does not know."""
     options = panel.get("options", {})
     for name in ("cellHeight", "showTypeIcons"):
         options.pop(name, None)
@@ -46,10 +46,10 @@ def _without_what_is_newer(panel: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Writes every dashboard's file into grafana/dashboards/."""
+    """Write the file of every dashboard into grafana/dashboards/."""
     FOLDER.mkdir(exist_ok=True)
     for name, dashboard in DASHBOARDS.items():
-        (FOLDER / name).write_text(written(dashboard()), encoding="utf-8")
+        (FOLDER / name).write_text(serialize(dashboard()), encoding="utf-8")
         print(FOLDER / name)
 
 

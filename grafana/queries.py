@@ -1,159 +1,159 @@
-"""PromQL in one place: what the series are called, and the guard that keeps old numbers off the panels.
+"""PromQL: selectors of the families, and the guard that hides old data.
 
-The Pushgateway keeps a group for ever and Prometheus scrapes it as if new. So every query has a guard:
+The Pushgateway keeps a group for ever, and Prometheus scrapes it as if it were new. So every query has a guard:
 
-    SERIES and ignoring (THE FAMILY'S OWN LABELS) (time() - push_time_seconds < $max_age and flower_up)
+    SERIES and ignoring (OWN LABELS) (time() - push_time_seconds < $max_age and flower_up)
 
-`push_time_seconds` carries the grouping labels and nothing else, and so does a series once its family's own labels are
-ignored: each group is matched with its own push and no other, whatever grouping labels the user added. The shorter
-`and on (job, instance)` would not do that: where two groups differ only in an added label, one that nobody pushes any
-more would pass because the other is fresh.
+`push_time_seconds` has only the grouping labels. So does a series if the labels of its family are ignored. Each group
+is therefore matched with its own push, whatever grouping labels the user added. `and on (job, instance)` would not do
+that: if two groups differ only in an added label, a stale one would pass because the other one is fresh.
 
-`flower_up` is the last family of each push, whatever its value: a group without it is only a part of one.
+`flower_up` is the last family of each push, whatever its value. A group without it is incomplete.
 """
 
-OWN_LABELS = {
-    "celery_workers": "app",
-    "celery_task_types_by_state": "task_type, state",
-    "celery_task_duration_seconds_by_state": "name, state",
-    "flower_up": "",
-    "flower_scrape_duration_seconds": "",
-    "flower_scrape_tasks": "",
-    "flower_scrape_extra_success": "extra",
-    "celery_queue_length": "queue",
-    "celery_queue_consumers": "queue",
-    "celery_task_oldest_seconds": "name, state",
-    "celery_task_failures": "name, exception",
-    "celery_task_last_success_timestamp_seconds": "name",
-    "celery_task_interval_seconds": "name",
-    "celery_task_queue_wait_seconds_bucket": "name, le",
-    "celery_task_runtime_seconds_bucket": "name, le",
-    "celery_task_runtime_seconds_count": "name",
-    "celery_task_wait_seconds_bucket": "name, le",
-    "celery_worker_active_tasks": "worker",
-    "celery_worker_pool_processes": "worker",
-    "celery_worker_processed_tasks": "worker",
-    "celery_worker_load_average": "worker, period",
-    "celery_worker_prefetched_tasks": "worker",
-    "celery_worker_last_heartbeat_age_seconds": "worker",
-    "flower_events_total": "worker, type, task",
-    "flower_task_runtime_seconds_bucket": "worker, task, le",
-    "flower_task_prefetch_time_seconds": "worker, task",
+from functools import cache
+
+from push_job.metrics.extras import EXTRAS, families_with
+
+#: Labels of Flower's own families, which the extra `flower-metrics` passes on.
+FLOWER_LABELS = {
+    "flower_events_total": ("worker", "type", "task"),
+    "flower_task_runtime_seconds_bucket": ("worker", "task", "le"),
+    "flower_task_prefetch_time_seconds": ("worker", "task"),
 }
-"""Each family's labels beside the grouping labels: what the guard has to ignore."""
+
+
+def own_labels(series: str) -> tuple[str, ...]:
+    """Return the labels of a series that the guard has to ignore.
+
+    Raises:
+        ValueError: push-job pushes no family with such a series.
+    """
+    labels = _labels_by_series().get(series)
+    if labels is None:
+        raise ValueError(f"no family has the series {series}: see push_job/metrics and FLOWER_LABELS")
+    return labels
+
+
+@cache
+def _labels_by_series() -> dict[str, tuple[str, ...]]:
+    labels = dict(FLOWER_LABELS)
+    for family in families_with(EXTRAS):
+        for series in family.sample_names:
+            labels[series] = (*family.labels, "le") if series.endswith("_bucket") else family.labels
+    return labels
+
 
 FRESH = "(time() - push_time_seconds < $max_age and flower_up)"
 
 IN_RANGE = "[$__range] @ end()"
-"""After a selector: what it was within the shown range, the same at every step of a graph."""
+"""Suffix of a selector: its values in the selected range, the same at every step of a graph."""
 
 CHOSEN = 'job=~"$job", instance=~"$instance"'
 
-STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
-"""The states that every task type has a sample for."""
-
 
 def selector(family: str, *matchers: str) -> str:
-    """The family's series for the chosen jobs and Flowers: `family{job=~"$job", instance=~"$instance"}`."""
+    """Return a selector of a family for the selected jobs and Flowers."""
     return f"{family}{{{', '.join([CHOSEN, *matchers])}}}"
 
 
 def in_state(*states: str) -> str:
-    """The matcher for one state or several."""
+    """Return a matcher for one or more states."""
     return f'state="{states[0]}"' if len(states) == 1 else f'state=~"{"|".join(states)}"'
 
 
 def fresh(family: str, *matchers: str, call: str = "{}") -> str:
-    """The family's series, but for groups whose last push is older than `$max_age`.
+    """Return the series of a family in groups that are not older than `$max_age`.
 
-    `call` wraps the bare series, e.g. `"{} == bool 0"`. For a call that looks back there is `fresh_window`.
+    `call` wraps the selector, e.g. `"{} == bool 0"`. For functions of a range, use `fresh_window`.
 
-    Raises `KeyError` for a family whose own labels nobody wrote down.
+    Raises:
+        ValueError: The family is unknown.
     """
-    own_labels = OWN_LABELS[family]
-    matching = f" ignoring ({own_labels})" if own_labels else ""
+    labels = own_labels(family)
+    matching = f" ignoring ({', '.join(labels)})" if labels else ""
     return f"{call.format(selector(family, *matchers))} and{matching} {FRESH}"
 
 
 def fresh_window(call: str, family: str, *matchers: str, window: str = "$TIME_FRAME") -> str:
-    """A call over the family's last `window`, e.g. `rate`, where there is a fresh sample at its end too.
+    """Return a function of a range, e.g. `rate`, for groups with a fresh sample.
 
-    Without that, a graph would go on for the length of the window after Flower went down.
+    Without that condition, a graph would continue for the length of the window after Flower went down.
     """
     series = selector(family, *matchers)
     return f"{call}({series}[{window}]) and {fresh(family, *matchers)}"
 
 
 def workers(*matchers: str) -> str:
-    """Fresh `celery_workers`."""
+    """Return fresh `celery_workers`."""
     return fresh("celery_workers", *matchers)
 
 
 def of_live_workers(family: str, *matchers: str, call: str = "{}") -> str:
-    """A fresh family with a label `worker`, without the workers that are down: Flower keeps their last numbers."""
+    """Return a fresh family with a label `worker`, only for live workers."""
     live = 'label_replace(celery_workers == 1, "worker", "$1", "app", "(.*)")'
-    others = OWN_LABELS[family].replace("worker", "app")
-    return f"{fresh(family, *matchers, call=call)} and ignoring ({others}) {live}"
+    others = ["app" if label == "worker" else label for label in own_labels(family)]
+    return f"{fresh(family, *matchers, call=call)} and ignoring ({', '.join(others)}) {live}"
 
 
 def tasks(*matchers: str) -> str:
-    """Fresh `celery_task_types_by_state` of the chosen task types."""
+    """Return fresh `celery_task_types_by_state` of the selected task types."""
     return fresh("celery_task_types_by_state", 'task_type=~"$task_type"', *matchers)
 
 
 def durations(*matchers: str) -> str:
-    """Fresh `celery_task_duration_seconds_by_state` of the chosen task types."""
+    """Return fresh `celery_task_duration_seconds_by_state` of the selected task types."""
     return fresh("celery_task_duration_seconds_by_state", 'name=~"$task_type"', *matchers)
 
 
 def tasks_by_name(state: str, by: str = "name") -> str:
-    """How many tasks match `state`, under the duration family's label `name`, so that they divide."""
+    """Return the number of tasks that match `state`, with the label `name`."""
     renamed = f'label_replace({tasks(state)}, "name", "$1", "task_type", "(.*)")'
     return f"sum({renamed}) by ({by})"
 
 
 def mean_duration(state: str, by: str = "name") -> str:
-    """Seconds per task of those that match `state`: both families add up, so their quotient is the mean."""
+    """Return the mean seconds of the tasks that match `state`."""
     return f"sum({durations(state)}) by ({by}) / {tasks_by_name(state, by)}"
 
 
 def most(count: int, series: str, by: str) -> str:
-    """The labels `by` of the largest within the shown range; `series` is bare.
+    """Return the labels `by` of the highest series in the selected range.
 
-    The same few at every step: a topk of each step's own would make lines come and go.
+    They are the same at every step of a graph. A `topk` per step would make lines appear and disappear.
     """
     return f"topk({count}, sum(max_over_time({series}{IN_RANGE})) by ({by}))"
 
 
 def age(comparison: str = "") -> str:
-    """Seconds since each group of this job was pushed; `comparison` keeps some, e.g. `>= $max_age`.
+    """Return the seconds since each group was pushed, filtered by `comparison`.
 
-    Other programs push to the same Pushgateway: `push_job_build_info` tells which groups are ours.
+    `push_job_build_info` selects this job's groups, because other programs push to the same Pushgateway.
     """
     compared = f" {comparison}" if comparison else ""
     return f"time() - {selector('push_time_seconds')}{compared} and ignoring (version) push_job_build_info"
 
 
 def flower_state() -> str:
-    """Of each group 1 (up), 0 (down), -1 (its data is too old) or -2 (only a part of a push is there): worst first."""
+    """Return for each group 1 (up), 0 (down), -1 (too old) or -2 (incomplete push)."""
     return f"{fresh('flower_up')} or 0 * ({age('>= $max_age')}) - 1 or 0 * ({age()}) - 2"
 
 
 def missing() -> str:
-    """The groups that nothing is known of now: Flower is down, or the data is too old."""
+    """Return the groups without fresh data: Flower is down, or the data is too old."""
     return f"({age()} unless ({fresh('flower_up')}) == 1)"
 
 
-def in_words(count: str, label: str) -> str:
-    """A label whose text is a number, for a legend: nothing if `count` answers nothing."""
+def count_as_label(count: str, label: str) -> str:
+    """Return a series with a count as a label, for a legend."""
     return f'0 * count_values("{label}", count({count}))'
 
 
-def or_nobody_knows(known: str) -> str:
-    """NaN where `known`, without labels, answers nothing: then the last of a range is never an old number."""
+def or_unknown(known: str) -> str:
+    """Return `known` or NaN, so that the last value of a range is never old."""
     return f"{known} or vector(NaN)"
 
 
 def or_not_pushed(known: str) -> str:
-    """-1 where `known`, without labels, answers nothing although some Flower was scraped: its extra is not pushed."""
+    """Return `known`, or -1 if a Flower was scraped without this extra."""
     return f"{known} or sum({fresh('flower_up', call='{} == 1')}) * 0 - 1"

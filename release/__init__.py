@@ -1,1 +1,1 @@
-"""What is made from other files before a release: tables of the docs, one manifest, pictures, distributions."""
+"""Generated files and distributions of a release."""

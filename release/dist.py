@@ -1,4 +1,4 @@
-"""`make dist`: wheel, sdist, chart package and SBOM in dist/, and whether they hold what they should.
+"""`make dist`: build and check wheel, sdist, chart package and SBOM in dist/.
 
 The workflow calls `python -m release.dist dist --tag v1.2.3 --image ghcr.io/me/it --home-url https://github.com/me/it`.
 """
@@ -32,13 +32,14 @@ SUMS = "SHA256SUMS"
 
 
 class DistError(Exception):
-    """What is wrong with the distributions, in one line."""
+    """The distributions are wrong; the message is one line."""
 
 
 def build(folder: Path, image: str, home_url: str) -> None:
-    """Make everything anew in `folder`.
+    """Build all distributions in `folder`, which is emptied first.
 
-    `image` and `home_url`, where the chart's image and the runbooks are, may be empty: then they are as in the sources.
+    `image` and `home_url` are the addresses of the image and of the runbooks for the chart; empty for those in the
+    sources.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -56,7 +57,7 @@ def build(folder: Path, image: str, home_url: str) -> None:
 
 def _package_chart(folder: Path, image: str, home_url: str) -> None:
     with tempfile.TemporaryDirectory() as name:
-        chart = Path(shutil.copytree(CHART, Path(name) / CHART.name))  # links become what they lead to
+        chart = Path(shutil.copytree(CHART, Path(name) / CHART.name))  # replaces links by their targets
         values = chart / "values.yaml"
         text = values.read_text(encoding="utf-8")
         if image:
@@ -69,10 +70,10 @@ def _package_chart(folder: Path, image: str, home_url: str) -> None:
 
 
 def check(folder: Path) -> None:
-    """Raises DistError when something is missing, or there that should not be."""
+    """Check the contents of the distributions. Raises DistError."""
     expected = {WHEEL, SDIST, PACKAGED_CHART, SBOM, SUMS}
     if (found := {path.name for path in folder.iterdir()}) != expected:
-        raise DistError(f"{folder} holds {sorted(found)} and should hold {sorted(expected)}")
+        raise DistError(f"{folder} contains {sorted(found)} instead of {sorted(expected)}")
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "push_job").rglob("*") if _is_source(path)}
     with zipfile.ZipFile(folder / WHEEL) as wheel:
         info = f"{NAME}.dist-info"
@@ -96,7 +97,7 @@ def _check_metadata(what: str, text: bytes) -> None:
     except ExceptionGroup as error:
         raise DistError(f"{what}'s metadata: {'; '.join(map(str, error.exceptions))}") from None
     if str(metadata.version) != __version__:
-        raise DistError(f"{what} is of version {metadata.version}, the program of {__version__}")
+        raise DistError(f"{what} has version {metadata.version}, the program has {__version__}")
 
 
 def _check_chart(package: Path) -> None:
@@ -105,10 +106,10 @@ def _check_chart(package: Path) -> None:
     kinds = [found["kind"] for found in yaml.safe_load_all(rendered) if found]
     dashboards = len(list((ROOT / "grafana/dashboards").glob("*.json")))
     if kinds.count("PrometheusRule") != 1 or kinds.count("ConfigMap") != dashboards + 1:
-        raise DistError("the packaged chart lacks rules or dashboards")
+        raise DistError("the packaged chart has no rules or no dashboards")
     with tarfile.open(package) as tar:
         if any(member.issym() for member in tar):
-            raise DistError("the packaged chart has links in it")
+            raise DistError("the packaged chart contains links")
 
 
 def _check_sbom(path: Path) -> None:
@@ -120,7 +121,7 @@ def _check_sbom(path: Path) -> None:
 
 def _same(what: str, found: set[str], expected: set[str]) -> None:
     if found != expected:
-        raise DistError(f"{what} lacks {sorted(expected - found)} and should not have {sorted(found - expected)}")
+        raise DistError(f"{what} lacks {sorted(expected - found)} and has unexpected {sorted(found - expected)}")
 
 
 def _is_source(path: Path) -> bool:
@@ -129,7 +130,7 @@ def _is_source(path: Path) -> bool:
 
 def _replaced(text: str, old: str, new: str) -> str:
     if text.count(old) != 1:
-        raise DistError(f"values.yaml has the line {old.strip()!r} {text.count(old)} times")
+        raise DistError(f"values.yaml has the line {old.strip()!r} {text.count(old)} times instead of once")
     return text.replace(old, new)
 
 
@@ -151,12 +152,12 @@ def _main() -> None:
     parser.add_argument("folder", type=Path)
     for name in ("--tag", "--image", "--home-url"):
         parser.add_argument(name, default="")
-    asked = parser.parse_args()
-    if asked.tag and asked.tag != f"v{__version__}":
-        raise DistError(f"the tag is {asked.tag}, push_job/__init__.py says {__version__}")
-    build(asked.folder, asked.image, asked.home_url)
-    check(asked.folder)
-    for path in sorted(asked.folder.iterdir()):
+    arguments = parser.parse_args()
+    if arguments.tag and arguments.tag != f"v{__version__}":
+        raise DistError(f"the tag is {arguments.tag}, the version in push_job/__init__.py is {__version__}")
+    build(arguments.folder, arguments.image, arguments.home_url)
+    check(arguments.folder)
+    for path in sorted(arguments.folder.iterdir()):
         print(f"{path} ({path.stat().st_size} bytes)")
 
 

@@ -1,6 +1,6 @@
-"""Files that are written from others: `make generate`. A test tells when one of them is old.
+"""Generate files and parts of files from their sources (`make generate`).
 
-Each is given as its whole text, so that the test can compare without writing.
+Each generator returns the complete text of its file, so that a test can compare it with the file.
 """
 
 from __future__ import annotations
@@ -15,81 +15,106 @@ import click
 import yaml
 
 from push_job.cli import main
+from push_job.metrics.extras import EXTRAS, SUCCESS, families_with
 from release.render import CHART, ROOT, template, without_helms_labels
 
 RULE = ROOT / "cronjob/components/rules/prometheus-rule.yaml"
-#: Variables for which the chart has a value of its own, or that make no sense in a pod.
+#: Variables that the chart's `settings` rejects: the chart has a value for them, or they make no sense in a pod.
 NOT_A_SETTING = {"FLOWER", "PUSHGATEWAY", "JOB", "GROUPING", "DEADLINE", "LOG_FORMAT", "WITH", "SHARD", "EVERY"}
 NOT_A_SETTING |= {"HEARTBEAT_FILE", "FORMAT"}
 
 
 def prometheus_rule() -> str:
-    """The component's PrometheusRule: the chart's, without Helm's labels."""
+    """Return the PrometheusRule of the chart, without Helm's labels."""
     [rule] = template({"rules": {"enabled": True}}, "--show-only", "templates/prometheus-rule.yaml")
     head = "# Generated from prometheus/rules by `make generate`.\n"
     return head + yaml.safe_dump(without_helms_labels(rule), sort_keys=False, width=120)
 
 
 def values_schema() -> str:
-    """The chart's schema, with the extras and variables that this version knows."""
+    """Return the chart's schema with the current extras and variables."""
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-    schema["properties"]["with"]["items"]["enum"] = extras()
+    schema["properties"]["with"]["items"]["enum"] = [*EXTRAS, "all"]
     variables = {parameter.opts[0] for parameter in _options("push", "run")}
     names = {name.removeprefix("--").replace("-", "_").upper() for name in variables} - NOT_A_SETTING
     schema["properties"]["settings"]["propertyNames"]["enum"] = sorted(f"PUSH_JOB_{name}" for name in names)
     return json.dumps(schema, indent=2) + "\n"
 
 
-def extras() -> list[str]:
-    """The names that --with takes, as its help lists them."""
-    [option] = [option for option in _options("push") if option.opts[0] == "--with"]
-    listed = re.match(r"Push more: ([a-z, -]+);", option.help or "")
-    if listed is None:
-        raise ValueError("the help of --with no longer lists the extras")
-    return listed[1].split(", ")
-
-
 def options_page() -> str:
-    """docs/options.md with the table of options as click has them."""
+    """Return docs/options.md with the table of options."""
     rows = ["| option | default | commands | |", "|---|---|---|---|"]
     commands = {name: [p for p in _options(name) if not p.hidden] for name in main.commands}
     having: dict[tuple[str, ...], list[str]] = {}
     for command, options in commands.items():
         for option in options:
-            told, default = _default(option)
-            # An option of two commands may mean two things.
-            having.setdefault((_call(option), default, told), []).append(command)
-    for (call, default, told), names in having.items():
+            description, default = _description_and_default(option)
+            # Two commands may have different options of the same name.
+            having.setdefault((_call(option), default, description), []).append(command)
+    for (call, default, description), names in having.items():
         where = "" if len(names) == len(commands) else ", ".join(f"`{name}`" for name in names)
-        rows.append(f"| `{call}` | {default} | {where} | {told} |")
+        rows.append(f"| `{call}` | {default} | {where} | {description} |")
     return _between(ROOT / "docs/options.md", "options", "\n".join(rows))
 
 
+def metrics_page() -> str:
+    """Return docs/metrics.md with a table of every family that can be pushed."""
+    extra_of = {family.name: f"`{name}`" for name, extra in EXTRAS.items() for family in extra.families}
+    extra_of[SUCCESS.name] = "any"
+    rows = ["| metric | type | labels | meaning | extra |", "|---|---|---|---|---|"]
+    for family in families_with(EXTRAS):
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows.append(f"| `{family.name}` | {family.type} | {labels} | {family.help} | {extra_of.get(family.name, '')} |")
+    return _between(ROOT / "docs/metrics.md", "metrics", "\n".join(rows))
+
+
 def alerts_page() -> str:
-    """docs/alerts.md with a section for each alert of the rules."""
+    """Return docs/alerts.md with a table of the alerts and a section for each of them."""
     [rule] = template({"rules": {"enabled": True}}, "--show-only", "templates/prometheus-rule.yaml")
-    parts = []
-    for alert in (alert for group in rule["spec"]["groups"] for alert in group["rules"] if "alert" in alert):
-        notes = alert["annotations"]
-        parts += [
-            f"### {alert['alert']}",
-            f"{alert['labels']['severity']}, after {alert['for']}: {_plain(notes['summary'])}.",
-        ]
-        parts += [f"```promql\n{alert['expr']}\n```", notes["description"]]
-    return _between(ROOT / "docs/alerts.md", "alerts", "\n\n".join(parts))
+    rules = [found for group in rule["spec"]["groups"] for found in group["rules"]]
+    recorded = {found["record"]: found["expr"] for found in rules if "record" in found}
+    rows = ["| alert | severity | after | summary | extras |", "|---|---|---|---|---|"]
+    sections = []
+    for alert in (found for found in rules if "alert" in found):
+        name, severity, notes = alert["alert"], alert["labels"]["severity"], alert["annotations"]
+        summary = _without_template(notes["summary"])
+        extras = ", ".join(f"`{extra}`" for extra in _extras_of(alert["expr"], recorded))
+        rows.append(f"| [{name}](#{name.lower()}) | {severity} | {alert['for']} | {summary} | {extras} |")
+        sections += [f"### {name}", f"{severity}, after {alert['for']}: {summary}."]
+        sections += [f"```promql\n{alert['expr']}\n```", notes["description"]]
+    text = _between(ROOT / "docs/alerts.md", "overview", "\n".join(rows))
+    return _replace_between(text, "alerts", "\n\n".join(sections))
+
+
+def alert_names() -> str:
+    """Return push_job/checks/alert_names.py with the names of the alerts."""
+    [rule] = template({"rules": {"enabled": True}}, "--show-only", "templates/prometheus-rule.yaml")
+    names = [found["alert"] for group in rule["spec"]["groups"] for found in group["rules"] if "alert" in found]
+    head = '"""Generated from prometheus/rules by `make generate`: the names of our alerts."""\n\nALERT_NAMES = (\n'
+    return head + "".join(f'    "{name}",\n' for name in names) + ")\n"
+
+
+def _extras_of(expression: str, recorded: dict[str, str]) -> list[str]:
+    """Return the extras that an expression needs, also through recording rules."""
+    read = set(re.findall(r"[a-z][\w:]+", expression))
+    found = {name for name, extra in EXTRAS.items() for family in extra.families if read & family.sample_names}
+    found.update(extra for name in read & recorded.keys() for extra in _extras_of(recorded[name], recorded))
+    return [name for name in EXTRAS if name in found]
 
 
 def chart_page() -> str:
-    """The chart's README with the table of its values."""
+    """Return the chart's README with the table of its values."""
     lines = (CHART / "values.yaml").read_text(encoding="utf-8").splitlines()
     rows = ["| value | default | |", "|---|---|---|"]
-    rows += [f"| `{path}` | `{json.dumps(value)}` | {told} |" for path, value, told in _values(lines)]
+    rows += [f"| `{path}` | `{json.dumps(value)}` | {comment} |" for path, value, comment in _values(lines)]
     return _between(CHART / "README.md", "values", "\n".join(rows))
 
 
 GENERATED: dict[Path, Callable[[], str]] = {
     CHART / "values.schema.json": values_schema,
     RULE: prometheus_rule,
+    ROOT / "push_job/checks/alert_names.py": alert_names,
+    ROOT / "docs/metrics.md": metrics_page,
     ROOT / "docs/options.md": options_page,
     ROOT / "docs/alerts.md": alerts_page,
     CHART / "README.md": chart_page,
@@ -109,26 +134,26 @@ def _call(option: click.Option) -> str:
     )
 
 
-def _default(option: click.Option) -> tuple[str, str]:
-    """The help text without its default, and the default."""
-    told, _, written = (option.help or "").partition("  [default: ")
+def _description_and_default(option: click.Option) -> tuple[str, str]:
+    """Split an option's help text into description and default."""
+    description, _, written = (option.help or "").partition("  [default: ")
     default: Any = written.rstrip("]") if written else option.default
     if isinstance(option.type, click.Choice):
-        told = f"{told.rstrip('.')}: {' or '.join(f'`{choice}`' for choice in option.type.choices)}."
+        description = f"{description.rstrip('.')}: {' or '.join(f'`{choice}`' for choice in option.type.choices)}."
     if isinstance(default, bool) or not isinstance(default, int | float | str):
-        return told, ""
-    return told, f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+        return description, ""
+    return description, f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
-def _plain(summary: str) -> str:
-    """The summary with a word in the place of what Prometheus fills in."""
+def _without_template(summary: str) -> str:
+    """Return an alert's summary without Prometheus' template syntax."""
     without_conditions = re.sub(r"\{\{ with .*?end \}\}", "", summary)
     named = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"(\1)", without_conditions)
     return re.sub(r"\{\{ \$value[^}]*\}\}", "(value)", named)
 
 
 def _values(lines: list[str]) -> Iterator[tuple[str, Any, str]]:
-    """Path, default and comment of each value that has a comment; what is inside one of those has none."""
+    """Yield path, default and comment of each value that has a comment of its own."""
     path: list[tuple[int, str]] = []
     comment: list[str] = []
     for number, line in enumerate(lines):
@@ -141,7 +166,7 @@ def _values(lines: list[str]) -> Iterator[tuple[str, Any, str]]:
             if comment:
                 end = next((n for n in range(number + 1, len(lines)) if _ends(lines[n], len(found[1]))), len(lines))
                 value = yaml.safe_load("\n".join(lines[number:end]))[found[2]]
-                # What has comments of its own inside is told there.
+                # A value that contains commented values is described by them.
                 if not any(inner.strip().startswith("#") for inner in lines[number:end]):
                     yield ".".join(key for _, key in path), value, " ".join(comment)
         comment = []
@@ -152,16 +177,20 @@ def _ends(line: str, indent: int) -> bool:
 
 
 def _between(page: Path, name: str, text: str) -> str:
-    """The page with this text between its two marks."""
-    marks = f"<!-- generated: {name} -->", f"<!-- end of {name} -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(marks[0])
-    _, found, after = rest.partition(marks[1])
+    """Return the page with `text` between the two markers called `name`."""
+    return _replace_between(page.read_text(encoding="utf-8"), name, text)
+
+
+def _replace_between(page: str, name: str, text: str) -> str:
+    begin, end = f"<!-- generated: {name} -->", f"<!-- end of {name} -->"
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
     if not found:
-        raise ValueError(f"{page}: no {marks[0]} … {marks[1]}")
-    return f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}"
+        raise ValueError(f"missing markers: {begin} … {end}")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 if __name__ == "__main__":
-    for path, made in GENERATED.items():
-        path.write_text(made(), encoding="utf-8")
+    for path, generate in GENERATED.items():
+        path.write_text(generate(), encoding="utf-8")
         print(path.relative_to(ROOT))

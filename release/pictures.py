@@ -1,4 +1,4 @@
-"""`make pictures`: docs/pictures/*.svg, what `push-job show` and `push-job check` print for the testbed's shop."""
+"""`make pictures`: draw the output of `push-job show` and `check`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from testbed.workload import open_shop
 FOLDER = ROOT / "docs/pictures"
 WIDTH = 110
 
-# rich's own form of the file loads a font from somebody else's server.
-_FORM = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+# rich's default template loads a font from another server.
+_TEMPLATE = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; \
 font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asian: full-width; }}
@@ -36,12 +36,12 @@ font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asia
 
 
 def picture(command: str, printed: str, into: Path) -> None:
-    """Draw the command and what it printed, escape sequences and all, as a terminal shows it."""
+    """Draw the command and its output with escape sequences, as a terminal shows it."""
     with Path("/dev/null").open("w") as nowhere:
         console = Console(width=WIDTH, record=True, file=nowhere, force_terminal=True, color_system="truecolor")
         console.print(f"[bold green]$[/] {command}", highlight=False)
         console.print(Text.from_ansi(printed.rstrip()))
-        into.write_text(console.export_svg(title="", code_format=_FORM, unique_id=into.stem), encoding="utf-8")
+        into.write_text(console.export_svg(title="", code_format=_TEMPLATE, unique_id=into.stem), encoding="utf-8")
 
 
 def _printed(environment: Mapping[str, str], *arguments: str) -> str:
@@ -52,13 +52,13 @@ def _printed(environment: Mapping[str, str], *arguments: str) -> str:
 
 
 def main() -> None:
-    """Run the shop, and both commands on it."""
+    """Run both commands on the demo shop and draw their output."""
     FOLDER.mkdir(exist_ok=True)
     with Testbed() as bed:
         shop = open_shop(bed)
         shop.customers.do_everything(shop.flower)
         shop.push()
-        # The ports are free ones here; a reader knows the usual.
+        # Replace the random ports by the usual ones.
         usual = {shop.flower.url: "http://127.0.0.1:5555", shop.pushgateway.url: "http://127.0.0.1:9091"}
         ports = {there.rpartition(":")[2]: here.rpartition(":")[2] for there, here in usual.items()}
         for command in (["show"], ["check", "--pushgateway", shop.pushgateway.url]):

@@ -1,4 +1,4 @@
-"""The chart, rendered by the real helm."""
+"""Render the chart with helm."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts/flower-push-job"
 
-#: What Helm's objects carry beside those of kustomize.
+#: Labels that only Helm's objects have.
 HELM_LABELS = {"helm.sh/chart", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"}
 
 Manifest = dict[str, Any]
 
 
 def program(name: str) -> str:
-    """The path of helm or kubectl: the one that `make tools` put beside this Python, or else the machine's own.
+    """Return the path of helm or kubectl, preferably from `make tools`.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: The program is missing.
     """
     ours = Path(sys.executable).parent / name
     found = str(ours) if ours.exists() else shutil.which(name)
     if found is None:
-        raise FileNotFoundError(f"{name} is missing: make tools")
+        raise FileNotFoundError(f"{name} is missing: run `make tools`")
     return found
 
 
 def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run helm in the project's folder; it may fail."""
+    """Run helm in the project's folder, whatever its exit code."""
     return subprocess.run([program("helm"), *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def template(values: Manifest | None = None, *arguments: str, release: str = "flower-push-job") -> list[Manifest]:
-    """The chart's objects with these values.
+    """Return the chart's objects for these values.
 
     Raises:
-        ValueError: helm refuses the values; its words.
+        ValueError: helm rejects the values; contains its message.
     """
     command = [program("helm"), "template", release, str(CHART), "--values", "-", *arguments]
     run = subprocess.run(command, input=yaml.safe_dump(values or {}), capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise ValueError(run.stderr)
-    # The loader in C: the dashboards are long.
+    # The C loader is needed for the long dashboards.
     return [found for found in yaml.load_all(run.stdout, Loader=yaml.CSafeLoader) if found]
 
 
 def without_helms_labels(manifest: Manifest) -> Manifest:
-    """The object as kustomize would write it."""
+    """Return the object without Helm's labels, as kustomize renders it."""
     labels = {key: value for key, value in manifest["metadata"]["labels"].items() if key not in HELM_LABELS}
     return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}

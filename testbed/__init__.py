@@ -1,5 +1,5 @@
-"""Real services on free ports, for the tests, the demo, the benchmark and the playground.
+"""Real services on free ports, for tests, demo, benchmark and playground.
 
-`testbed.services.Testbed` starts them and cleans up, `testbed.shop` is the Celery application that the
-workers run, `testbed.events` sends task events without running any task.
+`testbed.services.Testbed` starts and stops them. `testbed.shop` is the Celery application of the workers.
+`testbed.events` sends task events without running tasks.
 """

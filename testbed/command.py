@@ -1,4 +1,4 @@
-"""Runs `push-job` as a user would: a process of its own, told only what the caller says."""
+"""Run `push-job` as a user would, in a process with a clean environment."""
 
 import os
 import subprocess
@@ -19,30 +19,30 @@ class PushJob(Protocol):
         """See run_push_job."""
 
 
-#: What changes how push-job talks or prints: proxies (all servers here are on this machine), and colours in a pipe.
-_OTHERS_SETTINGS = frozenset(
+#: Variables that change connections or output of push-job: proxies, and colours in a pipe.
+_FOREIGN_SETTINGS = frozenset(
     {"FLOWER_HOSTS_LIST", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
     | {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
 )
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without any setting of push-job in it, nor of the libraries that it uses."""
+    """Return the environment without settings of push-job and its libraries."""
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("PUSH_JOB_") and name.upper() not in _OTHERS_SETTINGS
+        if not name.startswith("PUSH_JOB_") and name.upper() not in _FOREIGN_SETTINGS
     }
 
 
 def run_push_job(
     *args: str, env: Mapping[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m push_job ARGS` to its end, whatever its exit code.
+    """Run `python -m push_job ARGS` and return the finished process.
 
     Args:
         args: command line arguments.
-        env: variables beside those of `clean_environment`.
+        env: variables in addition to those of `clean_environment`.
         timeout: seconds after which subprocess.TimeoutExpired is raised.
     """
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""`make demo`: a small shop on real services, two pushes, the answers to the dashboard's queries."""
+"""`make demo`: a demo shop, two pushes, and the dashboard's queries."""
 
 import sys
 
@@ -11,26 +11,26 @@ from testbed.queries import CRUFT, DURATIONS_BY_STATE, STATES, TASKS_BY_STATE, W
 from testbed.services import Prometheus, ServiceError, Testbed
 from testbed.workload import Shop, open_shop
 
-Answer = list[tuple[dict[str, str], float]]
+Result = list[tuple[dict[str, str], float]]
 
-# Long enough to hold both pushes, which is what rate() compares.
+# Long enough to contain both pushes, which rate() needs.
 TIME_FRAME = "1m"
-# The same in every series of the demo, which has one Flower and one job.
-LEFT_OUT = {"__name__", "job", "instance"}
+# Labels that are the same in every series of the demo.
+HIDDEN_LABELS = {"__name__", "job", "instance"}
 
 
 def heading(console: Console, text: str) -> None:
-    """A blank line and the text, bold."""
+    """Print a blank line and the text in bold."""
     console.print(f"\n{text}", style="bold")
 
 
 def literal(console: Console, text: str, style: str = "") -> None:
-    """The text as it is: not wrapped, nothing in it taken for markup."""
+    """Print the text unchanged, without wrapping and markup."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_services(console: Console, shop: Shop) -> None:
-    """One line a service."""
+    """Print one line per service."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("Redis", shop.redis.url)
     table.add_row("Flower", shop.flower.url)
@@ -41,25 +41,25 @@ def show_services(console: Console, shop: Shop) -> None:
 
 
 def show_push(console: Console, shop: Shop) -> None:
-    """The command as a user types it, then what it logs."""
+    """Push, and print the command and its log."""
     literal(console, f"$ push-job {' '.join(shop.push_arguments())}", style="cyan")
     literal(console, shop.push())
 
 
-def answer_of(prometheus: Prometheus, query: str) -> Answer:
-    """What Prometheus returns.
+def result_of(prometheus: Prometheus, query: str) -> Result:
+    """Return the result of a query.
 
     Raises:
-        ServiceError: nothing, which each of the demo's queries should not.
+        ServiceError: The result is empty, which is wrong for every query of the demo.
     """
-    answer = prometheus.query(query)
-    if not answer:
-        raise ServiceError(f"Prometheus has no answer to {query}")
-    return answer
+    result = prometheus.query(query)
+    if not result:
+        raise ServiceError(f"Prometheus returned no result for {query}")
+    return result
 
 
-def answer_table(columns: list[str]) -> Table:
-    """A table whose columns after the first are numbers if their name is no label's."""
+def result_table(columns: list[str]) -> Table:
+    """Return a table with right-aligned columns for numbers."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="left" if column.islower() and column != "value" else "right")
@@ -67,73 +67,73 @@ def answer_table(columns: list[str]) -> Table:
 
 
 def number(value: float) -> str:
-    """Whole numbers as such, others with three decimals."""
+    """Format integers without, other numbers with three decimals."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}"
 
 
 def show_query(console: Console, prometheus: Prometheus, query: Query) -> None:
-    """The query and its answer, one row a series, in Prometheus's order."""
+    """Print a query and its result, one row per series, in Prometheus' order."""
     text = query.text(time_frame=TIME_FRAME)
     heading(console, query.about)
     literal(console, text, style="cyan")
-    answer = answer_of(prometheus, text)
-    labels = [label for label in answer[0][0] if label not in LEFT_OUT]
-    table = answer_table([*labels, "value"])
-    for series, value in answer:
+    result = result_of(prometheus, text)
+    labels = [label for label in result[0][0] if label not in HIDDEN_LABELS]
+    table = result_table([*labels, "value"])
+    for series, value in result:
         table.add_row(*(series[label] for label in labels), number(value))
     console.print(table)
 
 
 def show_query_for_each_state(console: Console, prometheus: Prometheus, query: Query, label: str) -> None:
-    """The query and its answers, one row a task type, one column a state."""
+    """Print a query for all states, one row per task type, one column per state."""
     heading(console, query.about)
     literal(console, query.text(), style="cyan")
-    console.print("and the same for each other state; a column is one query's answer:")
-    answers = {
-        state: {series[label]: value for series, value in answer_of(prometheus, query.text(state=state))}
+    console.print("The same for the other states. Each column is the result of one query:")
+    results = {
+        state: {series[label]: value for series, value in result_of(prometheus, query.text(state=state))}
         for state in STATES
     }
-    if missing := [state for state, answer in answers.items() if not answer]:
+    if missing := [state for state, result in results.items() if not result]:
         raise ServiceError(f"no task is in state {', '.join(missing)}")
-    table = answer_table([label, *STATES])
-    for task_type in sorted(set().union(*answers.values())):
-        cells = [answers[state].get(task_type) for state in STATES]
+    table = result_table([label, *STATES])
+    for task_type in sorted(set().union(*results.values())):
+        cells = [results[state].get(task_type) for state in STATES]
         table.add_row(task_type, *("" if cell is None else number(cell) for cell in cells))
     console.print(table)
 
 
 def check_every_state(prometheus: Prometheus) -> None:
-    """The point of the demo: each of the seven states has tasks, and that is what Prometheus knows.
+    """Check that Prometheus has tasks in each of the seven states.
 
     Raises:
-        ServiceError: a state has none.
+        ServiceError: A state has no tasks.
     """
     for state in STATES:
         if not sum(value for _, value in prometheus.query(TASKS_BY_STATE.text(state=state))):
-            raise ServiceError(f"Prometheus knows no task in state {state}")
+            raise ServiceError(f"Prometheus has no task in state {state}")
 
 
 def show_all(console: Console, bed: Testbed) -> None:
-    """The whole demo, on a test bed that is still empty."""
+    """Run the demo on an empty test bed."""
     heading(console, "1. Starting Redis, Flower, two Celery workers, a Pushgateway and a Prometheus")
     shop = open_shop(bed)
     show_services(console, shop)
 
-    heading(console, "2. The shop's customers order, cancel, find no stock, ask for slow reports")
+    heading(console, "2. Sending tasks: orders, cancellations, failures, retries and slow reports")
     shop.customers.do_everything(shop.flower)
     console.print(f"Flower has tasks in every state: {', '.join(STATES)}.", highlight=False)
 
-    heading(console, "3. push-job pushes what Flower knows, and again after some more orders")
+    heading(console, "3. Pushing with push-job, and again after ten more orders")
     show_push(console, shop)
     shop.prometheus.wait_for_scrape()
-    console.print("Ten more orders come in.")
+    console.print("Sending ten more orders.")
     for task in shop.customers.buy(10):
         shop.flower.wait_for_task(task, "SUCCESS")
     show_push(console, shop)
     shop.prometheus.wait_for_scrape()
 
-    heading(console, "4. Prometheus has scraped the Pushgateway; the dashboard's queries and their answers")
-    console.print("(Each series has the labels job and instance too; they are left out here.)")
+    heading(console, "4. Results of the dashboard's queries, after Prometheus has scraped the Pushgateway")
+    console.print("(The labels job and instance are not shown.)")
     show_query(console, shop.prometheus, WORKERS)
     show_query_for_each_state(console, shop.prometheus, TASKS_BY_STATE, "task_type")
     show_query_for_each_state(console, shop.prometheus, DURATIONS_BY_STATE, "name")
@@ -143,9 +143,9 @@ def show_all(console: Console, bed: Testbed) -> None:
 
 
 def main() -> int:
-    """Run the demo; its exit code: 0, 1 with one line if something went wrong, 130 after Ctrl-C or SIGTERM."""
+    """Run the demo. Return 0, 1 after an error, or 130 after a signal."""
     let_signals_interrupt()
-    # Without a terminal rich assumes 80 columns, whatever reads it.
+    # Without a terminal, rich would use 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 100)
     try:
         with Testbed() as bed:
@@ -154,9 +154,9 @@ def main() -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("demo: interrupted; everything is stopped", file=sys.stderr)
+        print("demo: interrupted; all services are stopped", file=sys.stderr)
         return 130
-    heading(console, "Done: everything is stopped. `make playground` keeps it running.")
+    heading(console, "Done. All services are stopped. `make playground` keeps them running.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Celery events without tasks: what workers would send, for as many and as odd tasks as a test needs."""
+"""Send Celery events of workers and tasks without running tasks."""
 
 import random
 import uuid
@@ -19,13 +19,13 @@ TRACEBACK = (
 
 
 class TaskEvents:
-    """Sends events to a broker as Celery's own dispatcher does; a context manager.
+    """Context manager that sends events to a broker with Celery's dispatcher.
 
-    Events of one TaskEvents arrive in the order they were sent.
+    Events of one instance arrive in the order in which they were sent.
     """
 
     def __init__(self, redis_url: str, buffer: int = 1) -> None:
-        """With `buffer` above 1, task events travel in messages of that many, which is quicker."""
+        """Send task events in messages of `buffer` events, which is faster."""
         self._app = Celery(broker=redis_url, set_as_current=False)
         self._buffer = buffer
         self._dispatchers: dict[str, Any] = {}
@@ -38,7 +38,7 @@ class TaskEvents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Send what is buffered, disconnect."""
+        """Send buffered events and disconnect."""
         self.flush()
         for dispatcher in self._dispatchers.values():
             dispatcher.close()
@@ -46,7 +46,7 @@ class TaskEvents:
         self._app.close()
 
     def flush(self) -> None:
-        """Send what is buffered."""
+        """Send buffered events."""
         for dispatcher in self._dispatchers.values():
             dispatcher.flush()
 
@@ -54,15 +54,15 @@ class TaskEvents:
         """Send one event.
 
         Args:
-            event_type: `task-received`, `task-succeeded`, …, or a custom one.
-            hostname: the node name of the worker that it claims to come from.
-            fields: the event's own: `uuid`, `name`, `runtime`, `eta`, …; `timestamp` (Unix seconds)
-                is now if missing.
+            event_type: `task-received`, `task-succeeded`, …, or a custom type.
+            hostname: node name of the sending worker.
+            fields: fields of the event: `uuid`, `name`, `runtime`, `eta`, …; `timestamp` (Unix seconds) defaults to
+            now.
         """
         self._dispatcher(hostname).send(event_type, **fields)
 
     def worker(self, name: str, event: str = "heartbeat", **fields: Any) -> None:
-        """Send a worker event: `online`, `heartbeat` (every `freq` seconds, 2 if missing) or `offline`."""
+        """Send a worker event: `online`, `heartbeat` or `offline`."""
         fields = {"freq": 2.0, "active": 0, "processed": 0, "sw_ident": "py-celery", **fields}
         self.send(f"worker-{event}", hostname=name, **fields)
 
@@ -78,19 +78,19 @@ class TaskEvents:
 
 
 def fill(redis_url: str, count: int, seed: int = 1, task_types: int = 40) -> Counter[tuple[str, str]]:
-    """Send the events of `count` shop tasks, each about 1 KB in Flower, a few task types making up most.
+    """Send the events of `count` tasks, each about 1 KB in Flower.
 
-    The same seed gives the same tasks (but for their times). 3 % stay RECEIVED, 2 % STARTED, 7 % fail.
+    The same seed gives the same tasks with other times. 3 % stay RECEIVED, 2 % STARTED, 7 % fail.
 
     Returns:
-        how many tasks there are by (task type, state).
+        The number of tasks by (task type, state).
     """
     with TaskEvents(redis_url, buffer=100) as events:
         return send_tasks(events, count, seed, task_types)
 
 
 def send_tasks(events: TaskEvents, count: int, seed: int = 1, task_types: int = 40) -> Counter[tuple[str, str]]:
-    """The same by a sender that goes on, and whose logical clock does not begin again."""
+    """Send the events of `fill` with an existing sender."""
     chance = random.Random(seed)
     areas = ("orders", "mail", "stock", "billing", "courier", "search", "vouchers", "reports")
     names = [f"shop.{areas[number % len(areas)]}.step_{number}" for number in range(task_types)]
@@ -106,7 +106,7 @@ def send_tasks(events: TaskEvents, count: int, seed: int = 1, task_types: int = 
 
 
 def _one_task(events: TaskEvents, chance: random.Random, name: str) -> str:
-    """Send one task's events; the state that it ends in."""
+    """Send the events of one task and return its final state."""
     task = str(uuid.UUID(int=chance.getrandbits(128), version=4))
     customer = chance.randrange(10**6)
     events.send(
@@ -121,13 +121,13 @@ def _one_task(events: TaskEvents, chance: random.Random, name: str) -> str:
         root_id=task,
         parent_id=None,
     )
-    fate = chance.random()
-    if fate < 0.03:
+    outcome = chance.random()
+    if outcome < 0.03:
         return "RECEIVED"
     events.send("task-started", uuid=task)
-    if fate < 0.05:
+    if outcome < 0.05:
         return "STARTED"
-    if fate < 0.12:
+    if outcome < 0.12:
         events.send("task-failed", uuid=task, exception="OutOfStock('no teapot left')", traceback=TRACEBACK)
         return "FAILURE"
     rows = [chance.randrange(10**6) for _ in range(20)]

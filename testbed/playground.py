@@ -1,6 +1,6 @@
-"""`make playground`: the demo's shop kept running, with a push every few seconds, until Ctrl-C.
+"""`make playground`: run the demo shop and push every few seconds.
 
-Its Prometheus has the project's rules and scrape interval, so that the dashboards look there as they do anywhere.
+Its Prometheus has the project's rules and scrape interval, so that the dashboards work as in production.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from testbed.workload import Customers, Shop, open_shop
 SECONDS_BETWEEN_PUSHES = 5.0
 
 EXTRA = ("--with", ",".join(name for name in EXTRAS if name != "pools"))
-"""So that the in-depth dashboard has all it can."""
+"""Extras for the in-depth dashboard."""
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMETHEUS = ROOT / "prometheus"
@@ -30,13 +30,13 @@ GRAFANA = ROOT / "grafana"
 
 
 def graph_link(shop: Shop) -> str:
-    """Prometheus's own graph of the successful tasks by type."""
+    """Return the URL of Prometheus' graph of successful tasks by type."""
     query = {"g0.expr": TASKS_BY_STATE.text(state="SUCCESS"), "g0.tab": "0", "g0.range_input": "5m"}
     return f"{shop.prometheus.url}/graph?{urllib.parse.urlencode(query)}"
 
 
 def grafana_command(folder: Path, shop: Shop) -> str:
-    """How to see the dashboards: Grafana in a container, with the playground's Prometheus as its data source."""
+    """Return the command that runs Grafana with the playground's Prometheus."""
     sources = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text(encoding="utf-8"))
     sources["datasources"][0]["url"] = shop.prometheus.url
     source = folder / "grafana-datasource.yml"
@@ -55,21 +55,21 @@ def grafana_command(folder: Path, shop: Shop) -> str:
 
 
 def show_dashboards(console: Console, folder: Path, shop: Shop) -> None:
-    """Both ways to the panels, and what to write there for the links to Flower."""
-    heading(console, "The dashboards:")
+    """Print how to open the dashboards, and the address for the links to Flower."""
+    heading(console, "Dashboards:")
     literal(console, f"$ {grafana_command(folder, shop)}", style="cyan")
     literal(
         console,
-        "then http://localhost:3000/d/celery-by-flower. Or in a Grafana of yours that reaches this machine: add "
-        f"{shop.prometheus.url} as a Prometheus data source, import grafana/dashboards/*.json.\n"
-        f"Flower's address, at the top: {shop.flower.url}",
+        "Then open http://localhost:3000/d/celery-by-flower. To use your own Grafana on this machine, add "
+        f"{shop.prometheus.url} as a Prometheus data source and import grafana/dashboards/*.json.\n"
+        f"Enter {shop.flower.url} as Flower's address at the top of the dashboard.",
     )
 
 
-def shop_a_little(customers: Customers, turn: int) -> None:
-    """What happens between two pushes: always some orders, the rarer things now and then."""
-    customers.buy(3 + turn % 5)
-    rarer = (
+def send_some_tasks(customers: Customers, push: int) -> None:
+    """Send some orders and one less common task."""
+    customers.buy(3 + push % 5)
+    others = (
         customers.find_no_stock,
         customers.find_no_courier,
         customers.order_at_night,
@@ -77,24 +77,24 @@ def shop_a_little(customers: Customers, turn: int) -> None:
         customers.want_a_reminder,
         lambda: customers.ask_for_a_report(20),
     )
-    rarer[turn % len(rarer)]()
+    others[push % len(others)]()
 
 
-def keep_shopping(console: Console, shop: Shop) -> None:
-    """Orders and pushes, again and again; a failed push is shown and the next one comes."""
+def push_until_interrupted(console: Console, shop: Shop) -> None:
+    """Send tasks and push repeatedly; print failed pushes and continue."""
     with console.status("") as status:
-        for turn in itertools.count():
-            shop_a_little(shop.customers, turn)
+        for push in itertools.count():
+            send_some_tasks(shop.customers, push)
             time.sleep(SECONDS_BETWEEN_PUSHES)
             try:
                 shop.push(*EXTRA)
             except ServiceError as error:
                 literal(console, str(error), style="red")
-            status.update(f"Last push at {time.strftime('%H:%M:%S')}. Ctrl-C stops everything.")
+            status.update(f"Last push at {time.strftime('%H:%M:%S')}. Press Ctrl-C to stop.")
 
 
 def main() -> int:
-    """Run until Ctrl-C or SIGTERM; the exit code: 0 then, 1 with one line if something could not be started."""
+    """Run until a signal, then return 0; 1 if a service could not be started."""
     let_signals_interrupt()
     console = Console(width=None if sys.stdout.isatty() else 100)
     try:
@@ -107,16 +107,16 @@ def main() -> int:
             show_services(console, shop)
             literal(console, f"\nLogs: {bed.folder}\nGraph: {graph_link(shop)}")
             show_dashboards(console, bed.folder, shop)
-            heading(console, f"A push every {SECONDS_BETWEEN_PUSHES:g} seconds, like this one:")
+            heading(console, f"Pushing every {SECONDS_BETWEEN_PUSHES:g} seconds:")
             literal(console, f"$ push-job {' '.join([*shop.push_arguments(), *EXTRA])}", style="cyan")
             shop.customers.do_everything(shop.flower)
             literal(console, shop.push(*EXTRA))
-            keep_shopping(console, shop)
+            push_until_interrupted(console, shop)
     except ServiceError as error:
         print(f"playground: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        console.print("Everything is stopped.")
+        console.print("All services are stopped.")
     return 0
 
 

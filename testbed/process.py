@@ -1,4 +1,4 @@
-"""One server process: started on a free port, watched until it is ready, stopped, killed, paused."""
+"""A server process of a test bed: start, wait until ready, stop, kill, pause."""
 
 import contextlib
 import os
@@ -16,39 +16,39 @@ from testbed.guard import MARK
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-# Below the kernel's range for outgoing connections (32768 and up), so that a port is still free at a restart.
+# Below the kernel's range for outgoing connections (from 32768), so that a port is still free after a restart.
 PORTS = range(15000, 32000)
 
 
 class ServiceError(Exception):
-    """A service could not be started, or did not come to what was waited for."""
+    """A service could not be started, or a condition did not become true in time."""
 
 
 def wait_for(what: str, condition: Callable[[], bool], timeout: float, every: float = 0.05) -> None:
-    """Ask again and again until the condition holds.
+    """Wait until the condition holds.
 
     Raises:
-        ServiceError: it did not within `timeout` seconds; the message carries `what`.
+        ServiceError: It does not within `timeout` seconds; the message contains `what`.
     """
-    give_up = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout
     while True:
-        asked = time.monotonic()
+        started = time.monotonic()
         if condition():
             return
-        if time.monotonic() > give_up:
-            raise ServiceError(f"waited {timeout:g} s in vain for {what}")
-        # A question that is dear to answer is asked less often.
-        time.sleep(max(every, time.monotonic() - asked))
+        if time.monotonic() > deadline:
+            raise ServiceError(f"timed out after {timeout:g} s waiting for {what}")
+        # Check an expensive condition less often.
+        time.sleep(max(every, time.monotonic() - started))
 
 
 def let_signals_interrupt() -> None:
-    """Make SIGINT and SIGTERM raise KeyboardInterrupt, SIGINT even where it was ignored: after a script's `&`."""
+    """Make SIGINT and SIGTERM raise KeyboardInterrupt, even if SIGINT was ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on, by chance: test beds side by side seldom pick the same."""
+    """Return a random free TCP port; concurrent test beds rarely collide."""
     for port in random.sample(PORTS, 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,12 +61,12 @@ def free_port() -> int:
 
 
 def find_program(program: str, package: str) -> str:
-    """The program's path.
+    """Return the path of a program.
 
     Raises:
-        ServiceError: it is not installed; names Debian's package.
+        ServiceError: It is not installed; contains the name of Debian's package.
     """
-    # Debian puts servers into sbin too, which an ordinary user's PATH may lack.
+    # Debian installs servers in sbin, which may not be in an ordinary user's PATH.
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if path is None:
         raise ServiceError(f"{program} is missing: install Debian's package {package}, or run `make servers`")
@@ -74,54 +74,56 @@ def find_program(program: str, package: str) -> str:
 
 
 class Service(ABC):
-    """A server process of the test bed; each kind says in its own class how it starts and when it is ready.
+    """A server process of a test bed.
+
+    Subclasses define its command and when it is ready.
 
     Attributes:
-        name: unique in its test bed; the log file's name.
-        port: the TCP port, the same for every start. 0 for a service that listens on none.
+        name: unique name in the test bed, and name of the log file.
+        port: TCP port, the same for every start; 0 for a service without a port.
     """
 
     listens = True
 
     def __init__(self, folder: Path, name: str) -> None:
-        """`folder` is the test bed's; nothing is started yet."""
+        """Create the service in the folder of the test bed without starting it."""
         self.folder = folder
         self.name = name
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
-    # What a kind of service defines.
+    # Defined by subclasses.
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Program and arguments, for the port at hand."""
+        """Return program and arguments."""
 
     def environment(self) -> dict[str, str]:
-        """Variables beside the inherited ones."""
+        """Return variables in addition to the inherited ones."""
         return {}
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it serves, asked again and again after the start."""
+        """Return whether the service is ready; called repeatedly after the start."""
 
-    # What every service does.
+    # Common to all services.
 
     @property
     def pid(self) -> int:
-        """The process id of the server (of the main process, where there are several)."""
+        """Return the id of the main process."""
         if self._process is None:
             raise ServiceError(f"{self.name} is not running")
         return self._process.pid
 
     def start(self) -> None:
-        """Start and wait until ready; after a stop or a kill the port stays the same.
+        """Start the service on its port and wait until it is ready.
 
         Raises:
-            ServiceError: the program is missing, or it is not ready within a minute; shows the log's end.
+            ServiceError: The program is missing, or not ready within a minute; contains the end of the log.
         """
         if self._process is not None:
-            raise ServiceError(f"{self.name} runs already")
+            raise ServiceError(f"{self.name} is already running")
         tries = 1 if self.port or not self.listens else 5
         for _ in range(tries):
             self.port = self.port or (free_port() if self.listens else 0)
@@ -133,15 +135,15 @@ class Service(ABC):
                 if "address already in use" in self.log_text(this_start=True).lower() and tries > 1:
                     self.port = 0
                     continue
-                raise ServiceError(f"{error}\nits log ends:\n{self._log_tail()}") from None
+                raise ServiceError(f"{error}\nend of its log:\n{self._log_tail()}") from None
             except BaseException:
                 self.kill()
                 raise
             return
-        raise ServiceError(f"{self.name}: every port tried was taken\nits log ends:\n{self._log_tail()}")
+        raise ServiceError(f"{self.name}: all ports that were tried are in use\nend of its log:\n{self._log_tail()}")
 
     def stop(self) -> None:
-        """SIGTERM, then wait; SIGKILL for what has not ended after 10 s. No error if it does not run."""
+        """Send SIGTERM, and SIGKILL after 10 s, if the service is running."""
         if self._process is None:
             return
         self.resume()
@@ -151,7 +153,7 @@ class Service(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL for the server and all its children at once. No error if it does not run."""
+        """Send SIGKILL to the service and its children, if it is running."""
         if self._process is None:
             return
         self._signal_group(signal.SIGKILL)
@@ -159,23 +161,22 @@ class Service(ABC):
         self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: connections are still accepted by the kernel, nothing is answered once this returns.
+        """Send SIGSTOP and wait. The kernel still accepts connections.
 
-        Waits until the server has stopped: on a busy machine the threads of a process run on for a moment
-        after the signal is sent, and answer.
+        On a busy machine, threads of a process can run, and answer, for a short time after the signal is sent.
         """
         self._signal_group(signal.SIGSTOP)
         if self._process is not None:
-            # Told once the last thread has stopped (waitid(2)); WEXITED: a server that has ended is not waited for.
+            # waitid returns when the last thread has stopped, or with WEXITED if the process has ended.
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """SIGCONT after `pause`."""
+        """Send SIGCONT after `pause`."""
         self._signal_group(signal.SIGCONT)
 
     def log_text(self, this_start: bool = False) -> str:
-        """All that it has written to stdout and stderr; with `this_start` only since its last start."""
+        """Return the output of the service; with `this_start` only since its last start."""
         data = self._log_path.read_bytes() if self._log_path.exists() else b""
         return data[self._log_start if this_start else 0 :].decode(errors="replace")
 
@@ -189,7 +190,7 @@ class Service(ABC):
     def _launch(self) -> None:
         command = self.command()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWER_", "PUSH_JOB_"))}
-        # A worker that is killed leaves its temporary folders behind: they go with the test bed's.
+        # Temporary folders of a killed worker are removed with the folder of the test bed.
         own = {"TMPDIR": str(self.folder), MARK: str(self.folder)}
         with self._log_path.open("ab") as log:
             self._log_start = log.tell()
@@ -200,12 +201,12 @@ class Service(ABC):
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env={**inherited, **self.environment(), **own},
-                start_new_session=True,  # Ctrl-C on the terminal is the test bed's to handle
+                start_new_session=True,  # the test bed handles Ctrl-C
             )
 
     def _is_up(self) -> bool:
         if self._process is not None and (code := self._process.poll()) is not None:
-            raise ServiceError(f"{self.name} ended at its start with exit code {code}")
+            raise ServiceError(f"{self.name} ended during its start with exit code {code}")
         return self.is_ready()
 
     def _signal_group(self, signum: int) -> None:

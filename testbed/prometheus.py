@@ -1,4 +1,4 @@
-"""A Pushgateway and a Prometheus of one's own."""
+"""Pushgateway and Prometheus of a test bed."""
 
 import time
 import urllib.error
@@ -15,15 +15,15 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 class Pushgateway(Service):
-    """A Pushgateway that keeps its groups in memory only.
+    """A Pushgateway without persistence.
 
     Attributes:
-        client: how the test bed itself asks it.
-        scheme: http, or https if the options turn TLS on.
+        client: HTTP client of the test bed.
+        scheme: http, or https if the options enable TLS.
     """
 
     def __init__(self, folder: Path, name: str, options: list[str], client: Client) -> None:
-        """`options` are further ones of the program, e.g. `--web.route-prefix=/push`."""
+        """Create a Pushgateway with more options, e.g. `--web.route-prefix=/push`."""
         super().__init__(folder, name)
         self.options = options
         self.client = client
@@ -38,7 +38,7 @@ class Pushgateway(Service):
 
     @property
     def url(self) -> str:
-        """Where to push to, with the path prefix if there is one, without a slash at its end."""
+        """Return the URL for pushes with the path prefix, without a trailing slash."""
         return f"{self.scheme}://127.0.0.1:{self.port}{self.prefix}"
 
     def command(self) -> list[str]:
@@ -56,14 +56,14 @@ class Pushgateway(Service):
         return self.client.status(f"{self.url}/-/ready") is not None
 
     def groups(self) -> list[dict[str, Any]]:
-        """Every group as `/api/v1/metrics` tells it: `labels`, then one entry a metric family."""
+        """Return every group: `labels` and one entry per metric family."""
         groups: list[dict[str, Any]] = self.client.get_json(f"{self.url}/api/v1/metrics")["data"]
         return groups
 
     def samples(self, **labels: str) -> Samples:
-        """The pushed samples that carry these labels (all, without any), by name and all their labels.
+        """Return the pushed samples that have these labels, by name and all labels.
 
-        The Pushgateway's metrics about itself are left out: they alone have no `job`.
+        The Pushgateway's own metrics, which have no label `job`, are left out.
         """
         wanted = frozenset(labels.items())
         found: Samples = {}
@@ -79,15 +79,15 @@ class Pushgateway(Service):
 
 
 class Target(Protocol):
-    """What can be scraped, mostly a Pushgateway."""
+    """A server that can be scraped, usually a Pushgateway."""
 
     @property
     def url(self) -> str:
-        """Its address, without the path of its metrics."""
+        """Return the URL without the path of the metrics."""
 
 
 class Prometheus(Service):
-    """A Prometheus that scrapes one Pushgateway, or what stands in its place."""
+    """A Prometheus that scrapes one Pushgateway or another server."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Prometheus(Service):
         *,
         honor_labels: bool,
     ) -> None:
-        """`scrape_interval` is also how often the rules are evaluated."""
+        """Create a Prometheus; `scrape_interval` is also the interval of rule evaluations."""
         super().__init__(folder, name)
         self.target = pushgateway
         self.rule_files = rule_files
@@ -108,7 +108,7 @@ class Prometheus(Service):
 
     @property
     def url(self) -> str:
-        """The address of its web interface, without a slash at its end."""
+        """Return the URL of the web interface, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
@@ -140,10 +140,10 @@ class Prometheus(Service):
         return Client().status(f"{self.url}/-/ready") == 200
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """An instant query, now: the labels and value of each series, in the order Prometheus gives them.
+        """Return labels and value of each series of an instant query, in order.
 
         Raises:
-            ServiceError: Prometheus refuses the query; carries its reason.
+            ServiceError: Prometheus rejects the query; contains the reason.
         """
         url = f"{self.url}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
         try:
@@ -154,18 +154,20 @@ class Prometheus(Service):
         if data["resultType"] == "scalar":
             return [({}, float(data["result"][1]))]
         if data["resultType"] != "vector":
-            raise ServiceError(f"{expression}: gives a {data['resultType']}, only a vector or scalar is read here")
+            raise ServiceError(
+                f"{expression}: the result is a {data['resultType']}, only vectors and scalars are supported"
+            )
         return [(series["metric"], float(series["value"][1])) for series in data["result"]]
 
     def wait_for_scrape(self, timeout: float = 30) -> None:
-        """Return once a scrape of the Pushgateway that began after this call can be queried.
+        """Wait for the result of a scrape that began after this call.
 
         Raises:
-            ServiceError: none within `timeout` seconds.
+            ServiceError: There is none within `timeout` seconds.
         """
         called = time.time()
-        # The timestamp of `up` is the scrape's start; it is stored in one transaction with what was scraped.
-        # (Only of a bare selector does timestamp() give that; of anything else, the time of the query.)
+        # The timestamp of `up` is the start of the scrape. It is stored in one transaction with the scraped samples.
+        # timestamp() returns it only for a bare selector; for other expressions it is the time of the query.
         up = 'up{job="pushgateway"}'
         scraped = f"timestamp({up}) > {called} and {up} == 1"
         wait_for(f"a scrape of {self.target.url} by {self.name}", lambda: bool(self.query(scraped)), timeout)

@@ -1,38 +1,38 @@
-"""The user's own dashboard queries, letter for letter, and how to fill in Grafana's variables.
+"""The dashboard queries in the user's notes, with Grafana's variables replaced.
 
-Source: the notes on the Grafana dashboard that the project began with (its three panels, then "Cruft").
+Source: the notes on the Grafana dashboard with which the project started (three panels, then "Cruft").
 """
 
 from dataclasses import dataclass
 
 STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
 
-# Some of the queries name this job where the others have $job.
+# Some queries contain this job instead of $job.
 JOB = "michel-flower-exporter"
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query as the notes have it, `raw`, and in a few words what it shows."""
+    """A query of the notes, `raw`, with a short description, `about`."""
 
     about: str
     raw: str
 
     def text(self, job: str = JOB, time_frame: str = "1m", state: str | None = None) -> str:
-        """The query with $job and $TIME_FRAME replaced; `state` stands in for the notes' RECEIVED."""
+        """Return the query with its variables replaced, for another state if given."""
         text = self.raw.replace("$job", job).replace("$TIME_FRAME", time_frame)
         return text if state is None else text.replace('state="RECEIVED"', f'state="{state}"')
 
 
 WORKERS = Query("live workers", 'sum(celery_workers{job=~"$job"})')
 
-# The notes say of this one and the next: one graph for each of the seven states.
+# In the notes, this query and the next one have a graph for each of the seven states.
 TASKS_BY_STATE = Query(
-    "tasks of each type in a state",
+    "tasks by type in a state",
     'sum(celery_task_types_by_state{job=~"$job", state="RECEIVED"}) by (task_type)',
 )
 DURATIONS_BY_STATE = Query(
-    "seconds of each type in a state", 'celery_task_duration_seconds_by_state{job=~"$job",state="RECEIVED"}'
+    "seconds by type in a state", 'celery_task_duration_seconds_by_state{job=~"$job",state="RECEIVED"}'
 )
 
 CRUFT = (
@@ -41,11 +41,11 @@ CRUFT = (
         'topk(15, celery_task_duration_seconds_by_state{job="michel-flower-exporter", state="SUCCESS"})',
     ),
     Query(
-        "the 15 types that have waited longest",
+        "the 15 types with the longest waits",
         'topk(15, sum(celery_task_duration_seconds_by_state{job=~"$job", state="RECEIVED"}) by (name))',
     ),
     Query(
-        "the 15 types whose seconds of success grow fastest",
+        "the 15 types with the fastest growing seconds of success",
         'topk(15, sum(rate(celery_task_duration_seconds_by_state{job=~"$job", state="SUCCESS"}[$TIME_FRAME]))'
         " by (name))",
     ),
@@ -53,11 +53,11 @@ CRUFT = (
         "the 7 types with the most seconds of success, over all Flowers",
         'topk(7, sum(celery_task_duration_seconds_by_state{job="michel-flower-exporter", state="SUCCESS"}) by (name))',
     ),
-    Query("the 7 longest of all", "topk(7, celery_task_duration_seconds_by_state)"),
-    Query("the 7 longest of each type: every one", "topk(7, celery_task_duration_seconds_by_state) by (name)"),
-    Query("the 7 longest of each state", "topk(7, celery_task_duration_seconds_by_state) by (state)"),
+    Query("the 7 longest durations", "topk(7, celery_task_duration_seconds_by_state)"),
+    Query("the 7 longest durations of each type", "topk(7, celery_task_duration_seconds_by_state) by (name)"),
+    Query("the 7 longest durations of each state", "topk(7, celery_task_duration_seconds_by_state) by (state)"),
     Query(
-        "seconds of success, most first",
+        "seconds of success, in descending order",
         'sort_desc(celery_task_duration_seconds_by_state{job=~"$job",state="SUCCESS"})',
     ),
 )

@@ -1,4 +1,4 @@
-"""Redis, Flower, Celery workers, Pushgateway and Prometheus: real ones, on free ports, gone afterwards.
+"""Test bed of real services on free ports.
 
     with Testbed() as bed:
         redis = bed.redis()
@@ -7,9 +7,9 @@
         pushgateway = bed.pushgateway()
         prometheus = bed.prometheus(pushgateway)
 
-Every service is ready when its method returns, and can be stopped, killed, paused and started again on its
-port (testbed/process.py). At the end of the block, and when the owner dies within it, every process is ended
-and the temporary folder removed (testbed/guard.py).
+A service is ready when its method returns. It can be stopped, killed, paused and restarted on its port
+(testbed/process.py). At the end of the block, or if the owner dies, all processes are ended and the temporary folder is
+removed (testbed/guard.py).
 """
 
 import subprocess
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from testbed import guard
-from testbed.celery_parts import Flower, Redis, Worker, python_with_flower
+from testbed.celery_services import Flower, Redis, Worker, python_with_flower
 from testbed.process import Service, ServiceError
 from testbed.prometheus import Prometheus, Pushgateway, Target
 from testbed.web import Client
@@ -42,22 +42,22 @@ AnyService = TypeVar("AnyService", bound=Service)
 
 
 class Testbed:
-    """A context manager; its methods start services that live until it ends.
+    """Context manager whose methods start services that run until its end.
 
     Attributes:
-        folder: a temporary one: logs, configurations, data; the services' working directory.
+        folder: temporary folder for logs, configurations and data; the services' working directory.
     """
 
-    __test__ = False  # not a test class, whatever pytest makes of its name
+    __test__ = False  # not a test class for pytest
 
     def __init__(self) -> None:
-        """Nothing exists before the block is entered."""
+        """Create a test bed; nothing is started before the block is entered."""
         self.folder = Path()
         self._services: list[Service] = []
         self._guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Testbed":
-        """Make the folder and set the guard."""
+        """Create the folder and start the guard."""
         self.folder = Path(tempfile.mkdtemp(prefix="testbed-"))
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(self.folder)],
@@ -69,7 +69,7 @@ class Testbed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End every process, remove the folder."""
+        """End all processes and remove the folder."""
         if self._guard is None or self._guard.stdin is None:
             return
         for service in reversed(self._services):
@@ -79,11 +79,11 @@ class Testbed:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for a process that someone else starts and that must end with this test bed."""
+        """Return variables for other processes that must end with this test bed."""
         return {guard.MARK: str(self.folder)}
 
     def redis(self) -> Redis:
-        """A Redis, empty."""
+        """Start an empty Redis."""
         return self._started(Redis(self.folder, self._name("redis")))
 
     def flower(
@@ -94,14 +94,14 @@ class Testbed:
         version: str | None = None,
         address: str = "127.0.0.1",
     ) -> Flower:
-        """A Flower on this broker.
+        """Start a Flower on this broker.
 
         Args:
-            redis: the broker.
-            options: Flower's own, each as one string: `--basic_auth=user:password`.
-            env: further variables; the default is FLOWER_UNAUTHENTICATED_API=true, which opens the API.
-            version: `1.2.0` or `2.0.1`, from an environment built on first use; None is the installed one.
-            address: what it listens on; `url` says 127.0.0.1 for 0.0.0.0 too.
+            redis: broker.
+            options: options of Flower, each as one string: `--basic_auth=user:password`.
+            env: more variables; the default is FLOWER_UNAUTHENTICATED_API=true, which opens the API.
+            version: `1.2.0` or `2.0.1`, in an environment that is built on first use; None for the installed one.
+            address: address to listen on; `url` contains 127.0.0.1 for 0.0.0.0 too.
         """
         variables = {"FLOWER_UNAUTHENTICATED_API": "true"} if env is None else dict(env)
         python = python_with_flower(version)
@@ -109,11 +109,11 @@ class Testbed:
         return self._started(Flower(self.folder, name, redis, python, list(options), variables, address))
 
     def worker(self, redis: Redis, name: str = "shop-1", concurrency: int = 2, options: Sequence[str] = ()) -> Worker:
-        """A worker of testbed/shop.py; `name` is its node name, or the part of it before the @."""
+        """Start a worker of testbed/shop.py; `name` is (the start of) its node name."""
         return self._started(Worker(self.folder, self._name("worker"), redis, name, concurrency, list(options)))
 
     def pushgateway(self, options: Sequence[str] = (), client: Client | None = None) -> Pushgateway:
-        """A Pushgateway, empty; give a `client` if the options make it ask for a user or a certificate."""
+        """Start an empty Pushgateway; `client` has its user or certificate."""
         name = self._name("pushgateway")
         return self._started(Pushgateway(self.folder, name, list(options), client or Client()))
 
@@ -125,7 +125,7 @@ class Testbed:
         *,
         honor_labels: bool = True,
     ) -> Prometheus:
-        """A Prometheus that scrapes this Pushgateway."""
+        """Start a Prometheus that scrapes this Pushgateway."""
         name, rules = self._name("prometheus"), list(rule_files)
         return self._started(
             Prometheus(self.folder, name, pushgateway, rules, scrape_interval, honor_labels=honor_labels)

@@ -1,6 +1,6 @@
-"""A small invented shop as a Celery application: what the test bed's workers run.
+"""Celery application of a small demo shop, which the test bed's workers run.
 
-The workers' broker comes from SHOP_BROKER_URL. Tasks are sent by name:
+SHOP_BROKER_URL is the workers' broker. Tasks are sent by name:
 `shop_app(broker_url).send_task("shop.orders.place", (1,))`.
 """
 
@@ -14,24 +14,24 @@ from celery import Celery, Task  # type: ignore[import-untyped]  # celery ships 
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
-# Worked off outside opening hours: no worker of the test bed serves it, so what is sent there stays put.
+# A queue that no worker of the test bed consumes, so that its tasks stay PENDING.
 NIGHT_QUEUE = "night"
 
 
 class OutOfStockError(Exception):
-    """The shelf is empty."""
+    """The article is out of stock."""
 
 
 class CourierAwayError(Exception):
-    """The courier's booking service does not answer."""
+    """The courier's booking service is unavailable."""
 
 
 def shop_app(broker_url: str) -> Celery:
-    """The shop's Celery application for this broker: without the tasks' code, enough to send and revoke."""
+    """Return a Celery application that can send and revoke tasks by name."""
     shop = Celery("shop", broker=broker_url)
     shop.conf.update(
         task_ignore_result=True,
-        task_send_sent_event=True,  # a task that no worker has fetched yet shows as PENDING, with its name
+        task_send_sent_event=True,  # tasks that no worker has fetched are PENDING, with their name
         worker_send_task_events=True,
         worker_prefetch_multiplier=4,
         worker_max_tasks_per_child=None,
@@ -56,14 +56,14 @@ def task(name: str, **options: Any) -> Callable[[AnyFunction], AnyFunction]:
 
 @task("shop.orders.place")
 def place_order(order: int, items: int = 1) -> dict[str, int]:
-    """Takes a few hundredths of a second for each item."""
+    """Take 0.02 seconds per item."""
     time.sleep(0.02 * items)
     return {"order": order, "items": items}
 
 
 @task("shop.stock.reserve")
 def reserve_stock(order: int, sku: str, available: bool = True) -> str:
-    """Fails with OutOfStockError unless the article is available."""
+    """Raise OutOfStockError unless the article is available."""
     time.sleep(random.uniform(0.01, 0.05))
     if not available:
         raise OutOfStockError(f"{sku} for order {order}")
@@ -72,14 +72,14 @@ def reserve_stock(order: int, sku: str, available: bool = True) -> str:
 
 @task("shop.mail.send_receipt")
 def send_receipt(order: int, address: str) -> str:
-    """Succeeds."""
+    """Succeed."""
     time.sleep(random.uniform(0.02, 0.1))
     return f"receipt {order} to {address}"
 
 
 @task("shop.courier.book", bind=True, max_retries=3)
 def book_courier(self: Task, order: int, reachable: bool = True) -> str:
-    """Succeeds if the courier is reachable, else is retried at night."""
+    """Succeed if the courier is reachable, otherwise retry in the night queue."""
     time.sleep(random.uniform(0.01, 0.05))
     if not reachable:
         raise self.retry(exc=CourierAwayError(f"order {order}"), countdown=60, queue=NIGHT_QUEUE)
@@ -88,12 +88,12 @@ def book_courier(self: Task, order: int, reachable: bool = True) -> str:
 
 @task("shop.reports.daily_sales")
 def daily_sales(seconds: float = 60) -> str:
-    """Slow: runs for so many seconds."""
+    """Run for `seconds`."""
     time.sleep(seconds)
     return "daily sales"
 
 
 @task("shop.vouchers.remind")
 def remind_of_voucher(customer: int) -> str:
-    """Quick; meant to be sent with an ETA."""
+    """Succeed quickly; usually sent with an ETA."""
     return f"reminded customer {customer}"

@@ -1,4 +1,4 @@
-"""The few HTTP requests that the test bed makes of its own services."""
+"""HTTP client of the test bed for its own services."""
 
 import base64
 import http.client
@@ -11,8 +11,8 @@ from typing import Any
 
 
 def trusting_context() -> ssl.SSLContext:
-    """A TLS context that accepts any certificate: the test bed talks to servers that it started itself."""
-    # Not Python's default one, which reads all the system's certificates each time.
+    """Return a TLS context that accepts any certificate."""
+    # Python's default context would read all system certificates each time.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -21,10 +21,10 @@ def trusting_context() -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class Client:
-    """How the test bed itself reaches a service; give one for a service that wants more than a plain request.
+    """HTTP client with credentials and TLS settings.
 
     Attributes:
-        user: (name, password) for HTTP basic authentication, or None.
+        user: name and password for basic authentication, or None.
         context: TLS settings, e.g. with a client certificate.
     """
 
@@ -32,11 +32,11 @@ class Client:
     context: ssl.SSLContext = field(default_factory=trusting_context)
 
     def get(self, url: str, method: str = "GET", timeout: float = 60) -> str:
-        """The body of the answer.
+        """Return the body of the answer.
 
         Raises:
-            urllib.error.HTTPError: the status is 400 or higher.
-            OSError: no answer (HTTPError is one too).
+            urllib.error.HTTPError: The status is 400 or higher.
+            OSError: There is no answer.
         """
         request = urllib.request.Request(url, method=method)
         if self.user:
@@ -49,11 +49,11 @@ class Client:
         return body.decode()
 
     def get_json(self, url: str, timeout: float = 60) -> Any:
-        """The decoded JSON of the answer; raises as `get` does."""
+        """Return the decoded JSON of the answer. Raises the errors of `get`."""
         return json.loads(self.get(url, timeout=timeout))
 
     def status(self, url: str) -> int | None:
-        """The HTTP status of the answer, or None if nothing answers HTTP there."""
+        """Return the HTTP status of the answer, or None if there is no answer."""
         try:
             self.get(url, timeout=5)
         except urllib.error.HTTPError as error:

@@ -1,4 +1,4 @@
-"""What goes on in the invented shop: its services, and tasks sent so that every state shows up."""
+"""Services of the demo shop, and customers that send tasks in every state."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -10,25 +10,25 @@ from testbed.queries import JOB
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, ServiceError, Testbed, Worker
 from testbed.shop import NIGHT_QUEUE, shop_app
 
-# The slow reports have a worker of their own, so that orders never wait behind them.
+# A separate worker runs the slow reports, so that orders never wait behind them.
 REPORTS_QUEUE = "reports"
 ARTICLES = ("teapot", "kettle", "whisk", "ladle", "sieve")
 
 
 class Customers:
-    """Sends the shop's tasks to one broker."""
+    """Customers who send tasks to one broker."""
 
     def __init__(self, broker: Redis, seed: int = 1) -> None:
-        """The same seed sends the same tasks."""
+        """Create customers; the same seed sends the same tasks."""
         self._app = shop_app(broker.url)
         self._chance = random.Random(seed)
         self._order = 1000
 
     def buy(self, orders: int) -> list[str]:
-        """Place so many orders, with all that follows from each: stock, receipt, courier.
+        """Place orders, each with tasks for stock, receipt and courier.
 
         Returns:
-            the ids of all the tasks, which succeed.
+            The ids of the tasks, which succeed.
         """
         ids = []
         for _ in range(orders):
@@ -43,36 +43,36 @@ class Customers:
         return ids
 
     def find_no_stock(self) -> str:
-        """One task that fails."""
+        """Send a task that fails."""
         return self._send("shop.stock.reserve", self._order, self._chance.choice(ARTICLES), False)
 
     def find_no_courier(self) -> str:
-        """One task that is to be retried at night."""
+        """Send a task that waits for a retry."""
         return self._send("shop.courier.book", self._order, False)
 
     def order_at_night(self) -> str:
-        """One task that no worker fetches: it stays pending."""
+        """Send a task that no worker fetches, so that it stays PENDING."""
         return self._send("shop.orders.place", self._order, queue=NIGHT_QUEUE)
 
     def want_a_reminder(self) -> str:
-        """One task that a worker has received and keeps until its time, in ten minutes."""
+        """Send a task with an ETA in ten minutes, which a worker keeps."""
         return self._send("shop.vouchers.remind", self._order, countdown=600)
 
     def cancel_a_reminder(self) -> str:
-        """One task that is revoked before its time comes; workers tell once it has, two seconds later."""
+        """Send a task with an ETA in two seconds and revoke it."""
         task = self._send("shop.vouchers.remind", self._order, countdown=2)
         self._app.control.revoke(task)
         return task
 
     def ask_for_a_report(self, seconds: float) -> str:
-        """One slow task; what is asked for meanwhile waits behind it."""
+        """Send a slow task; further reports wait behind it."""
         return self._send("shop.reports.daily_sales", seconds, queue=REPORTS_QUEUE)
 
     def do_everything(self, flower: Flower) -> None:
-        """Send some of every kind and return once Flower shows each of the seven states.
+        """Send tasks of every kind, and wait until Flower shows all seven states.
 
         Raises:
-            ServiceError: it does not within a minute.
+            ServiceError: Flower does not show them within a minute.
         """
         ids = {
             "STARTED": self.ask_for_a_report(120),
@@ -95,7 +95,7 @@ class Customers:
 
 @dataclass(frozen=True)
 class Shop:
-    """The shop's services, all running, and its customers."""
+    """The running services of the shop, and its customers."""
 
     redis: Redis
     flower: Flower
@@ -106,18 +106,18 @@ class Shop:
     environment: Mapping[str, str]
 
     def push_arguments(self) -> list[str]:
-        """What a user would type after `push-job`."""
+        """Return the arguments of `push-job`."""
         addresses = ["--flower", self.flower.url, "--pushgateway", self.pushgateway.url]
         return ["push", *addresses, "--job", JOB]
 
     def push(self, *options: str) -> str:
-        """Run `push-job push`, with further options if there are any.
+        """Run `push-job push` with these additional options.
 
         Returns:
-            what it logged.
+            The log.
 
         Raises:
-            ServiceError: it did not exit with 0; carries what it logged.
+            ServiceError: The exit code is not 0; contains the log.
         """
         done = run_push_job(*self.push_arguments(), *options, env=self.environment)
         if done.returncode:
@@ -126,9 +126,9 @@ class Shop:
 
 
 def open_shop(bed: Testbed, rule_files: Sequence[Path] = (), scrape_interval: str = "1s") -> Shop:
-    """Start all that the demo and the playground need; returns once Flower sees both workers.
+    """Start the services of the demo, and wait until Flower sees both workers.
 
-    The rules and the interval are Prometheus's.
+    `rule_files` and `scrape_interval` are settings of Prometheus.
     """
     redis = bed.redis()
     flower = bed.flower(redis)

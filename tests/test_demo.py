@@ -1,4 +1,4 @@
-"""`make demo` and `make playground`, run as a newcomer runs them."""
+"""`make demo` and `make playground`, run as a user runs them."""
 
 import os
 import re
@@ -25,12 +25,12 @@ MARK = "DEMO_TEST"
 
 @pytest.fixture
 def marked(tmp_path: Path) -> dict[str, str]:
-    """An environment by which all that the demo starts and writes can be found."""
+    """Return an environment that marks the processes and files of the demo."""
     return {**clean_environment(), "TMPDIR": str(tmp_path), MARK: uuid.uuid4().hex}
 
 
 def assert_nothing_left(environment: Mapping[str, str]) -> None:
-    wait_for("all to end", lambda: not processes_with(MARK, environment[MARK]), timeout=30)
+    wait_for("the end of all processes", lambda: not processes_with(MARK, environment[MARK]), timeout=30)
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
 
 
@@ -47,7 +47,7 @@ def run_demo(environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]
 
 
 def addresses_shown(playground: subprocess.Popen[str], last_line: str) -> list[str]:
-    """The addresses of Flower, Pushgateway and Prometheus that it prints before a line with `last_line`."""
+    """Return the addresses of the servers in the output up to `last_line`."""
     shown = ""
     assert playground.stdout is not None
     for line in playground.stdout:
@@ -58,14 +58,14 @@ def addresses_shown(playground: subprocess.Popen[str], last_line: str) -> list[s
 
 
 def tasks_by_state(shown: str) -> dict[str, list[int]]:
-    """The columns of the demo's table of task types by state."""
+    """Return the columns of the demo's table of task types by state."""
     _, _, table = shown.partition("task_type")
     rows = re.findall(r"^shop\.\S+ +((?:\d+ *){7})$", table, re.MULTILINE)
     columns = zip(*(map(int, row.split()) for row in rows), strict=True)
     return dict(zip(STATES, map(list, columns), strict=True))
 
 
-def test_the_demo_shows_tasks_in_every_state_and_leaves_nothing(marked: dict[str, str]) -> None:
+def test_demo_shows_tasks_in_every_state_and_cleans_up(marked: dict[str, str]) -> None:
     done = run_demo(marked)
     assert (done.returncode, done.stderr) == (0, "")
     counts = tasks_by_state(done.stdout)
@@ -75,7 +75,7 @@ def test_the_demo_shows_tasks_in_every_state_and_leaves_nothing(marked: dict[str
     assert_nothing_left(marked)
 
 
-def test_a_demo_without_the_servers_says_so_in_one_line(marked: dict[str, str]) -> None:
+def test_demo_without_servers_reports_one_line(marked: dict[str, str]) -> None:
     done = run_demo({**marked, "PATH": "/nowhere"})
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -84,8 +84,8 @@ def test_a_demo_without_the_servers_says_so_in_one_line(marked: dict[str, str]) 
     assert_nothing_left(marked)
 
 
-def assert_watched_as_by_the_project(prometheus: str) -> None:
-    """The dashboards look there as they do anywhere: its Prometheus has the rules and the interval of the project."""
+def assert_uses_the_rules_of_the_project(prometheus: str) -> None:
+    """Check that Prometheus has the rules and the scrape interval of the project."""
     groups = Client().get_json(f"{prometheus}/api/v1/rules")["data"]["groups"]
     files = [yaml.safe_load(path.read_text()) for path in (ROOT / "prometheus" / "rules").glob("*.yml")]
     assert {group["name"] for group in groups} == {group["name"] for file in files for group in file["groups"]}
@@ -94,9 +94,9 @@ def assert_watched_as_by_the_project(prometheus: str) -> None:
     assert config["global"]["scrape_interval"] == project["global"]["scrape_interval"]
 
 
-@pytest.mark.parametrize("last_line", ["Starting", "level=info"], ids=["while it starts", "after its first push"])
+@pytest.mark.parametrize("last_line", ["Starting", "level=info"], ids=["during start", "after the first push"])
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_end_the_playground_and_leave_nothing(
+def test_signals_end_the_playground_and_it_cleans_up(
     marked: dict[str, str], last_line: str, signum: signal.Signals
 ) -> None:
     playground = subprocess.Popen(
@@ -113,11 +113,11 @@ def test_ctrl_c_and_sigterm_end_the_playground_and_leave_nothing(
         assert len(addresses) == (3 if last_line != "Starting" else 0)
         assert [Client().status(address) for address in addresses] == [200] * len(addresses)
         if addresses:
-            assert_watched_as_by_the_project(addresses[-1])
-        # To the whole group, as the terminal does it.
+            assert_uses_the_rules_of_the_project(addresses[-1])
+        # To the process group, as a terminal sends it.
         os.killpg(playground.pid, signum)
         rest, _ = playground.communicate(timeout=60)
     finally:
         playground.kill()
-    assert (playground.returncode, rest.splitlines()[-1:]) == (0, ["Everything is stopped."]), rest
+    assert (playground.returncode, rest.splitlines()[-1:]) == (0, ["All services are stopped."]), rest
     assert_nothing_left(marked)

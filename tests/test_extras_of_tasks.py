@@ -28,7 +28,7 @@ from tests.extras_reading import histogram, of_family, push, raw_tasks
 from tests.fakes.beat import EVERY, TASK
 from tests.independent import ENTERED_BY, Key, eventually, key
 from tests.panels.ask import answer, shown
-from tests.panels.boards import asked
+from tests.panels.boards import queries_of
 
 VERSIONS = ("newest", "2.0.1", "1.2.0")
 EXTRAS = ("ages", "waits", "failures", "last-run")
@@ -234,7 +234,7 @@ def test_the_panel_and_the_alert_have_it_overdue(
     now = time.time()
     of_panel = {
         query.ref: [*shown(prometheus, query, {"job": ["flower"]}, now).items()]
-        for query in asked("celery-by-flower-in-depth")
+        for query in queries_of("celery-by-flower-in-depth")
         if query.where == "Overdue types"
     }
     labels = frozenset({("name", TASK)})

@@ -1,4 +1,4 @@
-"""The pages for people who change the project or report a hole: their links, targets and files exist."""
+"""All pages: links, headings, commands, options and make targets exist."""
 
 import re
 from pathlib import Path
@@ -15,13 +15,13 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.re
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments that its headings get on the usual code hosts."""
+    """Return the fragments that code hosts create for the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @every_page
-def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+def test_links_lead_to_files_and_headings(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         path, _, fragment = link.partition("#")
         if "://" not in link:
@@ -31,7 +31,7 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 @every_page
-def test_every_command_of_push_job_that_is_named_exists_and_has_its_options(page: Path) -> None:
+def test_commands_and_options_of_push_job_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8").replace("\\\n", "")
     for command, rest in re.findall(r"(?:`|\$ )push-job ([a-z]+)([^`\n]*)", text):
         assert command in command_line.commands()
@@ -39,16 +39,33 @@ def test_every_command_of_push_job_that_is_named_exists_and_has_its_options(page
 
 
 @every_page
-def test_every_target_of_make_exists(page: Path) -> None:
+def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:`|\$ )make ([a-z -]+)", page.read_text(encoding="utf-8"))
     assert {word for words in named for word in words.split()} <= targets
 
 
-def test_the_page_on_trouble_has_a_row_for_each_kind_of_finding_and_no_other() -> None:
+def test_trouble_page_has_a_row_for_each_kind_of_finding() -> None:
     page = (ROOT / "docs/trouble.md").read_text(encoding="utf-8")
-    table = page[page.index("| `kind` in JSON |") : page.index("What follows from one thing")]
+    [table] = re.findall(r"^\| `kind` in JSON \|.*?\n\n", page, re.MULTILINE | re.DOTALL)
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "push_job/explain").glob("*.py"))
     kinds = {kind for source in sources for kind in re.findall(r'Level\.[A-Z]+,\n +"([a-z-]+)"', source)}
     assert len(kinds) > 10
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == kinds
+
+
+def test_files_and_folders_in_contributing_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`([\w.*-]+/[\w./*-]*)`", text))
+    assert len(paths) > 30
+    assert [path for path in sorted(paths) if not any(ROOT.glob(path.rstrip("/")))] == []
+
+
+def test_alerts_named_outside_the_rules_exist() -> None:
+    rules = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("prometheus/rules/*.yml"))
+    alerts = set(re.findall(r"- alert: (\w+)", rules))
+    values = ROOT / "charts/flower-push-job/values.yaml"
+    texts = (path.read_text(encoding="utf-8") for path in [*PAGES, values, *ROOT.glob("grafana/*.py")])
+    named = {name for text in texts for name in re.findall(r"\b(?:Celery|Flower|Pushgateway)[A-Z]\w+", text)}
+    assert len(named) > 10
+    assert named <= alerts

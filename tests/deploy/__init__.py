@@ -1,1 +1,1 @@
-"""What the job is deployed with: manifests, image, compose file, systemd units, crontab, and their pages."""
+"""Deployment: manifests, chart, image, compose file, units, and their pages."""

@@ -1,4 +1,4 @@
-"""What push-job's own command line knows: the measure for every deployment file that calls it."""
+"""Commands, options and variables of push-job."""
 
 import re
 
@@ -8,34 +8,34 @@ from push_job.cli import main
 
 
 def commands() -> dict[str, click.Command]:
-    """The commands by name."""
+    """Return the commands by name."""
     return dict(main.commands)
 
 
 def variables() -> set[str]:
-    """All environment variables that push-job reads."""
+    """Return all environment variables that push-job reads."""
     read: set[str] = set()
     for command in commands().values():
         for parameter in command.params:
             given = parameter.envvar or ()
             read |= {given} if isinstance(given, str) else set(given)
-    # A password or token can also stand in the environment itself, where no option shows it.
+    # A password or token can also be in a variable that has no option.
     return read | {re.sub("_FILE$", "", name) for name in read if name.endswith(("_PASSWORD_FILE", "_TOKEN_FILE"))}
 
 
 def unknown_variables(text: str) -> set[str]:
-    """The variables named in `text`, also in its comments, that push-job would silently ignore."""
+    """Return the variables in `text`, including comments, that push-job would ignore."""
     return set(re.findall(r"\bPUSH_JOB_[A-Z0-9_]+", text)) - variables()
 
 
 def unknown_options(command: str, args: list[str]) -> set[str]:
-    """The options among `args` that the command does not have."""
+    """Return the options in `args` that the command does not have."""
     known = {name for parameter in commands()[command].params for name in parameter.opts}
     return {arg.partition("=")[0] for arg in args if arg.startswith("-")} - known
 
 
 def default_of(command: str, option: str) -> float:
-    """An option's default."""
+    """Return the default of an option."""
     [parameter] = [parameter for parameter in commands()[command].params if option in parameter.opts]
     assert isinstance(parameter.default, float)
     return parameter.default

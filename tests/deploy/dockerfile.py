@@ -1,4 +1,4 @@
-"""Reads the Dockerfile and carries out its steps in a folder, for a machine without a Docker engine."""
+"""Run the steps of the Dockerfile in a folder, without a Docker engine."""
 
 import json
 import os
@@ -16,7 +16,7 @@ Instruction = tuple[str, str]  # e.g. ("RUN", "python -m venv /opt/push-job")
 
 
 def instructions(text: str) -> list[Instruction]:
-    """The Dockerfile's instructions, continued lines joined, comments left out."""
+    """Return the instructions, with continued lines joined and without comments."""
     lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     joined = re.sub(r"\\\n\s*", "", lines)
     pairs = (line.split(maxsplit=1) for line in joined.splitlines() if line.strip())
@@ -24,12 +24,12 @@ def instructions(text: str) -> list[Instruction]:
 
 
 def last(name: str, steps: list[Instruction]) -> str:
-    """The last instruction of this name: the one that counts for the image."""
+    """Return the last instruction of this name, which is the effective one."""
     return [rest for step, rest in steps if step == name][-1]
 
 
 def is_sent_to_the_engine(path: str) -> bool:
-    """Whether .dockerignore lets this file or folder through: the last pattern that matches it or a parent decides."""
+    """Return whether .dockerignore includes a path; the last match decides."""
     parts = PurePosixPath(path).parts
     parents = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
     sent = True
@@ -43,14 +43,13 @@ def is_sent_to_the_engine(path: str) -> bool:
 
 
 class Image:
-    """What the steps leave behind: the image's folders under one folder, its variables and its entry point.
+    """The image's files below one folder, its variables and its entry point.
 
-    The two stages share one folder. It stands for the same paths of the base image and for what COPY --from carries
-    over, which has the same path in both.
+    Both stages share the folder, because COPY --from uses the same path in both.
     """
 
     def __init__(self, folder: Path, python: Path) -> None:
-        """`python` plays the base image's: its folder goes on the PATH."""
+        """Use `python` as the interpreter of the base image: its folder is added to PATH."""
         self.folder = folder
         self.python = python
         self.variables: dict[str, str] = {}
@@ -59,7 +58,7 @@ class Image:
         self.user = ""
 
     def build(self) -> None:
-        """Carry out all steps. Raises subprocess.CalledProcessError when one fails."""
+        """Run all steps. Raises subprocess.CalledProcessError if one fails."""
         steps: dict[str, Callable[[str], None]] = {
             "FROM": self._from,
             "ENV": self._env,
@@ -74,7 +73,7 @@ class Image:
             steps[name](rest)
 
     def environment(self) -> dict[str, str]:
-        """The variables of a container, and nothing of this process's; paths are those of the folder."""
+        """Return the variables of a container, with paths in the folder."""
         path = f"{self.python.parent}:/usr/bin:/bin"
         return {
             "PATH": path,
@@ -102,7 +101,7 @@ class Image:
         *sources, target = shlex.split(rest)
         if sources[0].startswith("--from"):
             if sources[1] != target:
-                raise ValueError(f"COPY {rest}: only a copy to the same path is understood here")
+                raise ValueError(f"COPY {rest}: only copies to the same path are supported")
             return
         for source in sources:
             if not is_sent_to_the_engine(source):
@@ -114,7 +113,7 @@ class Image:
                 shutil.copy(ROOT / source, where)
 
     def _run(self, rest: str) -> None:
-        # The machine's own settings of pip stay, so that it finds its packages.
+        # Keep this machine's settings of pip, so that it finds its packages.
         env = {**os.environ, **self.environment()}
         shell = ["/bin/sh", "-ec", self._here(rest)]
         subprocess.run(shell, cwd=self.work_folder, env=env, check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Which objects Kubernetes takes, by its published schemas, of each version that is supported."""
+"""Validate objects against the schemas of each supported Kubernetes version."""
 
 import json
 from functools import cache
@@ -12,16 +12,16 @@ from tests.deploy import operator
 
 _CARRIED = sorted({Version(version) for version in kubernetes_validate.utils.all_versions()})
 SUPPORTED = [str(version) for version in _CARRIED if version >= Version("1.29")]
-#: The oldest and the newest, for whatever there are many of.
+#: The oldest and the newest version, for tests with many cases.
 KUBERNETES = [SUPPORTED[0], SUPPORTED[-1]]
 
 
 def valid(manifest: dict[str, Any], kubernetes: str) -> None:
-    """Raises the validators' errors when this version would not take the object, or would ignore a part of it."""
+    """Raise an error if this version would reject the object or ignore a part."""
     _valid(json.dumps(manifest, sort_keys=True), kubernetes)
 
 
-# The same object is part of many combinations, and a look at it takes a quarter of a second.
+# Cached, because many combinations contain the same object, and a validation takes a quarter of a second.
 @cache
 def _valid(text: str, kubernetes: str) -> None:
     manifest = json.loads(text)

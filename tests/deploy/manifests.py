@@ -1,4 +1,4 @@
-"""The objects of the folder cronjob/, as the real kustomize renders them, and what Kubernetes would make of them."""
+"""Objects of cronjob/ as kustomize renders them, and their variables."""
 
 import re
 import subprocess
@@ -16,13 +16,13 @@ ENTRY_POINTS = (*WAYS, "pushgateway", "kube-prometheus-stack")  # all that are a
 
 
 def read(path: Path) -> list[Manifest]:
-    """All documents of one YAML file."""
+    """Return all documents of a YAML file."""
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
 def build(folder: Path) -> list[Manifest]:
-    """The objects that `kubectl apply -k folder` would apply."""
-    # The loader in C: the dashboards are long.
+    """Return the objects that `kubectl apply -k folder` would apply."""
+    # The C loader is needed for the long dashboards.
     return list(yaml.load_all(_built(folder), Loader=yaml.CSafeLoader))
 
 
@@ -30,12 +30,12 @@ def build(folder: Path) -> list[Manifest]:
 def _built(folder: Path) -> str:
     run = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert run.stderr == "", "a warning, as of a field that is going away"
+    assert run.stderr == "", "kustomize printed a warning, e.g. of a deprecated field"
     return run.stdout
 
 
 def pod_of(manifest: Manifest) -> Manifest:
-    """The pod specification inside a CronJob or Deployment, or of a Pod; empty for any other kind."""
+    """Return the pod specification of an object; empty if it has none."""
     spec = manifest.get("spec", {})
     if manifest["kind"] == "Pod":
         return dict(spec)
@@ -45,23 +45,23 @@ def pod_of(manifest: Manifest) -> Manifest:
 
 
 def of_kind(kind: str, objects: list[Manifest]) -> Manifest:
-    """The one object of this kind."""
+    """Return the only object of this kind."""
     [found] = [found for found in objects if found["kind"] == kind]
     return found
 
 
 def container_of(kind: str, objects: list[Manifest]) -> Manifest:
-    """The only container of the only object of this kind."""
+    """Return the only container of the only object of this kind."""
     [container] = pod_of(of_kind(kind, objects))["containers"]
     found: Manifest = container
     return found
 
 
 def environment(container: Manifest, objects: list[Manifest], fields: dict[str, str]) -> dict[str, str]:
-    """The variables that Kubernetes would set in the container.
+    """Return the variables that Kubernetes would set in the container.
 
-    From the ConfigMaps of `envFrom`, then, over them, those of `env`: a field of the pod (`fields`, by its path; the
-    namespace is "shop" unless told otherwise), or a value, in which $(NAME) stands for an earlier one of `env`.
+    `env` overrides the ConfigMaps of `envFrom`. `fields` has the values of the pod's fields by path; the namespace is
+    "shop" by default. $(NAME) in a value is replaced by an earlier variable of `env`.
     """
     maps = {found["metadata"]["name"]: found["data"] for found in objects if found["kind"] == "ConfigMap"}
     fields = {"metadata.namespace": "shop", **fields}
@@ -78,5 +78,5 @@ def environment(container: Manifest, objects: list[Manifest], fields: dict[str, 
 
 
 def expanded(args: list[str], variables: dict[str, str]) -> list[str]:
-    """The arguments with each $(NAME) replaced, as Kubernetes replaces it: by a variable of the container."""
+    """Return the arguments with each $(NAME) replaced, as Kubernetes does."""
     return [re.sub(r"\$\((\w+)\)", lambda name: variables.get(name[1], name[0]), arg) for arg in args]

@@ -1,7 +1,7 @@
-"""The schemas of the Prometheus Operator's own kinds, made strict.
+"""Strict schemas of the Prometheus Operator's kinds.
 
-Taken from models that are generated from the definitions which the Operator publishes. Like the API server, which
-drops a field that it does not know, these would pass a misspelt one; here it is an error.
+They come from models that are generated from the Operator's definitions. These models accept unknown fields, which the
+API server drops. Here an unknown field is an error, so that misspelt fields are found.
 """
 
 from functools import cache
@@ -14,10 +14,9 @@ KINDS: dict[str, Any] = {"PrometheusRule": v1.PrometheusRule, "ServiceMonitor": 
 
 
 def validate(manifest: dict[str, Any]) -> None:
-    """Raises jsonschema.ValidationError when the object is not one of this kind."""
+    """Raise jsonschema.ValidationError if the object is invalid."""
     assert manifest["apiVersion"] == "monitoring.coreos.com/v1"
-    # Not jsonschema.validate: it would first hold the schema itself against Python's regular expressions, and one of a
-    # field that is not used here is Go's.
+    # jsonschema.validate would also check the schema, which contains a regular expression in Go's syntax.
     jsonschema.Draft202012Validator(_schema(manifest["kind"])).validate(manifest)
 
 

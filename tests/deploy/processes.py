@@ -1,4 +1,4 @@
-"""Processes that a test starts and ends."""
+"""Processes that a test starts and stops."""
 
 import contextlib
 import subprocess
@@ -9,7 +9,7 @@ from testbed.command import clean_environment
 
 @contextlib.contextmanager
 def running(command: list[str], settings: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with these variables beside the inherited ones; it is told to end with SIGTERM and waited for."""
+    """Run a process with additional variables; stop it with SIGTERM at the end."""
     env = {**clean_environment(), **(settings or {})}
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
         try:

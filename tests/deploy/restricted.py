@@ -1,8 +1,8 @@
-"""The restricted Pod Security Standard of Kubernetes, read from a pod specification.
+"""Check pods against the restricted Pod Security Standard of Kubernetes.
 
-Source of the rules: kubernetes.io, "Pod Security Standards", profiles Baseline and Restricted. Stricter in three ways:
-fields that the standard restricts but these pods do not need at all may not be there; the user is a number, so that
-the kubelet need not trust the image; the root file system is read-only.
+Source: kubernetes.io, "Pod Security Standards", profiles Baseline and Restricted. This check is stricter in three
+points: restricted fields that these pods do not need must be absent; the user must be a number, so that the kubelet can
+verify it; the root file system must be read-only.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ CONTAINER_CONTEXT = {"allowPrivilegeEscalation", "readOnlyRootFilesystem", "capa
 
 
 def violations(pod: Pod) -> list[str]:
-    """One entry for each rule that the pod breaks, named after the field."""
+    """Return the names of the fields that violate a rule."""
     context = pod.get("securityContext", {})
     kept = {
         **{name: name not in pod for name in ("hostNetwork", "hostPID", "hostIPC", "hostUsers")},

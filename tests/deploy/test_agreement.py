@@ -1,4 +1,4 @@
-"""Options, variables and the version are the same in the code and in everything that deploys it."""
+"""Options, variables, limits and version agree in code and deployment files."""
 
 import re
 from pathlib import Path
@@ -21,11 +21,11 @@ FILES = [
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_file_names_a_variable_that_push_job_does_not_read(path: Path) -> None:
+def test_deployment_file_has_only_known_variables(path: Path) -> None:
     assert command_line.unknown_variables(path.read_text(encoding="utf-8")) == set()
 
 
-def test_a_variable_or_option_that_push_job_does_not_know_is_noticed() -> None:
+def test_unknown_variable_or_option_is_found() -> None:
     settings = (CRONJOB / "base/settings.yaml").read_text(encoding="utf-8")
     misspelt = settings.replace("PUSH_JOB_PUSHGATEWAY:", "PUSH_JOB_PUSH_GATEWAY:")
     assert command_line.unknown_variables(misspelt) == {"PUSH_JOB_PUSH_GATEWAY"}
@@ -33,7 +33,7 @@ def test_a_variable_or_option_that_push_job_does_not_know_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_image_and_label_carries_this_version(path: Path) -> None:
+def test_images_and_labels_have_the_current_version(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     tags = re.findall(r"flower-push-job:(\d[\w.]*)|name: flower-push-job\n(?: +newName: .*\n)? +newTag: (\S+)", text)
     labels = re.findall(r'image\.version="(.+)"', text)
@@ -41,7 +41,7 @@ def test_every_image_and_label_carries_this_version(path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry_point", ["", "sharded", "loop"], ids=["base", "sharded", "loop"])
-def test_the_pods_run_this_versions_image_with_options_and_settings_that_it_has(entry_point: str) -> None:
+def test_pods_use_the_current_image_and_known_options(entry_point: str) -> None:
     objects = build(CRONJOB / entry_point)
     container = container_of("Deployment" if entry_point == "loop" else "CronJob", objects)
     command, *options = container["args"]
@@ -50,11 +50,11 @@ def test_the_pods_run_this_versions_image_with_options_and_settings_that_it_has(
     assert of_kind("ConfigMap", objects)["data"].keys() <= command_line.variables()
 
 
-#: What the rules limit and `explain` does not: docs/trouble.md says why.
+#: Limits of the rules that `explain` does not use (docs/trouble.md).
 NOT_EXPLAINED = {"age", "newFailures", "steadyRatio"}
 
 
-def test_what_pages_somebody_is_told_by_explain_by_the_same_limits() -> None:
+def test_explain_and_the_alerts_have_the_same_limits() -> None:
     rules = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["rules"]
     numbers = {name: value for name, value in rules.items() if isinstance(value, int | float) and value is not False}
     explained = {

@@ -1,4 +1,4 @@
-"""The chart: what the manifests are with its default values, valid with others, and it refuses senseless ones."""
+"""The chart: equal to the manifests by default, valid with other values."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ STACK: dict[str, Any] = {
     **{name: {"enabled": True, "labels": {"release": "kube-prometheus-stack"}} for name in ("rules", "serviceMonitor")},
 }
 OPENSHIFT: dict[str, Any] = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
-# What each folder is, in values.
+# The values that correspond to each folder.
 FOLDERS: dict[str, dict[str, Any]] = {
     "": {},
     "sharded": {"shards": 3},
@@ -26,7 +26,7 @@ FOLDERS: dict[str, dict[str, Any]] = {
     "state": {"state": {"enabled": True}},
     "kube-prometheus-stack": STACK,
 }
-# Sets of values that differ in what they switch on.
+# Sets of values with different features enabled.
 SETS: dict[str, dict[str, Any]] = {
     **{name or "base": values for name, values in FOLDERS.items()},
     "everything in a loop": {**STACK, "mode": "loop", "with": ["queues", "runtimes"], "grouping": {"team": "shop"}},
@@ -74,10 +74,11 @@ def by_name(objects: list[Manifest]) -> dict[tuple[str, str], Manifest]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda name: name or "base")
-def test_the_chart_gives_what_the_folder_gives_object_by_object(folder: str) -> None:
+def test_chart_and_folder_create_the_same_objects(folder: str) -> None:
     made = by_name([without_helms_labels(found) for found in template(FOLDERS[folder], "--skip-tests")])
     for found in made.values():
-        if found["kind"] == "Deployment":  # restarts the loop; the folder's needs `kubectl rollout restart`
+        # The chart restarts the loop by a checksum; the folder needs `kubectl rollout restart`.
+        if found["kind"] == "Deployment":
             metadata = found["spec"]["template"]["metadata"]
             assert (metadata.pop("annotations", {}).keys() == {"checksum/settings"}) is (folder == "loop")
     expected = by_name(build(CRONJOB / folder))
@@ -88,14 +89,14 @@ def test_the_chart_gives_what_the_folder_gives_object_by_object(folder: str) -> 
 
 @every_set
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
-def test_every_object_is_valid_whatever_the_values(values: dict[str, Any], kubernetes: str) -> None:
+def test_objects_are_valid_with_other_values(values: dict[str, Any], kubernetes: str) -> None:
     for found in template(values):
         valid(found, kubernetes)
 
 
 @every_set
-def test_every_pod_keeps_the_restricted_standard_whatever_the_values(values: dict[str, Any]) -> None:
-    # OpenShift itself picks the user.
+def test_pods_satisfy_the_restricted_standard_with_other_values(values: dict[str, Any]) -> None:
+    # OpenShift sets the user.
     expected = ["runAsUser"] if values.get("podSecurityContext") is OPENSHIFT else []
     for pod in filter(None, map(pod_of, template(values))):
         assert restricted.violations(pod) == expected
@@ -103,13 +104,13 @@ def test_every_pod_keeps_the_restricted_standard_whatever_the_values(values: dic
 
 
 @every_set
-def test_every_object_has_the_common_labels(values: dict[str, Any]) -> None:
+def test_objects_have_the_common_labels(values: dict[str, Any]) -> None:
     for found in template(values, release="mine"):
         assert found["metadata"]["labels"].keys() >= {*HELM_LABELS, "app.kubernetes.io/name"}
         assert found["metadata"]["labels"]["app.kubernetes.io/instance"] == "mine"
 
 
-def test_the_chart_and_the_program_have_one_version() -> None:
+def test_chart_and_program_have_the_same_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["version"] == chart["appVersion"] == __version__
 
@@ -120,22 +121,22 @@ def test_helm_lint_finds_nothing() -> None:
     assert not re.search(r"WARNING|ERROR", run.stdout)
 
 
-def test_two_releases_in_one_namespace_share_no_object() -> None:
-    """But the Pushgateway, whose name is a value."""
+def test_two_releases_in_a_namespace_share_no_object() -> None:
+    """Except the Pushgateway, whose name is a value."""
     values = {name: value for name, value in STACK.items() if name not in {"pushgateway", "serviceMonitor"}}
     made = [by_name(template(values, release=release)).keys() for release in ("one", "two")]
     assert made[0].isdisjoint(made[1])
 
 
-def test_another_mode_or_number_of_shards_leaves_nothing_of_the_old_way() -> None:
-    """So that helm upgrade takes it away; shards replace the CronJob in place."""
+def test_changing_mode_or_shards_replaces_the_old_objects() -> None:
+    """The old object is removed; shards replace the CronJob in place."""
     way = {"CronJob", "Deployment"}
     made = [{name for name in by_name(template(values)) if name[0] in way} for values in ({}, {"mode": "loop"})]
     assert made == [{("CronJob", "flower-push-job")}, {("Deployment", "flower-push-job")}]
     assert {name for name in by_name(template({"shards": 3})) if name[0] in way} == made[0]
 
 
-def test_a_changed_setting_restarts_the_loop_and_an_unchanged_one_does_not() -> None:
+def test_only_a_changed_setting_restarts_the_loop() -> None:
     def checksum(**values: Any) -> str:
         deployment = of_kind("Deployment", template({"mode": "loop", **values}))
         return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/settings"])
@@ -144,7 +145,7 @@ def test_a_changed_setting_restarts_the_loop_and_an_unchanged_one_does_not() -> 
     assert checksum() != checksum(flowers=["http://other:5555"])
 
 
-def test_values_reach_the_settings_and_the_groups() -> None:
+def test_values_are_passed_to_settings_and_groups() -> None:
     values = {
         "flowers": ["http://a:1", "http://b:2"],
         "with": ["queues", "waits"],
@@ -161,7 +162,7 @@ def test_values_reach_the_settings_and_the_groups() -> None:
     assert settings.keys() - {"POD_NAMESPACE"} <= command_line.variables()
 
 
-def test_the_loops_limits_follow_its_interval_and_deadline() -> None:
+def test_limits_of_the_loop_depend_on_interval_and_deadline() -> None:
     objects = template({"mode": "loop", "deadline": 100, "loop": {"every": 200}})
     container = container_of("Deployment", objects)
     assert container["args"][:3] == ["run", "--every", "200"]
@@ -170,7 +171,7 @@ def test_the_loops_limits_follow_its_interval_and_deadline() -> None:
     assert pod_of(of_kind("Deployment", objects))["terminationGracePeriodSeconds"] > 100
 
 
-def test_helm_test_runs_check_with_the_jobs_own_settings() -> None:
+def test_helm_test_runs_check_with_the_settings_of_the_job() -> None:
     objects = template({"podLabels": {"team": "shop"}})
     pod = of_kind("Pod", objects)
     [container] = pod["spec"]["containers"]
@@ -212,12 +213,12 @@ def test_helm_test_runs_check_with_the_jobs_own_settings() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_value_that_makes_no_sense_is_refused_by_its_name(values: dict[str, Any], named: str) -> None:
+def test_invalid_value_is_rejected_by_name(values: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=re.escape(named)):
         template(values)
 
 
-def test_the_readmes_command_installs_it_all() -> None:
+def test_command_in_the_readme_installs_everything() -> None:
     text = (CHART / "README.md").read_text(encoding="utf-8")
     [install] = re.findall(r"^\$ helm install (.+)$", text, re.MULTILINE)
     run = helm("template", *shlex.split(install))

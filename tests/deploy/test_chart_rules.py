@@ -1,4 +1,4 @@
-"""The rules as the chart renders them: promtool's tests pass with the defaults, and other limits are what they say."""
+"""Rules of the chart: promtool's tests pass, and other limits take effect."""
 
 import re
 import shutil
@@ -11,12 +11,13 @@ import yaml
 
 from release.render import ROOT, template
 
+RULES = ROOT / "prometheus/rules"
 TESTS = sorted((ROOT / "prometheus/tests").glob("*.yml"))
 GROUP = 'job="flower", instance="a:5555"'
 
 
 def rendered(**values: Any) -> list[dict[str, Any]]:
-    """The groups of the PrometheusRule."""
+    """Return the groups of the PrometheusRule."""
     [rule] = template({"rules": {"enabled": True, **values}}, "--show-only", "templates/prometheus-rule.yaml")
     groups: list[dict[str, Any]] = rule["spec"]["groups"]
     return groups
@@ -28,10 +29,10 @@ def alert(groups: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def promtool(folder: Path, groups: list[dict[str, Any]], tests: list[dict[str, Any]]) -> None:
-    """Run these tests on these rules; fail with what it says if they do not pass."""
+    """Run promtool's tests on these rules; fail with its output."""
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
-    asked = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
-    (folder / "test.yml").write_text(yaml.safe_dump(asked))
+    test_file = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
+    (folder / "test.yml").write_text(yaml.safe_dump(test_file))
     _run(folder / "test.yml")
 
 
@@ -42,7 +43,7 @@ def _run(test: Path) -> None:
 
 
 def firing(groups: list[dict[str, Any]], at: dict[str, dict[str, set[str]]]) -> list[dict[str, Any]]:
-    """Promql tests: at each time, the alerts that fire and that do not.
+    """Return promql tests of the alerts that fire, or do not, at given times.
 
     `at` maps a time to {"fire": names, "quiet": names}.
     """
@@ -57,11 +58,11 @@ def firing(groups: list[dict[str, Any]], at: dict[str, dict[str, set[str]]]) -> 
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
-def test_promtools_tests_pass_on_the_rules_of_the_chart(path: Path, tmp_path: Path) -> None:
-    """But for the annotations, which the files' tests compare too: those of the chart have a test below."""
+def test_promtool_tests_pass_on_the_rules_of_the_chart(path: Path, tmp_path: Path) -> None:
+    """Without the annotations, which have their own test below."""
     by_group = {group["name"]: group for group in rendered()}
     (tmp_path / "rules").mkdir()
-    for source in (ROOT / "prometheus/rules").glob("*.yml"):
+    for source in RULES.glob("*.yml"):
         [group] = yaml.safe_load(source.read_text(encoding="utf-8"))["groups"]
         ours = by_group.pop(group["name"])
         for rule, written in zip(ours["rules"], group["rules"], strict=True):
@@ -72,7 +73,15 @@ def test_promtools_tests_pass_on_the_rules_of_the_chart(path: Path, tmp_path: Pa
     _run(Path(shutil.copy(path, tmp_path / "tests")))
 
 
-def test_every_alert_has_what_kube_prometheus_alerts_have() -> None:
+def test_default_values_are_the_limits_of_the_rules() -> None:
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RULES.glob("*.yml"))]
+    expected = [
+        (rule.get("alert"), rule["expr"]) for file in files for group in file["groups"] for rule in group["rules"]
+    ]
+    assert [(rule.get("alert"), rule["expr"]) for group in rendered() for rule in group["rules"]] == expected
+
+
+def test_alerts_have_the_annotations_of_kube_prometheus() -> None:
     for rule in (rule for group in rendered() for rule in group["rules"] if "alert" in rule):
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
@@ -81,7 +90,7 @@ def test_every_alert_has_what_kube_prometheus_alerts_have() -> None:
         assert [line for line in headings if line.lower() == f"### {fragment}"]
 
 
-def test_labels_severities_times_urls_and_alerts_can_be_chosen() -> None:
+def test_labels_severities_times_and_urls_are_configurable() -> None:
     groups = rendered(
         alertLabels={"team": "shop"},
         severity={"FlowerDown": "info"},
@@ -97,13 +106,13 @@ def test_labels_severities_times_urls_and_alerts_can_be_chosen() -> None:
     assert "FlowerUnsteady" not in str(groups)
 
 
-def test_another_age_is_used_everywhere() -> None:
+def test_age_is_used_in_every_rule() -> None:
     assert not re.search(r"push_time_seconds\s*[<>]\s*300", str(rendered(age=901)))
     assert str(rendered(age=901)).count("901") == str(rendered(age=902)).count("902") > 5
 
 
 @pytest.mark.parametrize(("age", "at_ten_minutes"), [(300, "fire"), (900, "quiet")])
-def test_the_age_after_which_a_push_is_old(age: int, at_ten_minutes: str, tmp_path: Path) -> None:
+def test_age_of_an_old_push(age: int, at_ten_minutes: str, tmp_path: Path) -> None:
     groups = rendered(age=age)
     series = {
         f'push_job_build_info{{{GROUP}, version="1"}}': "1x60",
@@ -121,8 +130,8 @@ def test_the_age_after_which_a_push_is_old(age: int, at_ten_minutes: str, tmp_pa
     [({}, "fire"), ({"failureRatio": 0.5}, "quiet"), ({"failureMinimum": 101}, "quiet")],
     ids=["as it is", "a higher ratio", "a higher minimum"],
 )
-def test_the_ratio_of_failures(values: dict[str, Any], outcome: str, tmp_path: Path) -> None:
-    """Of 100 finished tasks 20 failed, lately."""
+def test_failure_ratio(values: dict[str, Any], outcome: str, tmp_path: Path) -> None:
+    """20 of 100 finished tasks failed recently."""
     groups = rendered(**values)
     series = {
         f"push_time_seconds{{{GROUP}}}": "0+60x60",
@@ -134,8 +143,8 @@ def test_the_ratio_of_failures(values: dict[str, Any], outcome: str, tmp_path: P
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(300, "quiet"), (60, "fire")])
-def test_how_long_tasks_may_wait(seconds: int, outcome: str, tmp_path: Path) -> None:
-    """Two tasks that wait 100 s each."""
+def test_wait_seconds(seconds: int, outcome: str, tmp_path: Path) -> None:
+    """Two tasks have waited 100 s each."""
     groups = rendered(waitSeconds=seconds)
     series = {
         f"push_time_seconds{{{GROUP}}}": "0+60x60",
@@ -147,8 +156,8 @@ def test_how_long_tasks_may_wait(seconds: int, outcome: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("ratio", "outcome"), [(0.8, "quiet"), (0.95, "fire")])
-def test_how_steady_flower_has_to_be(ratio: float, outcome: str, tmp_path: Path) -> None:
-    """One scrape of ten fails."""
+def test_steady_ratio(ratio: float, outcome: str, tmp_path: Path) -> None:
+    """One of ten scrapes fails."""
     groups = rendered(steadyRatio=ratio)
     series = {f"push_time_seconds{{{GROUP}}}": "0+60x90", f"flower_up{{{GROUP}}}": " ".join(["1x8 0"] * 9)}
     promtool(tmp_path, groups, [_test(series, firing(groups, {"60m": {outcome: {"FlowerUnsteady"}}}))])
@@ -163,7 +172,7 @@ def _group_with(name: str, labels: str, values: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(3600, "quiet"), (1200, "fire")])
-def test_how_long_a_task_may_be_in_its_state(seconds: int, outcome: str, tmp_path: Path) -> None:
+def test_stuck_seconds(seconds: int, outcome: str, tmp_path: Path) -> None:
     groups = rendered(stuckSeconds=seconds)
     series = _group_with("celery_task_oldest_seconds", 'name="t", state="STARTED"', "1800x90")
     promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryTaskStuck"}}}))])
@@ -178,10 +187,10 @@ def test_how_long_a_task_may_be_in_its_state(seconds: int, outcome: str, tmp_pat
         ({}, 59.98, "fire"),
         ({}, 49, "quiet"),
     ],
-    ids=["as it is", "more intervals", "a longer shortest one", "a minute as clocks tell it", "too short"],
+    ids=["default", "more intervals", "longer shortest interval", "almost a minute", "too short"],
 )
-def test_when_a_periodic_task_is_overdue(values: dict[str, Any], interval: float, outcome: str, tmp_path: Path) -> None:
-    """It came last at the beginning."""
+def test_overdue_intervals(values: dict[str, Any], interval: float, outcome: str, tmp_path: Path) -> None:
+    """It last ran at the beginning."""
     groups = rendered(**values)
     series = {
         **_group_with("celery_task_last_success_timestamp_seconds", 'name="t"', "0x90"),
@@ -191,7 +200,7 @@ def test_when_a_periodic_task_is_overdue(values: dict[str, Any], interval: float
 
 
 @pytest.mark.parametrize(("ratio", "outcome"), [(0.95, "quiet"), (0.7, "fire")])
-def test_how_busy_the_workers_may_be(ratio: float, outcome: str, tmp_path: Path) -> None:
+def test_busy_ratio(ratio: float, outcome: str, tmp_path: Path) -> None:
     """Three of four processes are busy."""
     groups = rendered(busyRatio=ratio)
     series = {
@@ -203,7 +212,7 @@ def test_how_busy_the_workers_may_be(ratio: float, outcome: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("count", "outcome"), [(1, "fire"), (5, "quiet")])
-def test_how_many_tasks_may_fail_with_a_new_exception(count: int, outcome: str, tmp_path: Path) -> None:
+def test_new_failures(count: int, outcome: str, tmp_path: Path) -> None:
     groups = rendered(newFailures=count)
     series = {
         **_group_with("flower_scrape_extra_success", 'extra="failures"', "1x90"),

@@ -1,4 +1,4 @@
-"""docs/run-cluster.md: its commands do what it says, as far as they can be run without a cluster."""
+"""docs/run-cluster.md: its commands work, as far as this needs no cluster."""
 
 import json
 import os
@@ -22,7 +22,7 @@ LINES = [line[2:] for block in blocks(PAGE, "console") for line in block.splitli
 
 
 def api_with(cronjob: Manifest) -> dict[str, Any]:
-    """What kubectl asks an API server for when it reads this CronJob."""
+    """Return the answers of an API server with this CronJob, as kubectl requests them."""
     resource = {"name": "cronjobs", "singularName": "cronjob", "namespaced": True, "kind": "CronJob", "verbs": ["get"]}
     version = {"groupVersion": "batch/v1", "version": "v1"}
     group = {"name": "batch", "versions": [version], "preferredVersion": version}
@@ -35,8 +35,8 @@ def api_with(cronjob: Manifest) -> dict[str, Any]:
     }
 
 
-def test_the_trial_job_is_the_cronjobs_but_not_owned_by_it(tmp_path: Path) -> None:
-    """An owned one is an UnexpectedJob to the CronJob, which clears it away before its log is read."""
+def test_trial_job_is_not_owned_by_the_cronjob(tmp_path: Path) -> None:
+    """The CronJob would delete an owned Job before its log is read (UnexpectedJob)."""
     [line] = [line for line in LINES if line.startswith("kubectl create job try-it")]
     cronjob = of_kind("CronJob", build(CRONJOB))
     cronjob["metadata"] |= {"namespace": "shop", "uid": "1"}
@@ -61,7 +61,7 @@ def test_the_trial_job_is_the_cronjobs_but_not_owned_by_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("folder", [f"cronjob/{name}".removesuffix("/") + "/" for name in ENTRY_POINTS])
-def test_each_way_in_has_its_way_out(folder: str) -> None:
+def test_every_variant_can_be_uninstalled(folder: str) -> None:
     assert f"kubectl apply -k {folder}\n" in TEXT
     out = {"cronjob/sharded/": "cronjob/"}.get(folder, folder)
     [row] = [
@@ -76,8 +76,8 @@ def test_each_way_in_has_its_way_out(folder: str) -> None:
 
 
 @pytest.mark.parametrize(("way", "kind", "leaves"), [("loop", "cronjob", ""), ("", "deployment", "loop")])
-def test_a_switch_takes_the_old_way_away_and_nothing_else(way: str, kind: str, leaves: str) -> None:
-    """Two at once would push the same groups; the Pushgateway, which is a Deployment too, stays."""
+def test_switching_deletes_only_the_old_variant(way: str, kind: str, leaves: str) -> None:
+    """Both would push the same groups. The Pushgateway, a Deployment, stays."""
     [block] = [
         lines
         for lines in map(str.splitlines, blocks(PAGE, "console"))
@@ -91,7 +91,7 @@ def test_a_switch_takes_the_old_way_away_and_nothing_else(way: str, kind: str, l
     assert all(found["metadata"]["labels"][key] != value for found in build(CRONJOB / "pushgateway"))
 
 
-def test_the_readers_own_folder_builds_and_changes_what_it_says(tmp_path: Path) -> None:
+def test_example_of_an_own_folder_has_the_described_changes(tmp_path: Path) -> None:
     first, second = (block for block in blocks(PAGE, "yaml") if "scrape_configs" not in block)
     real = os.path.relpath(ROOT, tmp_path)
     (tmp_path / "kustomization.yaml").write_text(first.replace("path/to", real) + second)
@@ -104,12 +104,12 @@ def test_the_readers_own_folder_builds_and_changes_what_it_says(tmp_path: Path) 
     assert of_kind("PrometheusRule", objects)["metadata"]["namespace"] == "monitoring"
 
 
-def test_it_tells_of_every_component() -> None:
+def test_page_lists_every_component() -> None:
     for component in (CRONJOB / "components").iterdir():
         assert f"| `{component.name}` |" in TEXT
 
 
-def test_docker_stop_waits_for_the_turn_under_way() -> None:
+def test_docker_stop_waits_for_the_current_cycle() -> None:
     page = ROOT / "docs/run-docker.md"
     [loop] = [line for block in blocks(page, "console") for line in block.splitlines() if " run --every " in line]
     [timeout] = re.findall(r"--stop-timeout (\d+)", loop)

@@ -1,4 +1,4 @@
-"""compose.yaml: what the compose specification allows, hardened, and its shop runs on real services."""
+"""compose.yaml: valid and hardened, and its shop runs on real services."""
 
 import json
 import re
@@ -24,18 +24,18 @@ every_service = pytest.mark.parametrize("name", SERVICES)
 
 
 def schema_check(path: Path) -> subprocess.CompletedProcess[str]:
-    """Hold the file against the compose specification's schema, which check-jsonschema carries."""
+    """Validate the file against the schema of the compose specification."""
     tool = Path(sys.executable).parent / "check-jsonschema"
     command = [str(tool), "--builtin-schema", "vendor.compose-spec", str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_it_is_what_the_compose_specification_allows() -> None:
+def test_file_is_valid() -> None:
     run = schema_check(COMPOSE)
     assert run.returncode == 0, run.stdout
 
 
-def test_a_misspelt_key_is_not_allowed(tmp_path: Path) -> None:
+def test_misspelt_key_is_invalid(tmp_path: Path) -> None:
     misspelt = tmp_path / "compose.yaml"
     misspelt.write_text(COMPOSE.read_text().replace("healthcheck:", "healtcheck:", 1))
     run = schema_check(misspelt)
@@ -43,18 +43,18 @@ def test_a_misspelt_key_is_not_allowed(tmp_path: Path) -> None:
     assert "healtcheck" in run.stdout
 
 
-def test_it_has_all_that_a_dashboard_needs() -> None:
+def test_all_services_for_the_dashboards_are_present() -> None:
     needed = {"redis", "worker", "flower", "push-job", "pushgateway", "prometheus", "grafana"}
     assert needed <= SERVICES.keys()
 
 
 @every_service
-def test_every_image_has_a_version(name: str) -> None:
+def test_images_have_versions(name: str) -> None:
     assert re.fullmatch(r"[a-z/-]+:v?\d+(\.\d+)+[\w.-]*", SERVICES[name]["image"])
 
 
 @every_service
-def test_no_service_writes_its_image_or_gains_a_right(name: str) -> None:
+def test_services_are_read_only_without_privileges(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -63,31 +63,31 @@ def test_no_service_writes_its_image_or_gains_a_right(name: str) -> None:
 
 
 @every_service
-def test_every_service_comes_back_but_the_one_that_is_done(name: str) -> None:
+def test_services_restart_except_the_one_shot_service(name: str) -> None:
     assert SERVICES[name]["restart"] == ("no" if name == "address" else "unless-stopped")
 
 
 @every_service
-def test_every_port_is_on_this_computer_only_and_can_be_moved(name: str) -> None:
+def test_ports_are_local_and_configurable(name: str) -> None:
     for port in SERVICES[name].get("ports", []):
         assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z]+_PORT:-(\d+)\}:\1", port)
 
 
 @every_service
-def test_every_service_waits_for_one_that_says_when_it_is_ready(name: str) -> None:
+def test_services_wait_for_healthy_dependencies(name: str) -> None:
     for other, condition in SERVICES[name].get("depends_on", {}).items():
         assert condition == {"condition": "service_healthy"}
         assert SERVICES[other]["healthcheck"]["test"][0] == "CMD"
 
 
 @every_service
-def test_every_folder_and_file_that_is_mounted_is_there_and_read_only(name: str) -> None:
+def test_mounted_files_exist_and_are_read_only(name: str) -> None:
     for source, _, mode in (mount.split(":") for mount in SERVICES[name].get("volumes", []) if mount[0] == "."):
         assert (ROOT / source).exists()
         assert mode == "ro"
 
 
-def test_grafana_and_prometheus_get_what_they_look_for() -> None:
+def test_configuration_of_grafana_and_prometheus_is_mounted() -> None:
     mounts = [mount.split(":") for name in ("grafana", "prometheus") for mount in SERVICES[name]["volumes"]]
     inside = {target: ROOT / source for source, target, *_ in mounts if source.startswith(".")}
     provider = yaml.safe_load(next((ROOT / "grafana/provisioning/dashboards").glob("*.y*ml")).read_text())
@@ -104,22 +104,22 @@ def test_grafana_and_prometheus_get_what_they_look_for() -> None:
     assert "pushgateway:9091" in str(scraped["scrape_configs"])
 
 
-def test_the_printed_address_is_grafanas() -> None:
+def test_printed_address_is_that_of_grafana() -> None:
     [port] = SERVICES["grafana"]["ports"]
-    assert SERVICES["address"]["entrypoint"] == ["echo", f"The panels: http://localhost:{port.split(':', 1)[1][:-5]}"]
+    assert SERVICES["address"]["entrypoint"] == ["echo", f"Dashboards: http://localhost:{port.split(':', 1)[1][:-5]}"]
     assert "grafana" in SERVICES["address"]["depends_on"]
 
 
-def test_the_job_has_the_options_and_settings_of_this_version() -> None:
+def test_job_has_known_options_and_variables() -> None:
     command, *options = SERVICES["push-job"]["command"]
     assert command_line.unknown_options(command, options) == set()
     assert SERVICES["push-job"]["environment"].keys() <= command_line.variables()
 
 
-def test_the_shops_worker_customers_and_job_run_on_real_services(
+def test_worker_customers_and_job_run_on_real_services(
     redis: Redis, flower: Flower, clean_pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
-    """The commands as they stand, with this machine's addresses and paths for those in the containers."""
+    """Run the commands of the file with this machine's addresses and paths."""
     here = {
         "redis://redis:6379/0": redis.url,
         "http://flower:5555": flower.url,

@@ -1,4 +1,4 @@
-"""What the manifests run, run here: the same arguments and settings, on real services."""
+"""Run the commands and settings of the manifests on real services."""
 
 import json
 import os
@@ -21,7 +21,7 @@ INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
 def status_of(url: str) -> int | None:
-    """The HTTP status, or None while nobody answers."""
+    """Return the HTTP status, or None if nothing answers."""
     try:
         return requests.get(url, timeout=5).status_code
     except requests.ConnectionError:
@@ -29,13 +29,13 @@ def status_of(url: str) -> int | None:
 
 
 def probe_of(container: Manifest) -> list[str]:
-    """The liveness probe's command."""
+    """Return the command of the liveness probe."""
     command: list[str] = container["livenessProbe"]["exec"]["command"]
     assert command[0] == "python"
     return command
 
 
-def test_the_pushgateways_arguments_keep_its_groups_over_a_restart(pushgateway: Pushgateway, tmp_path: Path) -> None:
+def test_pushgateway_keeps_its_groups_over_a_restart(pushgateway: Pushgateway, tmp_path: Path) -> None:
     container = container_of("Deployment", build(CRONJOB / "pushgateway"))
     [mount] = container["volumeMounts"]
     options = [arg.replace(mount["mountPath"], str(tmp_path)) for arg in container["args"]]
@@ -50,7 +50,7 @@ def test_the_pushgateways_arguments_keep_its_groups_over_a_restart(pushgateway: 
         assert 'a_family{instance="",job="kept"} 1' in requests.get(f"http://{address}/metrics", timeout=5).text
 
 
-def test_the_cronjobs_container_pushes(
+def test_container_of_the_cronjob_pushes(
     push_job: PushJob, flower: Flower, worker: Worker, clean_pushgateway: Pushgateway
 ) -> None:
     objects = build(CRONJOB)
@@ -63,7 +63,7 @@ def test_the_cronjobs_container_pushes(
     assert list(clean_pushgateway.samples(job="flower", namespace="shop", app=worker.node).values()) == [1]
 
 
-def test_teams_whose_flowers_have_one_name_do_not_overwrite_each_other(
+def test_namespaces_separate_flowers_of_the_same_name(
     push_job: PushJob, flower: Flower, clean_pushgateway: Pushgateway
 ) -> None:
     objects = build(CRONJOB)
@@ -77,8 +77,8 @@ def test_teams_whose_flowers_have_one_name_do_not_overwrite_each_other(
     assert {labels["namespace"] for labels in groups} == {"shop", "warehouse"}
 
 
-def test_the_shards_push_every_flower_once(push_job: PushJob, flower: Flower, clean_pushgateway: Pushgateway) -> None:
-    """One real Flower under two addresses, so that three shards have something to share, and one has nothing."""
+def test_shards_push_every_flower_once(push_job: PushJob, flower: Flower, clean_pushgateway: Pushgateway) -> None:
+    """One real Flower has two addresses, so that two of three shards have a Flower."""
     objects = build(CRONJOB / "sharded")
     shards = of_kind("CronJob", objects)["spec"]["jobTemplate"]["spec"]["completions"]
     container = container_of("CronJob", objects)
@@ -90,13 +90,13 @@ def test_the_shards_push_every_flower_once(push_job: PushJob, flower: Flower, cl
         settings |= {"PUSH_JOB_FLOWER": " ".join(flowers), "PUSH_JOB_PUSHGATEWAY": clean_pushgateway.url}
         run = push_job(*args, env=settings)
         assert run.returncode == 0, run.stderr
-        told = [json.loads(line) for line in run.stderr.splitlines()]
-        lines += [line["flower"] for line in told if "flower" in line]  # an empty shard says that it is one
+        logged = [json.loads(line) for line in run.stderr.splitlines()]
+        lines += [line["flower"] for line in logged if "flower" in line]  # an empty shard logs no Flower
     assert lines == [url.removeprefix("http://") for url in flowers]
     assert {group["labels"]["instance"] for group in clean_pushgateway.groups()} == set(lines)
 
 
-def test_the_loops_container_pushes_and_its_probe_tells_a_living_loop_from_a_hanging_one(
+def test_container_of_the_loop_pushes_and_its_probe_detects_a_hang(
     flower: Flower, clean_pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
     objects = build(CRONJOB / "loop")
@@ -114,7 +114,7 @@ def test_the_loops_container_pushes_and_its_probe_tells_a_living_loop_from_a_han
 
     assert not is_alive()
     with running([sys.executable, "-m", "push_job", *here[0]], settings) as loop:
-        wait_for("the loop's first turn", heartbeat.exists, 30)
+        wait_for("the first cycle of the loop", heartbeat.exists, 30)
         assert is_alive()
     assert loop.returncode == 0
     assert clean_pushgateway.groups()
@@ -123,7 +123,7 @@ def test_the_loops_container_pushes_and_its_probe_tells_a_living_loop_from_a_han
     assert not is_alive()
 
 
-def test_the_probe_waits_longer_than_the_longest_turn() -> None:
+def test_probe_allows_the_longest_cycle() -> None:
     objects = build(CRONJOB / "loop")
     container = container_of("Deployment", objects)
     every = float(container["args"][container["args"].index("--every") + 1])

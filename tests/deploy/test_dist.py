@@ -1,4 +1,4 @@
-"""`make dist` and the workflows that call it: what they build, what they refuse, and what they may do."""
+"""`make dist` and the workflows: contents, rejected input, permissions."""
 
 import json
 import re
@@ -26,13 +26,13 @@ every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: pat
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release's distributions."""
+    """Return the folder with the distributions of a release."""
     folder = tmp_path_factory.mktemp("built") / "dist"
     dist.build(folder, image="ghcr.io/me/it", home_url="https://github.com/me/it")
     return folder
 
 
-def test_what_was_built_is_what_should_be(built: Path) -> None:
+def test_distributions_are_complete(built: Path) -> None:
     dist.check(built)
     summed_up = {line.split("  ")[1] for line in (built / dist.SUMS).read_text().splitlines()}
     assert summed_up == {path.name for path in built.iterdir()} - {dist.SUMS}
@@ -40,7 +40,7 @@ def test_what_was_built_is_what_should_be(built: Path) -> None:
     assert summed.returncode == 0
 
 
-def test_the_wheel_alone_is_the_program(built: Path, tmp_path: Path) -> None:
+def test_wheel_is_the_complete_program(built: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(built / dist.WHEEL) as wheel:
         wheel.extractall(tmp_path)
     command = [sys.executable, "-m", "push_job", "--version"]
@@ -48,7 +48,7 @@ def test_the_wheel_alone_is_the_program(built: Path, tmp_path: Path) -> None:
     assert __version__ in run.stdout
 
 
-def test_the_packaged_chart_says_where_its_image_and_its_runbooks_are(built: Path) -> None:
+def test_packaged_chart_has_the_addresses_of_image_and_runbooks(built: Path) -> None:
     with tarfile.open(built / dist.PACKAGED_CHART) as tar:
         member = tar.extractfile("flower-push-job/values.yaml")
         assert member is not None
@@ -58,13 +58,13 @@ def test_the_packaged_chart_says_where_its_image_and_its_runbooks_are(built: Pat
 
 
 def without_a_module(folder: Path) -> None:
-    whole = folder / "whole"
-    (folder / dist.WHEEL).rename(whole)
-    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(folder / dist.WHEEL, "w") as new:
+    complete = folder / "complete"
+    (folder / dist.WHEEL).rename(complete)
+    with zipfile.ZipFile(complete) as old, zipfile.ZipFile(folder / dist.WHEEL, "w") as new:
         for name in old.namelist():
             if name != "push_job/job.py":
                 new.writestr(name, old.read(name))
-    whole.unlink()
+    complete.unlink()
 
 
 def with_a_component_too_few(folder: Path) -> None:
@@ -83,7 +83,7 @@ def without_an_sbom(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("damage", "message"),
     [
         (without_a_module, "push_job/job.py"),
         (with_a_component_too_few, "the SBOM lacks"),
@@ -92,31 +92,31 @@ def without_an_sbom(folder: Path) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_distributions_that_lack_something_are_refused(
-    built: Path, tmp_path: Path, spoil: Callable[[Path], None], told: str
+def test_incomplete_distributions_are_rejected(
+    built: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
-    spoilt = Path(shutil.copytree(built, tmp_path / "dist"))
-    spoil(spoilt)
-    with pytest.raises(dist.DistError, match=re.escape(told)):
-        dist.check(spoilt)
+    damaged = Path(shutil.copytree(built, tmp_path / "dist"))
+    damage(damaged)
+    with pytest.raises(dist.DistError, match=re.escape(message)):
+        dist.check(damaged)
 
 
-def test_a_tag_of_another_version_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+def test_tag_of_another_version_is_rejected_before_the_build(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "release.dist", str(tmp_path / "dist"), "--tag", "v99.0.0"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr == f"dist: the tag is v99.0.0, push_job/__init__.py says {__version__}\n"
+    assert run.stderr == f"dist: the tag is v99.0.0, the version in push_job/__init__.py is {__version__}\n"
     assert not (tmp_path / "dist").exists()
 
 
-def test_the_linter_of_workflows_finds_nothing() -> None:
+def test_workflow_linter_finds_nothing() -> None:
     command = [str(BIN / "zizmor"), "--offline", "--pedantic", "--no-progress", str(ROOT / ".github")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
-    assert all(path.name in run.stderr for path in WORKFLOWS), "it read them"
+    assert all(path.name in run.stderr for path in WORKFLOWS), "the linter did not read every workflow"
 
 
-def test_the_linter_finds_an_action_that_is_not_pinned(tmp_path: Path) -> None:
+def test_workflow_linter_finds_an_unpinned_action(tmp_path: Path) -> None:
     loose = tmp_path / "loose.yml"
     loose.write_text(re.sub(r"@[0-9a-f]{40} # ", "@", WORKFLOWS[0].read_text()))
     command = [str(BIN / "zizmor"), "--offline", str(loose)]
@@ -126,21 +126,21 @@ def test_the_linter_finds_an_action_that_is_not_pinned(tmp_path: Path) -> None:
 
 
 @every_workflow
-def test_every_workflow_is_one_by_its_schema(path: Path) -> None:
+def test_workflows_match_the_schema(path: Path) -> None:
     command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", str(path)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
 
 
 @every_workflow
-def test_every_job_may_do_only_what_it_names(path: Path) -> None:
+def test_jobs_have_only_declared_permissions(path: Path) -> None:
     workflow: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {}
     writing = {name for name, job in workflow["jobs"].items() if "write" in job["permissions"].values()}
     assert writing == ({"image", "chart", "release", "pypi"} if path.stem == "release" else set())
 
 
-def test_the_targets_and_files_that_the_workflows_call_are_there() -> None:
+def test_targets_and_files_of_the_workflows_exist() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for path in WORKFLOWS:
         text = path.read_text(encoding="utf-8")

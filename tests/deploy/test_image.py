@@ -1,4 +1,4 @@
-"""The Dockerfile: its steps carried out in a folder, and what they leave behind run as a container would run it."""
+"""The Dockerfile: run its steps in a folder, and run the result like a container."""
 
 import os
 import re
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.services
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    """Built once; then nothing in it can be written."""
+    """Build the image once and make it read-only."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = folder / "usr/local"
         subprocess.run([sys.executable, "-m", "venv", base], check=True)
-        # Two modules play the base image's standard library, without bytecode as there.
+        # Two modules represent the standard library of the base image, which has no bytecode.
         for module in ("lib/python3.13/a_module.py", "lib/python3.13/test/a_test.py"):
             (base / module).parent.mkdir(parents=True)
             (base / module).touch()
@@ -40,7 +40,7 @@ def image() -> Iterator[Image]:
 
 
 def _change_modes(folder: Path, change: int) -> None:
-    """Give the owner the right to write everywhere (0o200), or take it from everybody (~0o222)."""
+    """Make all files writable for the owner (0o200) or read-only (~0o222)."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode
@@ -48,10 +48,10 @@ def _change_modes(folder: Path, change: int) -> None:
 
 
 def as_container(image: Image, *args: str, settings: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the entry point with these arguments as the image's user, who may write no file anywhere.
+    """Run the entry point as the image's user, who cannot write any file.
 
-    Where the machine allows user namespaces the process has the image's user id and no capabilities; a file size limit
-    of 0 holds everywhere.
+    If the machine allows user namespaces, the process has the image's user id and no capabilities. In any case its file
+    size limit is 0.
     """
     user, group = image.user.split(":")
     namespace = ["unshare", "--user", f"--map-user={user}", f"--map-group={group}"]
@@ -69,8 +69,8 @@ def test_hadolint_finds_nothing() -> None:
     assert (run.returncode, run.stdout) == (0, "")
 
 
-def test_both_stages_have_one_python_by_version_tag() -> None:
-    """Bytecode and the virtual environment's link to its interpreter hold only there."""
+def test_both_stages_use_the_same_tagged_python() -> None:
+    """Bytecode and the virtual environment depend on the interpreter."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     bases = {rest.split()[0] for name, rest in instructions(text) if name == "FROM"}
     assert len(bases) == 1
@@ -79,7 +79,7 @@ def test_both_stages_have_one_python_by_version_tag() -> None:
     assert re.findall(r"/usr/local/lib/python([\d.]+)", text) == [version[1]]
 
 
-def test_everything_that_pip_downloads_is_checked_by_hash() -> None:
+def test_pip_checks_hashes_of_all_downloads() -> None:
     steps = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     commands = [command for name, rest in steps if name == "RUN" for command in rest.split("&&")]
     downloads = [c for c in commands if " install " in c or " wheel " in c or " download " in c]
@@ -89,7 +89,7 @@ def test_everything_that_pip_downloads_is_checked_by_hash() -> None:
         assert "--require-hashes" in command or " wheel " not in command or "--no-build-isolation" in command
 
 
-def test_the_user_is_the_manifests_and_the_entry_point_is_the_command() -> None:
+def test_user_and_entry_point_match_the_manifests() -> None:
     steps = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     context = pod_of(of_kind("CronJob", build(CRONJOB)))["securityContext"]
     assert last("USER", steps) == f"{context['runAsUser']}:{context['runAsGroup']}"
@@ -99,11 +99,11 @@ def test_the_user_is_the_manifests_and_the_entry_point_is_the_command() -> None:
 @pytest.mark.parametrize(
     "path", [".git", ".venv", "tests", "push_job/__pycache__", "docs", "cronjob/base/my-secret.yaml"]
 )
-def test_what_the_image_does_not_need_stays_out_of_the_build(path: str) -> None:
+def test_unneeded_files_are_excluded_from_the_build(path: str) -> None:
     assert not is_sent_to_the_engine(path)
 
 
-def test_the_image_has_bytecode_for_everything_and_no_pip(image: Image) -> None:
+def test_image_has_bytecode_and_no_pip(image: Image) -> None:
     library = image.folder / "opt/push-job/lib"
     sources = [path for path in library.rglob("*.py") if path.is_file()]
     compiled = {path.name.partition(".")[0] for path in library.rglob("*.pyc")}
@@ -116,7 +116,7 @@ def test_the_image_has_bytecode_for_everything_and_no_pip(image: Image) -> None:
     assert not list((image.folder / "usr/local/lib/python3.13/test").rglob("*.pyc"))
 
 
-def test_the_image_has_the_runtime_lock_and_nothing_else(image: Image) -> None:
+def test_image_has_exactly_the_locked_packages(image: Image) -> None:
     locked = {line.partition("==")[0] for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line}
     infos = (image.folder / "opt/push-job/lib").rglob("*.dist-info")
     installed = {info.name.partition("-")[0].lower().replace("_", "-") for info in infos}
@@ -124,21 +124,21 @@ def test_the_image_has_the_runtime_lock_and_nothing_else(image: Image) -> None:
 
 
 @pytest.mark.parametrize("args", [["--version"], ["--help"], *([name, "--help"] for name in command_line.commands())])
-def test_one_image_serves_every_command(image: Image, args: list[str]) -> None:
+def test_image_runs_every_command(image: Image, args: list[str]) -> None:
     run = as_container(image, *args)
     assert run.returncode == 0, run.stderr
     assert args != ["--version"] or __version__ in run.stdout
 
 
-def test_the_image_pushes_without_writing_a_file(image: Image, flower: Flower, clean_pushgateway: Pushgateway) -> None:
+def test_image_pushes_without_writing_files(image: Image, flower: Flower, clean_pushgateway: Pushgateway) -> None:
     settings = {"PUSH_JOB_FLOWER": flower.url, "PUSH_JOB_PUSHGATEWAY": clean_pushgateway.url}
     run = as_container(image, "push", settings=settings)
     assert run.returncode == 0, run.stderr
     assert clean_pushgateway.groups()
 
 
-def test_the_image_cannot_write_its_own_files(image: Image) -> None:
-    """Else the tests above would prove nothing."""
+def test_image_cannot_write_its_own_files(image: Image) -> None:
+    """The tests above depend on this."""
     command = Image(image.folder, image.python)
     command.variables, command.user = image.variables, image.user
     command.entry_point = ["python", "-c", "import os, sys; print(os.getuid()); open(sys.argv[1], 'w').write('x')"]

@@ -1,4 +1,4 @@
-"""The manifests: valid, hardened, in step with the command line, and their containers really push."""
+"""The manifests: valid, hardened, and consistent with the command line."""
 
 import copy
 import json
@@ -25,13 +25,13 @@ every_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS, ids=lam
 
 
 def pods() -> list[Any]:
-    """Every pod of every entry point, as pytest parameters."""
+    """Return every pod of every entry point as pytest parameters."""
     found = ((name, manifest) for name in ENTRY_POINTS for manifest in build(CRONJOB / name) if pod_of(manifest))
     return [pytest.param(pod_of(manifest), id=f"{name or 'base'}-{manifest['kind']}") for name, manifest in found]
 
 
 def kustomization(folder: Path, resources: list[Path], components: Iterable[str] = (), **fields: Any) -> Path:
-    """A folder of the reader's own, with these components of the project and other fields."""
+    """Create a user's own folder with these resources, components and fields."""
     relative = [os.path.relpath(path, folder) for path in resources]
     text = {"resources": relative, **fields}
     text["components"] = [os.path.relpath(CRONJOB / "components" / name, folder) for name in components]
@@ -40,7 +40,7 @@ def kustomization(folder: Path, resources: list[Path], components: Iterable[str]
 
 
 def job_spec(entry_point: str) -> Manifest:
-    """The specification of the Jobs that the CronJob makes."""
+    """Return the specification of the CronJob's Jobs."""
     spec: Manifest = of_kind("CronJob", build(CRONJOB / entry_point))["spec"]["jobTemplate"]["spec"]
     return spec
 
@@ -48,7 +48,7 @@ def job_spec(entry_point: str) -> Manifest:
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
 @pytest.mark.parametrize("components", COMBINED, ids=lambda names: "+".join(names) or "alone")
 @every_entry_point
-def test_every_object_is_valid_with_each_component_and_with_all(
+def test_objects_are_valid_with_each_component_and_with_all(
     entry_point: str, components: tuple[str, ...], kubernetes: str, tmp_path: Path
 ) -> None:
     stack = {"service-monitor", "rules", "dashboards"}
@@ -59,13 +59,13 @@ def test_every_object_is_valid_with_each_component_and_with_all(
 
 
 @pytest.mark.parametrize("kubernetes", SUPPORTED)
-def test_every_object_is_valid_in_each_version_that_is_supported(kubernetes: str) -> None:
+def test_objects_are_valid_in_each_supported_version(kubernetes: str) -> None:
     for entry_point in ENTRY_POINTS:
         for manifest in build(CRONJOB / entry_point):
             valid(manifest, kubernetes)
 
 
-def test_the_versions_that_are_supported_are_those_from_1_29_on_without_a_gap() -> None:
+def test_supported_versions_start_at_1_29_without_gaps() -> None:
     minors = [Version(version).minor for version in SUPPORTED]
     assert minors == list(range(29, minors[-1] + 1))
     assert minors[-1] >= 37
@@ -73,19 +73,19 @@ def test_the_versions_that_are_supported_are_those_from_1_29_on_without_a_gap() 
 
 
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
-def test_the_example_secret_is_valid(kubernetes: str) -> None:
+def test_example_secret_is_valid(kubernetes: str) -> None:
     [secret] = read(CRONJOB / "base/secret.example.yaml")
     kubernetes_validate.validate(secret, kubernetes, strict=True)
 
 
-def test_a_misspelt_field_is_not_valid() -> None:
+def test_misspelt_field_is_invalid() -> None:
     cronjob = of_kind("CronJob", build(CRONJOB))
     cronjob["spec"]["concurencyPolicy"] = cronjob["spec"].pop("concurrencyPolicy")
     with pytest.raises(kubernetes_validate.ValidationError, match="concurencyPolicy"):
         kubernetes_validate.validate(cronjob, KUBERNETES[-1], strict=True)
 
 
-def test_a_misspelt_field_of_the_operators_kinds_is_not_valid() -> None:
+def test_misspelt_field_of_an_operator_kind_is_invalid() -> None:
     rule = of_kind("PrometheusRule", build(CRONJOB / "kube-prometheus-stack"))
     rule["spec"]["groups"][0]["rules"][0]["expression"] = "1"
     with pytest.raises(jsonschema.ValidationError, match="expression"):
@@ -97,7 +97,7 @@ def test_a_misspelt_field_of_the_operators_kinds_is_not_valid() -> None:
 
 
 @every_entry_point
-def test_each_entry_point_has_what_it_is_for(entry_point: str) -> None:
+def test_entry_points_contain_their_workloads(entry_point: str) -> None:
     jobs, gateway = {"": "CronJob", "sharded": "CronJob", "loop": "Deployment", "state": "CronJob"}, "Deployment"
     wanted = {**{name: [kind] for name, kind in jobs.items()}, "pushgateway": [gateway]}
     wanted["kube-prometheus-stack"] = ["CronJob", gateway]
@@ -105,14 +105,14 @@ def test_each_entry_point_has_what_it_is_for(entry_point: str) -> None:
     assert kinds == wanted[entry_point]
 
 
-def test_what_needs_the_operator_is_in_no_way_that_works_without_it() -> None:
-    """Without its CRDs `kubectl apply -k` would end with code 1."""
+def test_only_the_stack_folder_needs_the_operator() -> None:
+    """Without its CRDs, `kubectl apply -k` fails."""
     for name in (*WAYS, "pushgateway"):
         assert not any("monitoring.coreos.com" in found["apiVersion"] for found in build(CRONJOB / name))
 
 
 @pytest.mark.parametrize("pod", pods())
-def test_every_pod_keeps_the_restricted_standard_and_gets_no_token(pod: Manifest) -> None:
+def test_pods_satisfy_the_restricted_standard_and_have_no_token(pod: Manifest) -> None:
     assert restricted.violations(pod) == []
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
@@ -130,7 +130,7 @@ def test_every_pod_keeps_the_restricted_standard_and_gets_no_token(pod: Manifest
     ],
     ids=lambda path: str(path[-1]),
 )
-def test_each_hardening_that_is_taken_away_is_noticed(path: tuple[str | int, ...]) -> None:
+def test_removed_hardening_is_found(path: tuple[str | int, ...]) -> None:
     pod = copy.deepcopy(pod_of(of_kind("CronJob", build(CRONJOB))))
     place: Any = pod
     for step in path[:-1]:
@@ -143,23 +143,23 @@ def test_each_hardening_that_is_taken_away_is_noticed(path: tuple[str | int, ...
     ("field", "value"),
     [("hostNetwork", True), ("hostPID", True), ("volumes", [{"name": "root", "hostPath": {"path": "/"}}])],
 )
-def test_a_pod_that_reaches_into_its_node_is_noticed(field: str, value: object) -> None:
+def test_access_to_the_node_is_found(field: str, value: object) -> None:
     pod = {**pod_of(of_kind("CronJob", build(CRONJOB))), field: value}
     assert len(restricted.violations(pod)) == 1
 
 
 @pytest.mark.parametrize("entry_point", ["", "sharded"], ids=["base", "sharded"])
-def test_the_jobs_deadline_is_within_kubernetes_deadline_within_the_minute(entry_point: str) -> None:
+def test_deadlines_are_nested_within_the_minute(entry_point: str) -> None:
     objects = build(CRONJOB / entry_point)
     cronjob, job = of_kind("CronJob", objects)["spec"], job_spec(entry_point)
     deadline = float(of_kind("ConfigMap", objects)["data"]["PUSH_JOB_DEADLINE"])
-    last_moment = job["activeDeadlineSeconds"] + pod_of(of_kind("CronJob", objects))["terminationGracePeriodSeconds"]
+    latest_end = job["activeDeadlineSeconds"] + pod_of(of_kind("CronJob", objects))["terminationGracePeriodSeconds"]
     assert cronjob["schedule"] == "* * * * *"
-    assert deadline < job["activeDeadlineSeconds"] < last_moment < PERIOD
+    assert deadline < job["activeDeadlineSeconds"] < latest_end < PERIOD
     assert 10 <= cronjob["startingDeadlineSeconds"] < PERIOD
 
 
-def test_the_cronjob_never_overlaps_never_retries_and_cleans_up() -> None:
+def test_cronjob_does_not_overlap_or_retry_and_cleans_up() -> None:
     cronjob, job = of_kind("CronJob", build(CRONJOB))["spec"], job_spec("")
     assert cronjob["concurrencyPolicy"] == "Forbid"
     assert job["backoffLimit"] == 0
@@ -168,14 +168,14 @@ def test_the_cronjob_never_overlaps_never_retries_and_cleans_up() -> None:
 
 
 @pytest.mark.parametrize("entry_point", ["", "sharded"], ids=["base", "sharded"])
-def test_a_failed_job_is_gone_before_kube_prometheus_warns_of_it(entry_point: str) -> None:
-    """KubeJobFailed fires when kube_job_failed of one Job is there for 15 minutes."""
+def test_failed_job_is_deleted_before_kube_prometheus_alerts(entry_point: str) -> None:
+    """KubeJobFailed fires 15 minutes after a Job failed."""
     assert job_spec(entry_point)["ttlSecondsAfterFinished"] < 15 * 60
 
 
 @pytest.mark.parametrize("entry_point", WAYS, ids=lambda name: name or "base")
-def test_no_setting_of_the_config_map_is_overridden_by_the_pods_own(entry_point: str) -> None:
-    """A line that somebody adds there, and that is then ignored, would be a trap: what `env` sets, the file says."""
+def test_env_overrides_no_setting_of_the_config_map(entry_point: str) -> None:
+    """A variable of `env` in the ConfigMap would be ignored, so it is mentioned."""
     objects = build(CRONJOB / entry_point)
     container = container_of("Deployment" if entry_point == "loop" else "CronJob", objects)
     own = {entry["name"] for entry in container["env"] if entry["name"].startswith("PUSH_JOB_")}
@@ -183,15 +183,15 @@ def test_no_setting_of_the_config_map_is_overridden_by_the_pods_own(entry_point:
     assert all(f"# {name} " in (CRONJOB / "base/settings.yaml").read_text(encoding="utf-8") for name in own)
 
 
-def test_a_name_suffix_reaches_the_secret_that_the_pods_mount(tmp_path: Path) -> None:
-    """The Secret is not part of the folder, which nevertheless has to know that this is its name."""
+def test_name_suffix_applies_to_the_mounted_secret(tmp_path: Path) -> None:
+    """The folder declares the name of the Secret without containing it."""
     suffixed = kustomization(tmp_path, resources=[CRONJOB], nameSuffix="-two")
     [volume] = pod_of(of_kind("CronJob", build(suffixed)))["volumes"]
     assert volume["secret"]["secretName"] == "flower-push-job-two"
 
 
-def test_two_in_one_namespace_are_told_apart_by_their_instance(tmp_path: Path) -> None:
-    """As docs/run-cluster.md has it: the selectors follow, so that no policy or Deployment has the other's pods."""
+def test_two_jobs_in_a_namespace_have_their_own_selectors(tmp_path: Path) -> None:
+    """Policies and Deployments select only their own pods (docs/run-cluster.md)."""
     label = {"pairs": {"app.kubernetes.io/instance": "two"}, "includeSelectors": True}
     objects = build(kustomization(tmp_path, resources=[CRONJOB / "loop"], nameSuffix="-two", labels=[label]))
     deployment = of_kind("Deployment", objects)["spec"]
@@ -202,7 +202,7 @@ def test_two_in_one_namespace_are_told_apart_by_their_instance(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("entry_point", [*WAYS, "kube-prometheus-stack"], ids=lambda name: name or "base")
-def test_everything_of_the_job_carries_name_and_instance(entry_point: str) -> None:
+def test_all_objects_of_the_job_have_name_and_instance(entry_point: str) -> None:
     for found in build(CRONJOB / entry_point):
         labels = found["metadata"]["labels"]
         if labels["app.kubernetes.io/name"] != "prometheus-pushgateway":
@@ -210,7 +210,7 @@ def test_everything_of_the_job_carries_name_and_instance(entry_point: str) -> No
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS, ids=lambda name: name or "base")
-def test_on_openshift_no_pod_asks_for_a_user_and_dns_is_where_it_is_there(entry_point: str, tmp_path: Path) -> None:
+def test_openshift_component_removes_user_ids_and_sets_dns(entry_point: str, tmp_path: Path) -> None:
     objects = build(kustomization(tmp_path, resources=[CRONJOB / entry_point], components=["openshift"]))
     for pod in filter(None, map(pod_of, objects)):
         assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -219,14 +219,14 @@ def test_on_openshift_no_pod_asks_for_a_user_and_dns_is_where_it_is_there(entry_
         assert len(policy["spec"]["egress"]) == 3
 
 
-def test_a_failed_shard_ends_no_other_shard() -> None:
+def test_failed_shard_does_not_end_others() -> None:
     job = job_spec("sharded")
-    assert "backoffLimit" not in job, "one limit for all would end the other shards"
+    assert "backoffLimit" not in job, "a common limit would end the other shards"
     assert job["backoffLimitPerIndex"] == 0
     assert "maxFailedIndexes" not in job
 
 
-def test_the_number_of_shards_is_the_same_in_all_three_places() -> None:
+def test_number_of_shards_is_the_same_in_all_places() -> None:
     job = job_spec("sharded")
     [container] = job["template"]["spec"]["containers"]
     assert job["completionMode"] == "Indexed"
@@ -234,7 +234,7 @@ def test_the_number_of_shards_is_the_same_in_all_three_places() -> None:
     assert job["parallelism"] == job["completions"]
 
 
-def test_two_loops_never_run_at_once_and_a_turn_may_finish() -> None:
+def test_loops_do_not_overlap_and_the_current_cycle_can_finish() -> None:
     objects = build(CRONJOB / "loop")
     deployment = of_kind("Deployment", objects)["spec"]
     deadline = float(of_kind("ConfigMap", objects)["data"]["PUSH_JOB_DEADLINE"])
@@ -244,7 +244,7 @@ def test_two_loops_never_run_at_once_and_a_turn_may_finish() -> None:
 
 
 @pytest.mark.parametrize("entry_point", ["", "sharded", "loop"], ids=["base", "sharded", "loop"])
-def test_every_file_that_the_settings_name_is_mounted_from_the_example_secret(entry_point: str) -> None:
+def test_files_in_the_settings_are_in_the_example_secret(entry_point: str) -> None:
     objects = build(CRONJOB / entry_point)
     [secret] = read(CRONJOB / "base/secret.example.yaml")
     kind = "Deployment" if entry_point == "loop" else "CronJob"
@@ -256,13 +256,13 @@ def test_every_file_that_the_settings_name_is_mounted_from_the_example_secret(en
     assert named == secret["stringData"].keys()
 
 
-def test_applying_the_folder_creates_no_secret() -> None:
-    """It would overwrite the real one with the example."""
+def test_no_folder_creates_a_secret() -> None:
+    """It would overwrite the user's Secret."""
     assert not [found for name in ENTRY_POINTS for found in build(CRONJOB / name) if found["kind"] == "Secret"]
 
 
 @pytest.mark.parametrize("entry_point", ["", "sharded", "loop"], ids=["base", "sharded", "loop"])
-def test_the_pods_reach_dns_flower_and_the_pushgateway_and_nothing_reaches_them(entry_point: str) -> None:
+def test_policy_allows_only_dns_flower_and_the_pushgateway(entry_point: str) -> None:
     objects = build(CRONJOB / entry_point)
     policy = of_kind("NetworkPolicy", objects)["spec"]
     settings = of_kind("ConfigMap", objects)["data"]
@@ -277,7 +277,7 @@ def test_the_pods_reach_dns_flower_and_the_pushgateway_and_nothing_reaches_them(
     assert ports == [[53, 53], *([int(address.rpartition(":")[2])] for address in addresses)]
 
 
-def test_the_pushgateway_is_where_the_settings_and_the_policy_look_for_it() -> None:
+def test_settings_and_policy_match_the_pushgateway() -> None:
     gateway, job = build(CRONJOB / "pushgateway"), build(CRONJOB)
     service = of_kind("Service", gateway)
     labels = of_kind("Deployment", gateway)["spec"]["template"]["metadata"]["labels"]
@@ -288,17 +288,17 @@ def test_the_pushgateway_is_where_the_settings_and_the_policy_look_for_it() -> N
     assert peer["podSelector"]["matchLabels"].items() <= labels.items()
 
 
-def test_no_object_is_too_large_for_kubectl_apply() -> None:
-    """Which keeps each object once more in an annotation of its own, of at most 256 KiB."""
+def test_objects_are_small_enough_for_kubectl_apply() -> None:
+    """Check the limit of 256 KiB for the annotation in which kubectl stores a copy."""
     for found in build(CRONJOB / "kube-prometheus-stack"):
         assert len(json.dumps(found)) < 256 * 1024 - 1000, found["metadata"]["name"]
 
 
-def test_prometheus_is_told_to_keep_the_pushed_labels() -> None:
+def test_service_monitor_keeps_the_pushed_labels() -> None:
     objects = build(CRONJOB / "kube-prometheus-stack")
     service = of_kind("Service", objects)
     monitor = of_kind("ServiceMonitor", objects)
-    selector = {"app.kubernetes.io/name": "prometheus-pushgateway"}  # that of other charts has this one too
+    selector = {"app.kubernetes.io/name": "prometheus-pushgateway"}  # the Helm chart uses this label too
     assert selector.items() <= service["metadata"]["labels"].items()
     assert monitor["spec"] == {
         "selector": {"matchLabels": selector},

@@ -1,4 +1,4 @@
-"""The pages on ways to run it: their commands and files exist, and what they show is what one sees."""
+"""docs/run-*.md: commands and files exist, and the example output is right."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from tests.deploy import command_line
 from tests.deploy.manifests import build
 
 PAGES = sorted((ROOT / "docs").glob("run-*.md"))
-# Programs of the reader's machine, whose own options are not ours to check.
+# Programs whose options are not checked.
 OTHERS = {
     "cp",
     "curl",
@@ -34,20 +34,20 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks in this language, without their indentation."""
+    """Return the fenced blocks of a language without indentation."""
     text = page.read_text(encoding="utf-8")
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The words of each command behind a $ or # prompt."""
+    """Return the words of each command after a $ or # prompt."""
     lines = (line for block in blocks(page, "console") for line in block.splitlines())
     return [shlex.split(line[2:].partition(" | ")[0]) for line in lines if line[:2] in {"$ ", "# "}]
 
 
 def jobs_arguments(words: list[str]) -> list[str]:
-    """What a command tells push-job, called by its name or as an image; empty if it does not call it."""
+    """Return the arguments of push-job or its image; empty for other programs."""
     if words[0] == "push-job":
         return words[1:]
     if words[:2] == ["docker", "run"]:
@@ -56,29 +56,29 @@ def jobs_arguments(words: list[str]) -> list[str]:
     return []
 
 
-def test_there_is_a_page_for_each_way() -> None:
+def test_every_way_to_run_has_a_page() -> None:
     assert {page.stem for page in PAGES} == {"run-once", "run-loop", "run-cluster", "run-systemd-cron", "run-docker"}
 
 
 @every_page
-def test_every_command_of_push_job_and_its_options_exist(page: Path) -> None:
-    asked = [args for args in map(jobs_arguments, commands(page)) if args]
+def test_commands_and_options_of_push_job_exist(page: Path) -> None:
+    commands_found = [args for args in map(jobs_arguments, commands(page)) if args]
     named = re.findall(r"`push-job (\w+)", page.read_text(encoding="utf-8"))
-    assert {args[0] for args in asked} | set(named) <= command_line.commands().keys()
-    for command, *options in asked:
+    assert {args[0] for args in commands_found} | set(named) <= command_line.commands().keys()
+    for command, *options in commands_found:
         assert command_line.unknown_options(command, options) == set()
-    assert asked or page.stem == "run-systemd-cron", "there the units call it"
+    assert commands_found or page.stem == "run-systemd-cron", "only that page has no command, because the units have it"
 
 
 @every_page
-def test_every_command_is_one_that_these_tests_know(page: Path) -> None:
+def test_commands_use_known_programs(page: Path) -> None:
     for words in commands(page):
         program = next(word for word in words if "=" not in word)
         assert Path(program).name in {*OTHERS, "push-job", "pip"}
 
 
 @every_page
-def test_every_file_that_a_command_names_exists(page: Path) -> None:
+def test_files_in_commands_exist(page: Path) -> None:
     for words in commands(page):
         for word, following in zip(words, [*words[1:], ""], strict=True):
             if word.startswith("cronjob/") or word == "-r":
@@ -87,13 +87,13 @@ def test_every_file_that_a_command_names_exists(page: Path) -> None:
                 assert build(ROOT / following)
 
 
-def test_the_scrape_job_for_the_cluster_is_the_one_of_prometheus_yml() -> None:
+def test_scrape_job_is_that_of_prometheus_yml() -> None:
     [shown] = [yaml.safe_load(block) for block in blocks(ROOT / "docs/run-cluster.md", "yaml") if "scrape" in block]
     real = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
     assert shown["scrape_configs"] == real["scrape_configs"]
 
 
-def test_the_command_and_what_it_shows_are_what_one_sees(
+def test_command_and_its_output_match_a_real_run(
     push_job: PushJob, flower: Flower, clean_pushgateway: Pushgateway
 ) -> None:
     page = ROOT / "docs/run-once.md"

@@ -20,38 +20,38 @@ INSTALLED = "/opt/push-job/bin/push-job"
 
 
 def unit(path: Path) -> configparser.ConfigParser:
-    """A unit file's sections; of a repeated key the last value."""
+    """Return the sections of a unit file; the last value of a repeated key."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keep the case of keys, as documented
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keep the case of keys
     parser.read_string(path.read_text(encoding="utf-8"))
     return parser
 
 
 def variables_of(path: Path) -> dict[str, str]:
-    """The lines NAME=value of an environment file or crontab."""
+    """Return the lines NAME=value of an environment file or crontab."""
     return dict(re.findall(r"^(\w+)=(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def test_the_units_are_what_systemd_accepts(tmp_path: Path) -> None:
-    """Read here as far as the job depends on it; where systemd-analyze is installed, it has to agree."""
+def test_units_are_valid(tmp_path: Path) -> None:
+    """Checked by systemd-analyze too, where it is installed."""
     service, timer = unit(SERVICE)["Service"], unit(TIMER)["Timer"]
     assert service["ExecStart"] == f"{INSTALLED} push"
     assert service["Type"] == "oneshot"
     assert timer["OnCalendar"] == "minutely"
     if analyze := shutil.which("systemd-analyze"):
         (tmp_path / TIMER.name).write_bytes(TIMER.read_bytes())
-        # It wants the command to exist.
+        # systemd-analyze requires that the command exists.
         (tmp_path / SERVICE.name).write_text(SERVICE.read_text().replace(INSTALLED, sys.executable))
         verify = [analyze, "verify", "--man=no", str(tmp_path / TIMER.name), str(tmp_path / SERVICE.name)]
         verified = subprocess.run(verify, capture_output=True, text=True, check=False)
         assert (verified.returncode, verified.stderr) == (0, "")
-        # 0 is safest, 10 is worst; in tenths. The unit's own rating is 1.2.
+        # In tenths, from 0 (safe) to 100. The rating of the unit is 12.
         rate = [analyze, "security", "--offline=true", "--threshold=15", str(tmp_path / SERVICE.name)]
         rated = subprocess.run(rate, capture_output=True, text=True, check=False)
         assert rated.returncode == 0, rated.stdout
 
 
-def test_what_the_page_installs_it_takes_away() -> None:
+def test_page_removes_all_installed_files() -> None:
     commands = re.findall(r"^# (cp|install|rm) (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     removed = {path for program, rest in commands if program == "rm" for path in rest.split()}
     made = set()
@@ -64,19 +64,19 @@ def test_what_the_page_installs_it_takes_away() -> None:
     assert made == {f"/etc/systemd/system/{SERVICE.name}", f"/etc/systemd/system/{TIMER.name}", "/etc/push-job.env"}
 
 
-def test_systemds_timeout_is_between_the_jobs_deadline_and_the_minute() -> None:
+def test_systemd_timeout_is_between_deadline_and_minute() -> None:
     timeout = float(unit(SERVICE)["Service"]["TimeoutStartSec"])
     assert command_line.default_of("push", "--deadline") < timeout < 60
 
 
-def test_the_service_runs_as_nobody_in_particular_and_writes_nothing() -> None:
+def test_service_runs_as_a_dynamic_user_and_is_read_only() -> None:
     service = unit(SERVICE)["Service"]
     assert service["DynamicUser"] == service["NoNewPrivileges"] == service["PrivateTmp"] == "yes"
     assert service["ProtectSystem"] == "strict"
     assert service["CapabilityBoundingSet"] == ""
 
 
-def test_the_service_and_its_environment_file_push(flower: Flower, clean_pushgateway: Pushgateway) -> None:
+def test_service_and_environment_file_push(flower: Flower, clean_pushgateway: Pushgateway) -> None:
     settings = variables_of(CRONJOB / "systemd/push-job.env.example")
     assert settings.keys() == {"PUSH_JOB_FLOWER", "PUSH_JOB_PUSHGATEWAY"}
     settings |= {"PUSH_JOB_FLOWER": flower.url, "PUSH_JOB_PUSHGATEWAY": clean_pushgateway.url}
@@ -86,13 +86,13 @@ def test_the_service_and_its_environment_file_push(flower: Flower, clean_pushgat
     assert clean_pushgateway.groups()
 
 
-def test_the_crontabs_line_pushes_every_minute_and_logs(
+def test_crontab_line_pushes_every_minute_and_logs(
     flower: Flower, clean_pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
     [line] = [line for line in CRONTAB.read_text().splitlines() if line.startswith("*")]
     *fields, command = line.split(maxsplit=5)
     assert fields == ["*"] * 5
-    assert "%" not in command, "cron makes a line end of it"
+    assert "%" not in command, "cron replaces % by a line end"
     assert variables_of(CRONTAB).keys() == {"PUSH_JOB_FLOWER", "PUSH_JOB_PUSHGATEWAY"}
     log = tmp_path / "log"
     here = command.replace(INSTALLED, f"{sys.executable} -m push_job").replace("logger -t push-job", f"cat > {log}")

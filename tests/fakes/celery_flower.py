@@ -41,7 +41,7 @@ class CeleryFlower:
     Attributes:
         now: its Unix time.
         counting_since: Unix time at which its counters started; None if that is not exported.
-        cached_metrics: an old answer to /metrics and its Unix time (None: the cache hides it), given instead of a new one.
+        cached_metrics: an old answer to /metrics, sent instead of a new one, and its Unix time (None: hidden).
         before_answer: called with the path before an answer is made.
         on_answer: called with path and parameters when an answer is made, after `before_answer`.
         requests: path and parameters of each request.

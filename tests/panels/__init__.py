@@ -1,1 +1,1 @@
-"""The dashboards, rules and alerts, asked of a real Prometheus that scrapes real pushes of a real Flower."""
+"""Dashboards, rules and alerts, evaluated by a real Prometheus."""

@@ -1,10 +1,10 @@
-"""Asks Prometheus as Grafana does, over its HTTP API, as of a given time."""
+"""Query Prometheus over its HTTP API as Grafana does, at a given time."""
 
 import urllib.parse
 from typing import Any
 
 from testbed.services import Client, Prometheus
-from tests.panels.boards import Asked, Values, filled_in
+from tests.panels.boards import PanelQuery, Values, filled_in
 
 Labels = frozenset[tuple[str, str]]
 Answer = dict[Labels, float]
@@ -12,23 +12,23 @@ Graph = dict[Labels, dict[float, float]]
 
 
 def answer(prometheus: Prometheus, query: str, at: float) -> Answer:
-    """What a query answers at a time (Unix seconds), by labels; the metric's name is left out of them."""
+    """Return the result of a query at a time (Unix seconds), by labels."""
     result = _result(prometheus, "query", query=query, time=str(at))
     return {_labels(series["metric"]): float(series["value"][1]) for series in result}
 
 
 def graph(prometheus: Prometheus, query: str, start: float, end: float) -> Graph:
-    """What a query answers at each second from `start` to `end`, by labels and time."""
-    # Milliseconds, as Prometheus counts: digits beyond them might leave out the last step.
+    """Return the result of a query at each second, by labels and time."""
+    # Prometheus uses milliseconds. More digits could exclude the last step.
     times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": "1"}
     result = _result(prometheus, "query_range", query=query, **times)
     return {_labels(series["metric"]): {float(at): float(value) for at, value in series["values"]} for series in result}
 
 
-def shown(prometheus: Prometheus, query: Asked, values: Values, at: float, past: float = 30) -> Answer:
-    """What a panel or annotation shows at a time: its query's answer, or the right end of its graph.
+def shown(prometheus: Prometheus, query: PanelQuery, values: Values, at: float, past: float = 30) -> Answer:
+    """Return the numbers that a panel or annotation shows at a time.
 
-    `past` is the graph's length in seconds.
+    `past` is the length of the graph in seconds.
     """
     text = filled_in(query.expr, query.board, values)
     if query.instant:
@@ -42,10 +42,10 @@ def shown(prometheus: Prometheus, query: Asked, values: Values, at: float, past:
 
 
 def offered(prometheus: Prometheus, board: str, variable: dict[str, Any], values: Values, at: float) -> list[str]:
-    """What a variable offers: Grafana asks for `label_values(series, label)` as the label's values.
+    """Return the values of a variable, whose query is `label_values(series, label)`.
 
     Raises:
-        ValueError: the variable's query has another form.
+        ValueError: The query has another form.
     """
     text = filled_in(variable["query"]["query"], board, values)
     inside = text.removeprefix("label_values(").removesuffix(")")

@@ -1,12 +1,13 @@
-"""Reads the dashboards' files as Grafana does: every query that it would ask, with its variables filled in.
+"""Read the dashboards as Grafana does, and replace variables in queries.
 
-How Grafana's Prometheus data source fills in a variable (public/app/plugins/datasource/prometheus):
+Grafana's Prometheus data source replaces variables as follows (public/app/plugins/datasource/prometheus):
 
-- a variable that takes several values, or "All", is escaped for a regular expression, and the escapes once more
-  for the string they stand in; several values become `(one|other)`; a custom value for "All" goes in as it is;
-- any other variable only has its backslashes and single quotes escaped;
-- `${name:regex}` is escaped for a regular expression, whatever the variable;
-- a name that is no variable, such as label_replace's `$1`, stays.
+- A variable with several values, or with "All", is escaped for a regular expression, and the escapes are escaped again
+for
+  the string. Several values become `(one|other)`. A custom value for "All" is inserted unchanged.
+- In any other variable, only backslashes and single quotes are escaped.
+- `${name:regex}` is always escaped for a regular expression.
+- A name that is not a variable, such as `$1` of label_replace, stays.
 """
 
 import functools
@@ -29,14 +30,14 @@ REFERENCE = re.compile(r"\$(?P<plain>\w+)|\$\{(?P<braced>\w+)(?::(?P<format>\w+)
 
 
 @dataclass(frozen=True)
-class Asked:
+class PanelQuery:
     """One query of a dashboard.
 
     Attributes:
         board: the dashboard's file, without `.json`.
         where: the panel's or annotation's title.
         ref: the query's letter; empty for an annotation.
-        instant: asked for one instant, not for a range.
+        instant: query one instant instead of a range.
     """
 
     board: str
@@ -46,17 +47,17 @@ class Asked:
     instant: bool
 
     def __str__(self) -> str:
-        """The test's name."""
+        """Return the name of the test."""
         return f"{self.board}: {self.where} {self.ref}".strip()
 
 
 def load(board: str) -> Any:
-    """The dashboard's JSON."""
+    """Return the JSON of a dashboard."""
     return json.loads((FOLDER / f"{board}.json").read_text(encoding="utf-8"))
 
 
 def panels(board: str) -> Iterator[dict[str, Any]]:
-    """Every panel but the rows' headings, those within collapsed rows too."""
+    """Yield every panel, including those in collapsed rows, without row headings."""
     for panel in load(board)["panels"]:
         if panel["type"] == "row":
             yield from panel["panels"]
@@ -65,29 +66,29 @@ def panels(board: str) -> Iterator[dict[str, Any]]:
 
 
 def annotations(board: str) -> list[dict[str, Any]]:
-    """Every annotation."""
+    """Return every annotation."""
     found: list[dict[str, Any]] = load(board)["annotations"]["list"]
     return found
 
 
 @functools.cache
 def variables(board: str) -> dict[str, dict[str, Any]]:
-    """Every variable by its name."""
+    """Return every variable by its name."""
     return {variable["name"]: variable for variable in load(board)["templating"]["list"]}
 
 
-def asked(board: str) -> list[Asked]:
-    """Every query of every panel and annotation."""
+def queries_of(board: str) -> list[PanelQuery]:
+    """Return every query of every panel and annotation."""
     found = [
-        Asked(board, panel["title"], target["refId"], target["expr"], target["instant"])
+        PanelQuery(board, panel["title"], target["refId"], target["expr"], target["instant"])
         for panel in panels(board)
         for target in panel["targets"]
     ]
-    return found + [Asked(board, event["name"], "", event["expr"], False) for event in annotations(board)]
+    return found + [PanelQuery(board, event["name"], "", event["expr"], False) for event in annotations(board)]
 
 
 def filled_in(text: str, board: str, values: Values) -> str:
-    """The text with its variables filled in; `values` win over the values that the dashboard is saved with."""
+    """Replace the variables in a text; `values` override the saved values."""
     known = variables(board)
     built_in = {"__range": "3600s", "__interval": "15s", "__rate_interval": "60s"}
 

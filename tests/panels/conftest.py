@@ -1,7 +1,7 @@
-"""The scene that every query is asked of: two Flowers with known tasks, pushed for real, scraped for real.
+"""The scene for all queries: two Flowers with known tasks.
 
-The job that the user's notes name has a worker that leaves between its two pushes. Job `mail.eu` has a dot in its
-name, and `mailxeu` is the same Flower pushed once more under a name that `mail.eu` matches unless it is escaped.
+The job in the user's notes has a worker that leaves between its two pushes. The name of job `mail.eu` contains a dot.
+`mailxeu` is the same Flower pushed under another name, which `mail.eu` matches as a regular expression unless escaped.
 """
 
 import time
@@ -16,7 +16,7 @@ from testbed.process import wait_for
 from testbed.queries import JOB
 from testbed.services import Flower, Prometheus, Redis, Testbed
 from tests.panels.boards import ROOT
-from tests.panels.scene import FOR_EVER, Tasks, tell
+from tests.panels.scene import FOR_EVER, Tasks, send_tasks
 
 SHOP_AT_FIRST = (
     Tasks("shop.pay", "SUCCESS", 12, 2.0),
@@ -39,11 +39,13 @@ MAIL = (
 
 @dataclass(frozen=True)
 class Scene:
-    """What Prometheus knows, and when.
+    """The data in Prometheus and the time of the queries.
 
     Attributes:
-        shop, mail: the values of the label `instance` of the two Flowers.
-        at: the time that every query is asked as of, just after the last push (Unix seconds).
+        prometheus: the server.
+        shop: value of the label `instance` of the first Flower.
+        mail: value of the label `instance` of the second Flower.
+        at: time of all queries, shortly after the last push (Unix seconds).
     """
 
     prometheus: Prometheus
@@ -53,12 +55,12 @@ class Scene:
 
     @property
     def tasks(self) -> dict[tuple[str, str], Sequence[Tasks]]:
-        """The tasks of the two chosen groups, by job and instance."""
+        """Return the tasks of the two selected groups, by job and instance."""
         return {(JOB, self.shop): (*SHOP_AT_FIRST, *SHOP_LATER), ("mail.eu", self.mail): MAIL}
 
     @property
     def workers(self) -> dict[tuple[str, str], dict[str, int]]:
-        """Which workers of the two groups are up."""
+        """Return the state of the workers of the two groups."""
         return {
             (JOB, self.shop): {"celery@shop-1": 1, "celery@shop-2": 0},
             ("mail.eu", self.mail): {"celery@mail-1": 1},
@@ -67,7 +69,7 @@ class Scene:
 
 @pytest.fixture(scope="session")
 def scene(testbed: Testbed, push_job: PushJob) -> Scene:
-    """The scene above."""
+    """Return the scene."""
     shop_redis, mail_redis = testbed.redis(), testbed.redis()
     shop, mail = testbed.flower(shop_redis), testbed.flower(mail_redis)
     pushgateway = testbed.pushgateway()
@@ -77,25 +79,25 @@ def scene(testbed: Testbed, push_job: PushJob) -> Scene:
         done = push_job("push", "--job", job, "--flower", flower.url, "--pushgateway", pushgateway.url)
         assert done.returncode == 0, done.stderr
 
-    _come(shop_redis, shop, "celery@shop-1", "celery@shop-2")
-    _come(mail_redis, mail, "celery@mail-1")
-    tell(shop_redis.url, shop, SHOP_AT_FIRST, worker="celery@shop-1")
-    tell(mail_redis.url, mail, MAIL, worker="celery@mail-1")
+    _add_workers(shop_redis, shop, "celery@shop-1", "celery@shop-2")
+    _add_workers(mail_redis, mail, "celery@mail-1")
+    send_tasks(shop_redis.url, shop, SHOP_AT_FIRST, worker="celery@shop-1")
+    send_tasks(mail_redis.url, mail, MAIL, worker="celery@mail-1")
     push(JOB, shop)
     push("mail.eu", mail)
     push("mailxeu", mail)
-    # CeleryWorkerWentAway compares with most of the time before.
+    # CeleryWorkerWentAway compares with the median of the previous samples.
     _wait_until(prometheus, f'count_over_time(instance:celery_workers:sum{{job="{JOB}"}}[1h]) >= 6')
     with TaskEvents(shop_redis.url) as events:
         events.worker("celery@shop-2", event="offline")
     shop.wait_for_worker("celery@shop-2", alive=False)
-    tell(shop_redis.url, shop, SHOP_LATER, worker="celery@shop-1")
+    send_tasks(shop_redis.url, shop, SHOP_LATER, worker="celery@shop-1")
     push(JOB, shop)
     _wait_until(prometheus, f'instance:celery_workers:sum{{job="{JOB}"}} == 1')
     return Scene(prometheus, host_and_port(shop), host_and_port(mail), at=time.time())
 
 
-def _come(redis: Redis, flower: Flower, *workers: str) -> None:
+def _add_workers(redis: Redis, flower: Flower, *workers: str) -> None:
     with TaskEvents(redis.url) as events:
         for worker in workers:
             events.worker(worker, freq=FOR_EVER)

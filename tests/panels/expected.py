@@ -1,4 +1,4 @@
-"""What each query of the main dashboard has to answer in the scene, worked out from the scene's own tasks."""
+"""Expected results of the main dashboard's queries in the scene."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from tests.panels.scene import STATES, Tasks, counted, seconds
 
 @dataclass(frozen=True)
 class Between:
-    """A number that depends on when it was measured: equal to any number from `low` to `high`, ends included."""
+    """A number from `low` to `high`, which depends on the time of measurement."""
 
     low: float
     high: float
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other number lies within."""
+        """Return whether the other number is in the interval."""
         return isinstance(other, int | float) and self.low <= other <= self.high
 
-    __hash__ = None  # type: ignore[assignment]  # it equals different numbers
+    __hash__ = None  # type: ignore[assignment]  # it is equal to different numbers
 
 
 Number = float | Between
@@ -27,14 +27,14 @@ Expected = Mapping[Labels, Number]
 
 NOTHING: Expected = {}
 SCENE_TAKES = 90.0
-"""More seconds than the scene needs from its first event to its last push: how far a waiting task's age may grow."""
+"""Upper limit of the seconds from the first event to the last push of the scene, by which ages may grow."""
 
 CLOCK = 1.0
-"""Flower's clock, its Date header, counts whole seconds: an age may be that much too low."""
+"""Seconds by which an age may be too low, because the Date header of Flower has a resolution of one second."""
 
 
 def of(number: Number, **labels: str) -> Expected:
-    """One series."""
+    """Return one series."""
     return {frozenset(labels.items()): number}
 
 
@@ -61,19 +61,19 @@ def workers_of_each_group(scene: Scene) -> Expected:
 
 
 def each_group(number: Number) -> Callable[[Scene], Expected]:
-    """The same number for each of the chosen groups."""
+    """Return the same number for each selected group."""
     return lambda scene: _joined(of(number, job=job, instance=instance) for job, instance in scene.tasks)
 
 
-def tasks_remembered(scene: Scene) -> Expected:
+def tasks_listed(scene: Scene) -> Expected:
     return _joined(
-        of(sum(alike.count for alike in tasks), job=job, instance=instance)
+        of(sum(group.count for group in tasks), job=job, instance=instance)
         for (job, instance), tasks in scene.tasks.items()
     )
 
 
 def in_states(*states: str) -> Callable[[Scene], Expected]:
-    """How many tasks are in these states, in all."""
+    """Return the number of tasks in these states."""
     return lambda scene: of(_count(scene, *states))
 
 
@@ -82,14 +82,14 @@ def failure_ratio(scene: Scene) -> Expected:
 
 
 def by_type(state: str) -> Callable[[Scene], Expected]:
-    """How many tasks of each type are in a state; a type that never had one has no line."""
+    """Return the tasks of each type in a state; types without such tasks have no line."""
     return lambda scene: _joined(
         of(count, task_type=name) for name, count in counted(_all(scene), state).items() if count
     )
 
 
 def failed_most(column: str) -> Callable[[Scene], Expected]:
-    """A column of the table of failures: `count`, or the `share` of the finished ones."""
+    """Return a column of the table of failures: `count` or `share`."""
 
     def expected(scene: Scene) -> Expected:
         failed, succeeded = (counted(_all(scene), state) for state in ("FAILURE", "SUCCESS"))
@@ -103,7 +103,7 @@ def failed_most(column: str) -> Callable[[Scene], Expected]:
 
 
 def longest_wait(scene: Scene) -> Expected:
-    """The largest of the mean waits."""
+    """Return the highest mean wait."""
     waits = [number for state in ("PENDING", "RECEIVED") for number in mean_durations(state)(scene).values()]
     (longest,) = [wait for wait in waits if isinstance(wait, Between) and wait.high == _highest(waits)]
     return of(longest)
@@ -114,17 +114,17 @@ def _highest(waits: Iterable[Number]) -> float:
 
 
 def other_states(scene: Scene) -> Expected:
-    others = [alike for alike in _all(scene) if alike.state not in STATES]
-    return _joined(of(alike.count, task_type=alike.name, state=alike.state) for alike in others)
+    others = [group for group in _all(scene) if group.state not in STATES]
+    return _joined(of(group.count, task_type=group.name, state=group.state) for group in others)
 
 
 def durations_by_name(state: str) -> Callable[[Scene], Expected]:
-    """Seconds by type."""
+    """Return the seconds by type."""
     return lambda scene: _joined(of(number, name=name) for name, number in seconds(_all(scene), state).items())
 
 
 def mean_durations(*states: str, with_state: bool = False) -> Callable[[Scene], Expected]:
-    """Mean seconds by type, of tasks that still wait or run a little more."""
+    """Return the mean seconds by type; unfinished tasks may have grown older."""
 
     def expected(scene: Scene) -> Expected:
         found = []
@@ -140,7 +140,7 @@ def mean_durations(*states: str, with_state: bool = False) -> Callable[[Scene], 
 
 
 def table_of_durations(column: str) -> Callable[[Scene], Expected]:
-    """A column of the table: `seconds`, `tasks` or `mean` of each type of each group that has succeeded."""
+    """Return a column of the table of durations: `seconds`, `tasks` or `mean`."""
 
     def expected(scene: Scene) -> Expected:
         found = []
@@ -154,23 +154,23 @@ def table_of_durations(column: str) -> Callable[[Scene], Expected]:
     return expected
 
 
-def grew(scene: Scene) -> Expected:
-    """Only shop.pay gained seconds between the pushes; the others' rate is 0."""
+def increased(scene: Scene) -> Expected:
+    """Only shop.pay succeeded between the pushes; the rate of the others is 0."""
     names = seconds(_all(scene), "SUCCESS")
     return _joined(of(Between(0.001, 6.0) if name == "shop.pay" else 0.0, name=name) for name in names)
 
 
 def _count(scene: Scene, *states: str) -> int:
-    return sum(alike.count for alike in _all(scene) if alike.state in states)
+    return sum(group.count for group in _all(scene) if group.state in states)
 
 
 def _all(scene: Scene) -> list[Tasks]:
-    return [alike for tasks in scene.tasks.values() for alike in tasks]
+    return [group for tasks in scene.tasks.values() for group in tasks]
 
 
 def _joined(parts: Iterable[Expected]) -> Expected:
     joined: dict[Labels, Number] = {}
     for part in parts:
-        assert not joined.keys() & part.keys(), f"{part} twice"
+        assert not joined.keys() & part.keys(), f"duplicate: {part}"
         joined.update(part)
     return joined

@@ -1,14 +1,14 @@
-"""Which features of Grafana's dashboard JSON the files use, each by its path, and since which Grafana it is there."""
+"""Features of Grafana's dashboard JSON, and the versions that have them."""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 OLDEST = (9, 4)
-"""The oldest Grafana that docs/panels.md names."""
+"""The oldest supported Grafana, as in docs/panels.md."""
 
 Feature = tuple[str, str]
-"""A path in the JSON, and what stands there if only some words may: otherwise an empty text."""
+"""A path in the JSON and its value if only certain values are allowed; otherwise an empty text."""
 
 FREE = re.compile(
     r"""
@@ -18,7 +18,7 @@ FREE = re.compile(
     """,
     re.VERBOSE,
 )
-"""Paths whose text is the author's own."""
+"""Paths that may have any text."""
 
 SINCE: Mapping[str, str] = {
     "8.5": """
@@ -198,18 +198,17 @@ SINCE: Mapping[str, str] = {
         timeseries.options.legend.showLegend
     """,
 }
-"""By the Grafana that has them: 8.5 is "in 8.5 or before". A path, and the words that may stand there.
+"""Paths and their allowed values, by the Grafana version that introduced them; "8.5" means 8.5 or earlier.
 
-From the types in the npm packages of Grafana's schema and data libraries, 8.5.27 and 9.4.3, and from its documentation
-of the JSON model, panels and transformations. What looks as if it belonged here and does not, because it is newer than
-9.4: the colour mode palette-classic-by-name, the table's cellOptions (all versions read displayMode), cellHeight and
-showTypeIcons, the stat's wideLayout. And a variable's `id`, by which Grafana tells variables apart: without one it
-takes the name.
+Sources: the types in the npm packages of Grafana's schema and data libraries, 8.5.27 and 9.4.3, and its documentation
+of the JSON model, panels and transformations. Newer than 9.4, and therefore absent: the colour mode
+palette-classic-by-name; cellOptions (all versions read displayMode), cellHeight and showTypeIcons of a table;
+wideLayout of a stat; the `id` of a variable, without which Grafana identifies variables by name.
 """
 
 
 def features(board: Mapping[str, Any]) -> set[Feature]:
-    """Everything that a dashboard's JSON uses."""
+    """Return all features that the JSON of a dashboard uses."""
     panels = [one for panel in board["panels"] for one in (panel, *panel.get("panels", []))]
     found = set(_walk({name: value for name, value in board.items() if name != "panels"}, ""))
     for panel in panels:
@@ -249,7 +248,7 @@ def _is_data(name: str) -> bool:
 
 
 def allowed(version: tuple[int, int] = OLDEST) -> set[Feature]:
-    """What a Grafana of this version has."""
+    """Return the features that a Grafana version has."""
     found: set[Feature] = set()
     for since, lines in SINCE.items():
         major, minor = since.split(".")

@@ -1,4 +1,4 @@
-"""A known scene: which tasks and workers two Flowers know, told by Celery events, and what follows from it."""
+"""Known tasks, sent to Flower as Celery events, and the expected numbers."""
 
 import time
 import uuid
@@ -11,15 +11,18 @@ from testbed.services import Flower
 STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
 
 FOR_EVER = 86400.0
-"""Seconds between heartbeats that a synthetic worker promises, so that one heartbeat lasts the whole test."""
+"""Announced seconds between heartbeats of a synthetic worker, so that one heartbeat is enough for a test."""
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """Some tasks alike.
+    """A group of equal tasks.
 
     Attributes:
-        seconds: each one's runtime if it is in SUCCESS, otherwise how long ago it entered its state.
+        name: task type.
+        state: state of the tasks.
+        count: number of tasks.
+        seconds: runtime of each task in SUCCESS; otherwise the time since each task entered its state.
     """
 
     name: str
@@ -28,14 +31,14 @@ class Tasks:
     seconds: float
 
 
-def tell(redis_url: str, flower: Flower, tasks: Sequence[Tasks], worker: str) -> None:
-    """Send these tasks' events in the name of `worker`, return when this Flower knows the last of them."""
+def send_tasks(redis_url: str, flower: Flower, tasks: Sequence[Tasks], worker: str) -> None:
+    """Send the events of these tasks, and wait until Flower knows the last one."""
     with TaskEvents(redis_url) as events:
         last = ""
-        for alike in tasks:
-            for _ in range(alike.count):
+        for group in tasks:
+            for _ in range(group.count):
                 last = str(uuid.uuid4())
-                _send(events, alike, last, worker)
+                _send(events, group, last, worker)
     flower.wait_for_task(last, tasks[-1].state)
 
 
@@ -47,7 +50,7 @@ def _send(events: TaskEvents, task: Tasks, task_id: str, worker: str) -> None:
         events.send(f"task-{kind}", hostname=worker, uuid=task_id, timestamp=at, **fields)
 
     if task.state in {"PENDING", "REJECTED"}:
-        # Celery's states have an order, and RECEIVED wins over these two.
+        # These states must not be preceded by RECEIVED, which has precedence in Celery.
         send({"PENDING": "sent", "REJECTED": "rejected"}[task.state], entered, name=task.name)
         return
     send("received", entered - (task.state != "RECEIVED"), name=task.name)
@@ -65,21 +68,21 @@ def _send(events: TaskEvents, task: Tasks, task_id: str, worker: str) -> None:
 
 
 def counted(tasks: Iterable[Tasks], state: str) -> dict[str, int]:
-    """How many tasks of each type are in this state; every type that is known has a number."""
-    tally = dict.fromkeys((alike.name for alike in tasks), 0)
-    for alike in tasks:
-        tally[alike.name] += alike.count if alike.state == state else 0
+    """Return the number of tasks in a state for every known type."""
+    tally = dict.fromkeys((group.name for group in tasks), 0)
+    for group in tasks:
+        tally[group.name] += group.count if group.state == state else 0
     return tally
 
 
 def seconds(tasks: Iterable[Tasks], state: str) -> dict[str, float]:
-    """The seconds of the tasks in this state, summed by type; only types that have some.
+    """Return the summed seconds of the tasks in a state, by type.
 
-    A runtime, or the time since the state was entered; 0 for the finished ones that have no runtime.
+    The seconds are runtimes or times since the state was entered; 0 for finished tasks without a runtime.
     """
     tally: dict[str, float] = {}
-    for alike in tasks:
-        if alike.state == state:
-            lasts = alike.seconds if state in {"SUCCESS", "PENDING", "RECEIVED", "STARTED", "RETRY"} else 0.0
-            tally[alike.name] = tally.get(alike.name, 0.0) + alike.count * lasts
+    for group in tasks:
+        if group.state == state:
+            lasts = group.seconds if state in {"SUCCESS", "PENDING", "RECEIVED", "STARTED", "RETRY"} else 0.0
+            tally[group.name] = tally.get(group.name, 0.0) + group.count * lasts
     return tally

@@ -1,7 +1,7 @@
-"""What the marks on the graphs say of minutes gone by: a frozen Flower, a worker that left.
+"""Annotations of past minutes: a frozen Flower, a worker that went away.
 
-promtool evaluates the annotations' queries on written-down samples, one each 15 s. What comes after the shown minute is
-known then, as it is to a graph of the past.
+promtool evaluates the queries of the annotations on given samples, one every 15 s. Later samples are known, as they are
+for a graph of the past.
 """
 
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.panels.boards import BOARDS, asked, filled_in
+from tests.panels.boards import BOARDS, filled_in, queries_of
 
 GROUP = 'instance="shop:5555", job="flower"'
 WORKER = f'{{app="celery@a", {GROUP}}}'
@@ -19,17 +19,15 @@ FLOWER = f"{{{GROUP}}}"
 
 MINUTES = 16
 
-WELL = "1+0x19 "
-"""Five minutes."""
-
-ONE_PUSH = "0+0x3 "
+UP_FOR_FIVE_MINUTES = "1+0x19 "
+DOWN_FOR_ONE_PUSH = "0+0x3 "
 """The minute until the next push."""
 
-STILL_WELL = "1+0x60"
+UP_UNTIL_THE_END = "1+0x60"
 
 
 def samples(workers: str, up: str = "1+0x80", pushed: str = "0+15x80") -> list[dict[str, str]]:
-    """One Flower with one worker: the values of `celery_workers`, of `flower_up` and of the time of the last push."""
+    """Return samples of a Flower with one worker."""
     return [
         {"series": f"celery_workers{WORKER}", "values": workers},
         {"series": f"flower_up{FLOWER}", "values": up},
@@ -40,8 +38,8 @@ def samples(workers: str, up: str = "1+0x80", pushed: str = "0+15x80") -> list[d
 def assert_marked(
     folder: Path, name: str, board: str, series: list[dict[str, str]], labels: str, minutes: Collection[int]
 ) -> None:
-    """Exactly at these minutes the annotation is drawn, for these labels."""
-    (query,) = [query for query in asked(board) if (query.where, query.ref) == (name, "")]
+    """Check that the annotation is drawn exactly at these minutes, for these labels."""
+    (query,) = [query for query in queries_of(board) if (query.where, query.ref) == (name, "")]
     expected = [
         {
             "expr": filled_in(query.expr, board, {}),
@@ -58,36 +56,39 @@ def assert_marked(
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_worker_that_left_is_marked_once_at_the_minute_it_was_last_seen(tmp_path: Path, board: str) -> None:
-    left = samples(WELL + "0+0x60")
+def test_worker_that_left_is_marked_at_its_last_minute(tmp_path: Path, board: str) -> None:
+    left = samples(UP_FOR_FIVE_MINUTES + "0+0x60")
     assert_marked(tmp_path, "A worker went away", board, left, WORKER, [5])
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_frozen_flower_that_wakes_up_has_no_worker_that_went_away(tmp_path: Path, board: str) -> None:
+def test_flower_that_resumes_marks_no_worker(tmp_path: Path, board: str) -> None:
     frozen = "stale _x9 "
-    wakes = samples(WELL + frozen + ONE_PUSH + STILL_WELL, up=WELL + "0+0x9 " + STILL_WELL)
-    assert_marked(tmp_path, "A worker went away", board, wakes, WORKER, [])
-    at_once = samples(WELL + ONE_PUSH + STILL_WELL)
+    resumed = samples(
+        UP_FOR_FIVE_MINUTES + frozen + DOWN_FOR_ONE_PUSH + UP_UNTIL_THE_END,
+        up=UP_FOR_FIVE_MINUTES + "0+0x9 " + UP_UNTIL_THE_END,
+    )
+    assert_marked(tmp_path, "A worker went away", board, resumed, WORKER, [])
+    at_once = samples(UP_FOR_FIVE_MINUTES + DOWN_FOR_ONE_PUSH + UP_UNTIL_THE_END)
     assert_marked(tmp_path, "A worker went away", board, at_once, WORKER, [])
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_worker_that_just_left_is_not_marked_before_it_has_stayed_away(tmp_path: Path, board: str) -> None:
-    until_now = samples(WELL + ONE_PUSH, up="1+0x23", pushed="0+15x23")
+def test_short_absence_of_a_worker_is_not_marked(tmp_path: Path, board: str) -> None:
+    until_now = samples(UP_FOR_FIVE_MINUTES + DOWN_FOR_ONE_PUSH, up="1+0x23", pushed="0+15x23")
     assert_marked(tmp_path, "A worker went away", board, until_now, WORKER, [])
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_freeze_of_two_and_a_half_minutes_is_a_band_of_that_length(tmp_path: Path, board: str) -> None:
-    """From 5:00 to 7:30: the push that began at 5:55 gave up at 6:45, its deadline; that of 7:30 is good."""
+def test_freeze_of_flower_is_marked_for_its_duration(tmp_path: Path, board: str) -> None:
+    """Frozen from 5:00 to 7:30: the push at 5:55 fails, that at 7:30 succeeds."""
     fails = "1+0x26 0+0x2 "
-    series = samples("1+0x80", up=fails + STILL_WELL)
+    series = samples("1+0x80", up=fails + UP_UNTIL_THE_END)
     assert_marked(tmp_path, "Flower down", board, series, FLOWER, [5, 6, 7])
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_group_that_nobody_pushes_any_more_is_not_marked_as_down_for_ever(tmp_path: Path, board: str) -> None:
+def test_stale_group_is_not_marked_as_down_for_ever(tmp_path: Path, board: str) -> None:
     stopped = samples("stale", up="0+0x80", pushed="0+0x80")
-    # The limit of age is five minutes.
+    # Data is too old after five minutes.
     assert_marked(tmp_path, "Flower down", board, stopped, FLOWER, [0, 1, 2, 3, 4])

@@ -1,4 +1,4 @@
-"""The dashboards' JSON is what Grafana can load and a person can read."""
+"""The dashboards' JSON: valid for Grafana, complete, and readable on a laptop."""
 
 import itertools
 import json
@@ -10,67 +10,67 @@ import yaml
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.generate import DASHBOARDS, written
-from grafana.panels import END_OF_NAME, GREY, LONG_NAME
+from grafana.generate import DASHBOARDS, serialize
+from grafana.panel_types import END_OF_NAME, GREY, LONG_NAME
 from tests.panels.boards import BOARDS, FOLDER, ROOT, annotations, load, panels, variables
 from tests.panels.features import OLDEST, allowed, features
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-# Grafana 11 and newer have no panel written for AngularJS any more (graph, singlestat, table-old and others).
+# Grafana 11 and newer have no AngularJS panels (graph, singlestat, table-old and others).
 CURRENT_TYPES = {"heatmap", "stat", "state-timeline", "table", "timeseries"}
 
-OF_ONE_INSTANT = {"stat", "table"}
+INSTANT_TYPES = {"stat", "table"}
 
 COLUMNS = 24
 
 LAPTOP = 968
-"""Pixels that the panels of a window of 1000 have; 8 lie between two of them."""
+"""Width of all panels in a window of 1000 pixels, with 8 pixels between two panels."""
 
 LEGEND = 28 * 6.6 + 30 + 60
-"""Pixels of a legend beside a graph: a name as long as panels.LONG_NAME leaves it, the colour's mark, the value."""
+"""Width of a legend in pixels: the longest name (panel_types.LONG_NAME), the colour and the value."""
 
 NAMES = 22 * 7
-"""Pixels that are left for a table's names: 22 characters."""
+"""Minimum width of the names in a table in pixels: 22 characters."""
 
 LABELS = {"job", "instance", "name", "app", "state", "task_type", "extra", "alertname", "severity", "what"}
-"""That a table may have as columns."""
+"""Labels that may be columns of a table."""
 
-EVERYWHERE = {"__range", "__all", "__rate_interval", "__url_time_range", "__value", "__field", "__data"}
-"""What Grafana fills in by itself, in every version from 8.5 on."""
+BUILT_IN = {"__range", "__all", "__rate_interval", "__url_time_range", "__value", "__field", "__data"}
+"""Variables that Grafana provides, in every version since 8.5."""
 
 
 def cells(panel: dict[str, Any]) -> set[tuple[int, int]]:
-    """The grid's cells that a panel or heading covers."""
+    """Return the cells of the grid that a panel or heading covers."""
     place = panel["gridPos"]
     across = range(place["x"], place["x"] + place["w"])
     down = range(place["y"], place["y"] + place["h"])
     return set(itertools.product(across, down))
 
 
-def test_the_committed_files_are_what_the_generator_writes() -> None:
+def test_committed_files_are_up_to_date() -> None:
     assert {path.name for path in FOLDER.iterdir()} == DASHBOARDS.keys()
     for name, dashboard in DASHBOARDS.items():
-        assert (FOLDER / name).read_text(encoding="utf-8") == written(dashboard()), f"{name}: run `make dashboards`"
+        assert (FOLDER / name).read_text(encoding="utf-8") == serialize(dashboard()), f"{name}: run `make dashboards`"
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_the_sdk_reads_the_file_and_writes_it_back_the_same(board: str) -> None:
-    """Whatever the SDK's types do not know would get lost on the way."""
+def test_sdk_reads_the_file_and_writes_it_unchanged(board: str) -> None:
+    """Fields that the SDK does not know would be lost."""
     register_default_plugins()
     content = load(board)
     assert content.pop("id") is None
     for event in content["annotations"]["list"]:
-        # What Grafana's Prometheus plugin reads beside the SDK's fields; see grafana/frame.py.
+        # Fields of Grafana's Prometheus plugin that the SDK lacks; see grafana/layout.py.
         assert event.pop("titleFormat")
         assert event.pop("tagKeys") == "job,instance"
         assert event.pop("step") == "60s"
-    again = json.loads(written(Dashboard.from_json(content)))
+    again = json.loads(serialize(Dashboard.from_json(content)))
     assert again.pop("id") is None
     assert again == content
 
 
-def test_the_dashboards_have_uids_of_their_own() -> None:
+def test_dashboards_have_different_uids() -> None:
     uids = [load(board)["uid"] for board in BOARDS]
     assert uids == ["celery-by-flower", "celery-by-flower-in-depth"]
 
@@ -88,22 +88,22 @@ def test_panels_fill_the_grid_without_overlap(board: str) -> None:
         assert not covered & cells(panel), panel["title"]
         covered |= cells(panel)
     assert max(x for x, _ in covered) < COLUMNS
-    # A row that is not full would leave a hole on a wall.
+    # An incomplete row would leave a hole.
     assert len(covered) == COLUMNS * (max(y for _, y in covered) + 1)
 
 
 def pixels(panel: dict[str, Any]) -> float:
-    """How wide a panel is on a laptop."""
+    """Return the width of a panel on a laptop in pixels."""
     return float(panel["gridPos"]["w"]) / COLUMNS * (LAPTOP + 8) - 8
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_nothing_is_newer_than_the_oldest_grafana_that_the_docs_name(board: str) -> None:
+def test_oldest_documented_grafana_knows_all_features(board: str) -> None:
     assert f"Grafana {OLDEST[0]}.{OLDEST[1]} and newer" in (ROOT / "docs/panels.md").read_text(encoding="utf-8")
     assert features(load(board)) - allowed() == set()
 
 
-def test_what_broke_the_panels_once_is_found() -> None:
+def test_features_that_broke_panels_are_found() -> None:
     content = load(BOARDS[0])
     (graph, *_) = (panel for panel in content["panels"] if panel["type"] == "timeseries")
     graph["fieldConfig"]["defaults"]["color"]["mode"] = "palette-classic-by-name"
@@ -118,25 +118,25 @@ def test_what_broke_the_panels_once_is_found() -> None:
     }
 
 
-def test_no_feature_is_written_down_that_no_file_uses() -> None:
+def test_list_of_features_has_no_unused_entry() -> None:
     used = {feature for board in BOARDS for feature in features(load(board))}
     assert {feature for feature in allowed() if feature[0]} == used
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_grafana_tells_the_variables_apart(board: str) -> None:
+def test_variables_have_unique_names_and_no_ids(board: str) -> None:
     listed = load(board)["templating"]["list"]
     assert not [variable["name"] for variable in listed if "id" in variable]
     assert len({variable["name"] for variable in listed}) == len(listed)
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_no_panel_is_narrower_on_a_laptop_than_its_legend_or_its_columns_need(board: str) -> None:
+def test_legends_and_columns_fit_on_a_laptop(board: str) -> None:
     for panel in panels(board):
         if panel["type"] == "timeseries":
             legend = panel["options"]["legend"]
             assert (legend["placement"], legend["displayMode"]) == ("right", "table"), panel["title"]
-            # Grafana gives a legend that stands beside a graph 60 % of the panel at most.
+            # Grafana uses at most 60 % of the panel for a legend on the right.
             assert 0.6 * pixels(panel) >= LEGEND, panel["title"]
             assert 0.4 * pixels(panel) >= 180, panel["title"]
         if panel["type"] == "table":
@@ -147,7 +147,7 @@ def test_no_panel_is_narrower_on_a_laptop_than_its_legend_or_its_columns_need(bo
                 if setting["id"] == "custom.width"
             ]
             columns = len(panel["transformations"][1]["options"]["include"]["names"])
-            assert columns - len(fixed) == 1, f"{panel['title']}: one column takes what is left"
+            assert columns - len(fixed) == 1, f"{panel['title']}: exactly one column must have no width"
             assert pixels(panel) - 16 - sum(fixed) >= NAMES, panel["title"]
         if panel["type"] == "stat":
             assert pixels(panel) >= 150, panel["title"]
@@ -165,35 +165,35 @@ def test_no_panel_is_narrower_on_a_laptop_than_its_legend_or_its_columns_need(bo
         ("warehouse.inventory.tasks.recount_shelf_00059", "…tasks.recount_shelf_00059"),
     ],
 )
-def test_of_a_long_name_its_end_is_shown_from_a_dot_if_there_is_one(name: str, shown: str | None) -> None:
+def test_long_name_is_cut_to_its_end(name: str, shown: str | None) -> None:
     found = re.match(LONG_NAME.strip("/"), name)
     assert (found and END_OF_NAME.replace("$1", found.group(1))) == shown
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_what_nobody_knows_is_said_and_not_in_green(board: str) -> None:
+def test_missing_data_is_shown_in_grey(board: str) -> None:
     for panel in panels(board):
         defaults = panel["fieldConfig"]["defaults"]
         assert defaults["noValue"], panel["title"]
         if panel["type"] == "stat":
             assert panel["options"]["reduceOptions"]["calcs"] == ["last"], panel["title"]
-            (special,) = (words["options"] for words in defaults["mappings"] if words["type"] == "special")
+            (special,) = (mapping["options"] for mapping in defaults["mappings"] if mapping["type"] == "special")
             assert special["match"] == "null+nan", panel["title"]
             assert special["result"]["text"] == defaults["noValue"], panel["title"]
             assert special["result"]["color"] == GREY, panel["title"]
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_minus_one_which_says_that_an_extra_is_not_pushed_is_never_shown_as_a_number(board: str) -> None:
+def test_missing_extra_is_never_shown_as_minus_one(board: str) -> None:
     for panel in panels(board):
-        says_so = any(" - 1" in target["expr"] or "vector(-1)" in target["expr"] for target in panel["targets"])
-        if panel["type"] == "stat" and says_so:
-            words = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
-            assert words["-1"]["color"] == GREY, panel["title"]
+        minus_one = any(" - 1" in target["expr"] or "vector(-1)" in target["expr"] for target in panel["targets"])
+        if panel["type"] == "stat" and minus_one:
+            texts = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
+            assert texts["-1"]["color"] == GREY, panel["title"]
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_panel_has_words_a_unit_thresholds_and_a_type_that_grafana_still_has(board: str) -> None:
+def test_panels_have_description_unit_thresholds_and_current_type(board: str) -> None:
     titles = [panel["title"] for panel in panels(board)]
     assert len(set(titles)) == len(titles)
     for panel in panels(board):
@@ -205,7 +205,7 @@ def test_every_panel_has_words_a_unit_thresholds_and_a_type_that_grafana_still_h
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_query_asks_the_data_source_that_the_variable_chooses(board: str) -> None:
+def test_queries_use_the_selected_data_source(board: str) -> None:
     for panel in panels(board):
         assert panel["datasource"] == DATASOURCE, panel["title"]
         assert panel["targets"], panel["title"]
@@ -220,18 +220,18 @@ def test_every_query_asks_the_data_source_that_the_variable_chooses(board: str) 
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_queries_have_letters_of_their_own_within_a_panel(board: str) -> None:
+def test_queries_of_a_panel_have_different_letters(board: str) -> None:
     for panel in panels(board):
         letters = [target["refId"] for target in panel["targets"]]
         assert len(set(letters)) == len(letters), panel["title"]
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_number_is_asked_for_the_instant_or_ends_in_nan_because_the_last_of_a_range_may_be_old(board: str) -> None:
+def test_numbers_are_instant_queries_or_end_in_nan(board: str) -> None:
     for panel in panels(board):
         for target in panel["targets"]:
             assert target["range"] is not target["instant"], panel["title"]
-            if panel["type"] not in OF_ONE_INSTANT:
+            if panel["type"] not in INSTANT_TYPES:
                 assert target["range"], panel["title"]
             elif target["range"]:
                 assert target["expr"].endswith(" or vector(NaN)"), panel["title"]
@@ -239,7 +239,7 @@ def test_a_number_is_asked_for_the_instant_or_ends_in_nan_because_the_last_of_a_
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_graph_shows_a_gap_as_a_gap_no_dots_and_its_largest_first(board: str) -> None:
+def test_graphs_show_gaps_no_dots_and_the_highest_first(board: str) -> None:
     for panel in panels(board):
         if panel["type"] == "timeseries":
             custom, legend = panel["fieldConfig"]["defaults"]["custom"], panel["options"]["legend"]
@@ -251,7 +251,7 @@ def test_a_graph_shows_a_gap_as_a_gap_no_dots_and_its_largest_first(board: str) 
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_link_leads_to_a_dashboard_that_there_is_or_to_flower(board: str) -> None:
+def test_links_lead_to_a_dashboard_or_to_flower(board: str) -> None:
     links = [
         link
         for panel in panels(board)
@@ -279,14 +279,14 @@ def test_a_link_leads_to_a_dashboard_that_there_is_or_to_flower(board: str) -> N
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_variable_that_a_query_names_exists_and_every_one_that_exists_is_used(board: str) -> None:
+def test_variables_in_queries_exist_and_all_are_used(board: str) -> None:
     text = json.dumps(load(board))
-    named = set(re.findall(r"\$\{?([a-zA-Z_]\w*)", text)) - EVERYWHERE
+    named = set(re.findall(r"\$\{?([a-zA-Z_]\w*)", text)) - BUILT_IN
     assert named == variables(board).keys()
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_the_table_columns_are_labels_or_values_that_its_queries_have(board: str) -> None:
+def test_table_columns_are_labels_or_values_of_the_queries(board: str) -> None:
     for panel in panels(board):
         if panel["type"] != "table":
             continue
@@ -302,7 +302,7 @@ def test_the_table_columns_are_labels_or_values_that_its_queries_have(board: str
             assert override["matcher"]["options"] in headings, panel["title"]
 
 
-def test_provisioning_names_the_services_and_folders_of_compose() -> None:
+def test_provisioning_matches_compose() -> None:
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     (source,) = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
     assert source["type"] == "prometheus"

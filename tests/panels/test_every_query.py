@@ -1,4 +1,4 @@
-"""Every query of the main dashboard, the rules and the alerts answers what its reader expects."""
+"""Every query of the main dashboard and the rules has the expected result."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import yaml
 
 from testbed.queries import JOB
 from tests.panels.ask import answer, offered, shown
-from tests.panels.boards import ALL, ROOT, Asked, Values, annotations, asked, panels, variables
+from tests.panels.boards import ALL, ROOT, PanelQuery, Values, annotations, panels, queries_of, variables
 from tests.panels.conftest import Scene
 from tests.panels.expected import (
     NOTHING,
@@ -19,15 +19,15 @@ from tests.panels.expected import (
     each_group,
     failed_most,
     failure_ratio,
-    grew,
     in_states,
+    increased,
     live_workers,
     longest_wait,
     mean_durations,
     of,
     other_states,
     table_of_durations,
-    tasks_remembered,
+    tasks_listed,
     workers_by_group,
     workers_by_name,
     workers_of_each_group,
@@ -37,11 +37,11 @@ from tests.panels.scene import STATES
 BOARD = "celery-by-flower"
 
 CHOSEN: Values = {"job": [JOB, "mail.eu"]}
-"""Two jobs by name, one with a character that means something in a regular expression. The rest is as saved."""
+"""Two jobs by name, one with a special character of regular expressions. Other variables have their saved values."""
 
 
 def nothing(_: Scene) -> Expected:
-    """For what has no right answer but none; the reason stands beside its use."""
+    """Expect an empty result; each use has a comment with the reason."""
     return NOTHING
 
 
@@ -50,10 +50,10 @@ PANELS: Mapping[tuple[str, str], Callable[[Scene], Expected]] = {
     ("Tasks in flight", "A"): in_states("PENDING", "RECEIVED", "STARTED", "RETRY"),
     ("Failure ratio", "A"): failure_ratio,
     ("Longest mean wait", "A"): longest_wait,
-    # CeleryWorkerWentAway and the others wait before they fire; the rules are loaded.
-    ("Alerts that fire", "A"): lambda _: of(0),
-    ("Alerts", "A"): lambda _: of(0, alertname="no alert fires", severity="well"),
-    # Every push is fresh, every Flower up. tests/panels/test_states.py has others.
+    # No alert fires yet, because each waits for its duration. The rules are loaded.
+    ("Firing alerts", "A"): lambda _: of(0),
+    ("Alerts", "A"): lambda _: of(0, alertname="no alert fires", severity="ok"),
+    # Every push is fresh and every Flower up; tests/panels/test_states.py has other states.
     ("Flowers", "A"): lambda _: of(0),
     ("Flowers", "B"): nothing,
     ("Live workers", "B"): nothing,
@@ -63,23 +63,23 @@ PANELS: Mapping[tuple[str, str], Callable[[Scene], Expected]] = {
     **{(state, "A"): by_type(state) for state in STATES if state != "REVOKED"},
     ("REVOKED and other states", "A"): by_type("REVOKED"),
     ("REVOKED and other states", "B"): other_states,
-    ("Failed most", "A"): failed_most("count"),
-    ("Failed most", "B"): failed_most("share"),
+    ("Most failures", "A"): failed_most("count"),
+    ("Most failures", "B"): failed_most("share"),
     ("Duration by name: $state", "A"): durations_by_name("SUCCESS"),
     ("Mean duration by type: $state", "A"): mean_durations("SUCCESS"),
     ("Top 15 by duration: $state", "A"): durations_by_name("SUCCESS"),
     ("Waiting longest: PENDING, RECEIVED", "A"): mean_durations("PENDING", "RECEIVED", with_state=True),
     ("Running longest: STARTED", "A"): mean_durations("STARTED"),
-    ("Work per second: SUCCESS", "A"): grew,
+    ("Work per second: SUCCESS", "A"): increased,
     ("By duration: $state", "A"): table_of_durations("seconds"),
     ("By duration: $state", "B"): table_of_durations("tasks"),
     ("By duration: $state", "C"): table_of_durations("mean"),
     ("Workers over time", "A"): workers_by_name,
     ("Workers now", "A"): workers_by_group,
     ("Age of the data over time", "A"): each_group(Between(0, 120)),
-    ("Time a scrape takes", "A"): each_group(Between(0.001, 50)),
-    ("Tasks that Flower remembers", "A"): tasks_remembered,
-    # It waits for minutes, and Flower was not down: tests/panels/test_annotations.py has both.
+    ("Scrape duration", "A"): each_group(Between(0.001, 50)),
+    ("Tasks in Flower's list", "A"): tasks_listed,
+    # No Flower was down, and a worker is marked only after minutes; see tests/panels/test_annotations.py.
     ("A worker went away", ""): nothing,
     ("Flower down", ""): nothing,
     # Grafana draws an annotation where the value is above 0.
@@ -88,24 +88,24 @@ PANELS: Mapping[tuple[str, str], Callable[[Scene], Expected]] = {
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every rule of every rule file."""
+    """Return every rule of every rule file."""
     files = sorted(ROOT.glob("prometheus/rules/*.yml"))
     groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
     return [rule for group in groups for rule in group["rules"]]
 
 
-def test_every_query_of_the_dashboard_has_an_expectation_here() -> None:
-    assert {(query.where, query.ref) for query in asked(BOARD)} == PANELS.keys()
+def test_every_query_has_an_expectation() -> None:
+    assert {(query.where, query.ref) for query in queries_of(BOARD)} == PANELS.keys()
 
 
-@pytest.mark.parametrize("query", asked(BOARD), ids=str)
-def test_a_panel_shows_the_tasks_and_workers_of_the_chosen_jobs(scene: Scene, query: Asked) -> None:
+@pytest.mark.parametrize("query", queries_of(BOARD), ids=str)
+def test_panel_shows_tasks_and_workers_of_the_selected_jobs(scene: Scene, query: PanelQuery) -> None:
     found = shown(scene.prometheus, query, CHOSEN, scene.at)
     assert found == rounded(PANELS[query.where, query.ref](scene), found)
 
 
-@pytest.mark.parametrize("query", asked(BOARD), ids=str)
-def test_a_panel_with_everything_chosen_shows_no_less(scene: Scene, query: Asked) -> None:
+@pytest.mark.parametrize("query", queries_of(BOARD), ids=str)
+def test_panel_with_all_selected_shows_at_least_as_much(scene: Scene, query: PanelQuery) -> None:
     everything: Values = {"job": ALL, "instance": ALL, "task_type": ALL}
     chosen, all_of_it = (shown(scene.prometheus, query, values, scene.at) for values in (CHOSEN, everything))
     assert chosen.keys() <= all_of_it.keys()
@@ -113,8 +113,8 @@ def test_a_panel_with_everything_chosen_shows_no_less(scene: Scene, query: Asked
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("title", ["Duration by name: $state", "Mean duration by type: $state"])
-def test_the_state_that_is_chosen_is_the_one_that_is_shown(scene: Scene, title: str, state: str) -> None:
-    (query,) = [query for query in asked(BOARD) if query.where == title]
+def test_selected_state_is_shown(scene: Scene, title: str, state: str) -> None:
+    (query,) = [query for query in queries_of(BOARD) if query.where == title]
     found = shown(scene.prometheus, query, {**CHOSEN, "state": state}, scene.at)
     if title.startswith("Mean"):
         has_seconds = {labels for labels, value in durations_by_name(state)(scene).items() if value}
@@ -129,8 +129,8 @@ def test_the_state_that_is_chosen_is_the_one_that_is_shown(scene: Scene, title: 
     assert found == rounded(expected, found)
 
 
-def test_one_flower_and_one_task_type_can_be_chosen(scene: Scene) -> None:
-    (query,) = [query for query in asked(BOARD) if query.where == "SUCCESS"]
+def test_one_flower_and_one_task_type_can_be_selected(scene: Scene) -> None:
+    (query,) = [query for query in queries_of(BOARD) if query.where == "SUCCESS"]
     values: Values = {**CHOSEN, "instance": [scene.mail], "task_type": ["shop.mail"]}
     assert shown(scene.prometheus, query, values, scene.at) == of(2, task_type="shop.mail")
 
@@ -144,31 +144,31 @@ def test_one_flower_and_one_task_type_can_be_chosen(scene: Scene) -> None:
         ("state", lambda _: sorted([*STATES, "REJECTED"])),
     ],
 )
-def test_a_variable_offers_what_the_data_has(scene: Scene, name: str, expected: Callable[[Scene], list[str]]) -> None:
+def test_variable_has_the_values_of_the_data(scene: Scene, name: str, expected: Callable[[Scene], list[str]]) -> None:
     found = offered(scene.prometheus, BOARD, variables(BOARD)[name], {}, scene.at)
     assert found == expected(scene)
 
 
-def test_every_variable_that_asks_the_data_is_tested_here() -> None:
+def test_every_query_variable_is_tested() -> None:
     asking = {name for name, variable in variables(BOARD).items() if variable["type"] == "query"}
     assert asking == {"job", "instance", "task_type", "state"}
 
 
-def test_an_annotation_and_a_legend_name_only_labels_that_their_query_answers(scene: Scene) -> None:
-    words = {
+def test_legends_and_annotations_use_labels_of_their_query(scene: Scene) -> None:
+    legends = {
         (panel["title"], target["refId"]): target["legendFormat"]
         for panel in panels(BOARD)
         for target in panel["targets"]
     }
-    words |= {(event["name"], ""): event["titleFormat"] for event in annotations(BOARD)}
-    for query in asked(BOARD):
+    legends |= {(event["name"], ""): event["titleFormat"] for event in annotations(BOARD)}
+    for query in queries_of(BOARD):
         for labels in shown(scene.prometheus, query, CHOSEN, scene.at):
-            named = {part.split("}}")[0] for part in words[query.where, query.ref].split("{{")[1:]}
+            named = {part.split("}}")[0] for part in legends[query.where, query.ref].split("{{")[1:]}
             assert named <= {name for name, _ in labels}, query
 
 
 def per_group(number: Callable[[Scene, str], float]) -> Callable[[Scene], Expected]:
-    """A recorded number of each of the three groups that are pushed."""
+    """Return a recorded number of each of the three pushed groups."""
 
     def expected(scene: Scene) -> Expected:
         mail = number(scene, "mail.eu")
@@ -182,17 +182,17 @@ def per_group(number: Callable[[Scene, str], float]) -> Callable[[Scene], Expect
 
 
 def in_job(*states: str) -> Callable[[Scene, str], float]:
-    """How many of a job's tasks are in these states."""
+    """Return the number of a job's tasks in these states."""
 
     def number(scene: Scene, job: str) -> float:
         (tasks,) = [tasks for (its_job, _), tasks in scene.tasks.items() if its_job == job]
-        return sum(alike.count for alike in tasks if alike.state in states)
+        return sum(group.count for group in tasks if group.state in states)
 
     return number
 
 
 def waiting_too_long(scene: Scene) -> Expected:
-    """Mean waits above 300 s, of each group."""
+    """Return the mean waits above 300 s of each group."""
     return {
         **of(Between(599, 690), job=JOB, instance=scene.shop, name="shop.pay", state="RECEIVED"),
         **of(Between(899, 990), job=JOB, instance=scene.shop, name="shop.pay", state="PENDING"),
@@ -210,7 +210,7 @@ RULES: Mapping[str, Callable[[Scene], Expected]] = {
     "CeleryWorkerWentAway": lambda scene: of(0, job=JOB, instance=scene.shop, app="celery@shop-2"),
     "CeleryFailureRatioHigh": lambda scene: of(4 / 27, job=JOB, instance=scene.shop),
     "CeleryTasksWaitTooLong": waiting_too_long,
-    # Nothing of this is wrong in the scene; tests/panels/test_trouble.py makes each of them fire.
+    # The scene has none of these problems; tests/panels/test_trouble.py makes each alert fire.
     "CeleryNoWorkers": nothing,
     "FlowerDown": nothing,
     "FlowerGroupGone": nothing,
@@ -218,11 +218,11 @@ RULES: Mapping[str, Callable[[Scene], Expected]] = {
     "FlowerPushRefused": nothing,
     "FlowerPushStale": nothing,
     "PushgatewayDown": nothing,
-    # It looks back for half an hour: prometheus/tests/push.yml makes it fire.
+    # It needs half an hour of data; prometheus/tests/push.yml makes it fire.
     "FlowerUnsteady": nothing,
-    # The scene's pushes were made without --with; tests/panels/test_in_depth.py makes them with it.
+    # The scene has no extras; tests/panels/test_in_depth.py has them.
     "instance:celery_workers_idle:count": nothing,
-    # tests/panels/test_task_alerts.py makes each of these fire.
+    # tests/panels/test_task_alerts.py makes these fire.
     "instance:celery_pools_busy:ratio": nothing,
     "CeleryTaskStuck": nothing,
     "CeleryPeriodicTaskOverdue": nothing,
@@ -235,24 +235,24 @@ RULES: Mapping[str, Callable[[Scene], Expected]] = {
 }
 
 
-def test_every_rule_has_an_expectation_here() -> None:
+def test_every_rule_has_an_expectation() -> None:
     assert {rule.get("record") or rule["alert"] for rule in rules()} == RULES.keys()
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("record") or rule["alert"])
-def test_a_rule_answers_for_each_group_that_it_concerns(scene: Scene, rule: dict[str, Any]) -> None:
+def test_rule_has_a_result_for_each_affected_group(scene: Scene, rule: dict[str, Any]) -> None:
     found = answer(scene.prometheus, rule["expr"], scene.at)
     assert found == rounded(RULES[rule.get("record") or rule["alert"]](scene), found)
 
 
 @pytest.mark.parametrize("record", [rule["record"] for rule in rules() if "record" in rule])
-def test_what_prometheus_recorded_is_what_the_rule_says(scene: Scene, record: str) -> None:
+def test_recorded_series_equals_the_expression_of_its_rule(scene: Scene, record: str) -> None:
     found = answer(scene.prometheus, record, scene.at)
     assert found == rounded(RULES[record](scene), found)
 
 
 def rounded(expected: Expected, found: Mapping[Any, float]) -> Expected:
-    """The expectation with numbers that differ from what was found by rounding only replaced by it."""
+    """Replace expected numbers by found ones that differ only by rounding."""
     return {
         labels: found[labels] if labels in found and found[labels] == pytest.approx(value) else value
         for labels, value in expected.items()

@@ -1,4 +1,4 @@
-"""Every query of the in-depth dashboard, on real pushes with every extra that `--with` knows."""
+"""Every query of the in-depth dashboard, on real pushes with every extra."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ from testbed.events import TaskEvents
 from testbed.services import Flower, Prometheus, Redis, Testbed
 from testbed.shop import shop_app
 from tests.panels.ask import answer, offered, shown
-from tests.panels.boards import Asked, Values, asked, filled_in, variables
+from tests.panels.boards import PanelQuery, Values, filled_in, queries_of, variables
 from tests.panels.conftest import host_and_port
 from tests.panels.expected import SCENE_TAKES, Between, Expected, of
-from tests.panels.scene import FOR_EVER, Tasks, tell
+from tests.panels.scene import FOR_EVER, Tasks, send_tasks
 from tests.panels.test_docs import QUERIES, with_histograms
 
 BOARD = "celery-by-flower-in-depth"
@@ -23,7 +23,7 @@ BOARD = "celery-by-flower-in-depth"
 CHOSEN: Values = {"job": ["flower"]}
 
 
-# Target 2.5 s and tolerated 10 s are the dashboard's defaults: 15 within, 4 tolerated, 2 beyond.
+# With the defaults of the dashboard (target 2.5 s, tolerated 10 s): 15 satisfied, 4 tolerated, 2 frustrated.
 AT_FIRST = (
     Tasks("shop.pay", "SUCCESS", 8, 2.0),
     Tasks("shop.pay", "SUCCESS", 4, 8.0),
@@ -46,7 +46,7 @@ QUEUED_AT_FIRST, QUEUED = 3, 5
 
 @dataclass(frozen=True)
 class InDepth:
-    """What Prometheus knows, and when; see Scene."""
+    """The data in Prometheus and the time of the queries; see Scene."""
 
     prometheus: Prometheus
     instance: str
@@ -55,7 +55,7 @@ class InDepth:
 
 @pytest.fixture(scope="module")
 def scene(testbed: Testbed, push_job: PushJob) -> InDepth:
-    """A Flower with the tasks above; workers idle (w-1), busy (w-2) and gone (w-3), none of which can be asked."""
+    """Create a Flower with workers that are idle (w-1), busy (w-2) and gone (w-3)."""
     redis, pushgateway = testbed.redis(), testbed.pushgateway()
     flower = testbed.flower(redis)
     prometheus = testbed.prometheus(pushgateway)
@@ -66,12 +66,12 @@ def scene(testbed: Testbed, push_job: PushJob) -> InDepth:
         assert done.returncode == 0, done.stderr
 
     _beat(redis, flower, processed=10)
-    tell(redis.url, flower, AT_FIRST, worker="celery@w-1")
+    send_tasks(redis.url, flower, AT_FIRST, worker="celery@w-1")
     _send(redis, QUEUED_AT_FIRST)
     push()
     prometheus.wait_for_scrape()
     _beat(redis, flower, processed=30)
-    tell(redis.url, flower, LATER, worker="celery@w-1")
+    send_tasks(redis.url, flower, LATER, worker="celery@w-1")
     _send(redis, QUEUED - QUEUED_AT_FIRST)
     push()
     prometheus.wait_for_scrape()
@@ -94,22 +94,22 @@ def _send(redis: Redis, count: int) -> None:
 
 
 def by(label: str, numbers: Mapping[str, float | Between]) -> Expected:
-    """One series for each value of a label."""
+    """Return one series for each value of a label."""
     return {frozenset({(label, value)}): number for value, number in numbers.items()}
 
 
 def always(expected: Expected) -> Callable[[InDepth], Expected]:
-    """What does not depend on the services' addresses."""
+    """Return an expectation that does not depend on the addresses of the services."""
     return lambda _: expected
 
 
 def each_flower(number: float | Between, **labels: str) -> Callable[[InDepth], Expected]:
-    """One number of the one group."""
+    """Return one number of the only group."""
     return lambda scene: of(number, job="flower", instance=scene.instance, **labels)
 
 
 def nothing(_: InDepth) -> Expected:
-    """For what has no right answer but none; the reason stands beside its use."""
+    """Expect an empty result; each use has a comment with the reason."""
     return {}
 
 
@@ -119,9 +119,9 @@ LIVE = ("celery@w-1", "celery@w-2")
 ALL_WORKERS = (*LIVE, "celery@w-3")
 BUCKETS = ("0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30", "60", "300", "900", "3600")
 
-# A type's 95 % lies in the bucket of its exact 95 %: 40 s for shop.pay, 0.4 s for shop.mail.
+# The bucket of the exact 95 % quantile of each type: 40 s for shop.pay, 0.4 s for shop.mail.
 RUNTIME = {"shop.pay": Between(30, 60), "shop.mail": Between(0.25, 0.5)}
-# The scene's tasks waited half a second; the one that runs, a whole one.
+# The finished tasks of the scene waited half a second, the running one a second.
 WAIT = {"shop.pay": Between(0.25, 0.5), "shop.mail": Between(0.25, 0.5), "shop.report": Between(0.5, 1)}
 
 PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
@@ -129,22 +129,22 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
         {
             **of(Between(29, 30 + SCENE_TAKES), name="shop.report", state="STARTED"),
             **of(Between(29, 30 + SCENE_TAKES), name="shop.mail", state="RECEIVED"),
-            # Those in the queue were sent, and nobody has received them.
+            # The tasks in the queue were sent and not received.
             **of(Between(0, SCENE_TAKES), name="shop.orders.place", state="PENDING"),
         }
     ),
     ("Failures by exception", "A"): always(by("exception", {"ValueError": 2})),
-    # The scene's tasks come all at once.
+    # The tasks of the scene do not come at regular intervals.
     ("Overdue types", "A"): nothing,
     ("Overdue types", "B"): nothing,
     ("Overdue types", "C"): nothing,
-    # No real worker is there to be asked: tests/panels/test_states.py has some.
+    # There is no real worker that answers; tests/panels/test_states.py has pool sizes and consumers.
     ("Saturation: running / processes", "A"): nothing,
     ("Saturation: running / processes", "B"): nothing,
     ("Consumers of each queue", "A"): nothing,
-    # Nobody told when the tasks were sent.
-    ("Queue wait beside runtime: quantile $quantile", "A"): nothing,
-    ("Queue wait beside runtime: quantile $quantile", "B"): always(of(Between(30, 60))),
+    # There are no task-sent events.
+    ("Queue wait and runtime: quantile $quantile", "A"): nothing,
+    ("Queue wait and runtime: quantile $quantile", "B"): always(of(Between(30, 60))),
     ("Tasks in queues", "A"): always(of(QUEUED)),
     ("Live workers", "A"): always(of(2)),
     ("Idle workers", "A"): always(of(1)),
@@ -152,8 +152,8 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
     ("Extras", "A"): lambda scene: {
         labels: number for extra in EXTRAS for labels, number in each_flower(1, extra=extra)(scene).items()
     },
-    ("Extras that fail", "A"): always(of(0)),
-    # Every push is fresh, the Flower up.
+    ("Failing extras", "A"): always(of(0)),
+    # Every push is fresh and the Flower up.
     ("Flowers", "A"): always(of(0)),
     ("Flowers", "B"): nothing,
     ("Live workers", "B"): nothing,
@@ -163,9 +163,9 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
     ("Queued, running, live workers", "C"): always(of(2)),
     ("Growth of each queue", "A"): always(by("queue", {"celery": SOME})),
     ("Runtime by type: quantile $quantile", "A"): always(by("name", RUNTIME)),
-    ("Runtime of all chosen types", "A"): always(of(Between(1, 2.5))),
-    ("Runtime of all chosen types", "B"): always(of(Between(30, 60))),
-    ("Runtime of all chosen types", "C"): always(of(Between(30, 60))),
+    ("Runtime of all selected types", "A"): always(of(Between(1, 2.5))),
+    ("Runtime of all selected types", "B"): always(of(Between(30, 60))),
+    ("Runtime of all selected types", "C"): always(of(Between(30, 60))),
     ("Apdex by type", "A"): always(by("name", APDEX)),
     ("Apdex by type over time", "A"): always(by("name", APDEX)),
     ("Runtimes, heatmap", "A"): always(
@@ -178,27 +178,27 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
         )
     ),
     ("Wait by type: quantile $quantile", "A"): always(by("name", WAIT)),
-    ("Wait of all chosen types", "A"): always(of(Between(0.25, 0.5))),
-    ("Wait of all chosen types", "B"): always(of(Between(0.25, 1))),
-    ("Wait of all chosen types", "C"): always(of(Between(0.5, 1))),
+    ("Wait of all selected types", "A"): always(of(Between(0.25, 0.5))),
+    ("Wait of all selected types", "B"): always(of(Between(0.25, 1))),
+    ("Wait of all selected types", "C"): always(of(Between(0.5, 1))),
     ("Waits, heatmap", "A"): always(by("le", {bound: Between(0, 30) for bound in (*BUCKETS, "+Inf")})),
     ("Events per second", "A"): always(
         by("type", {f"task-{kind}": SOME for kind in ("sent", "received", "started", "succeeded", "failed")})
     ),
     ("Finished per second by type", "A"): always(by("task", {"shop.pay": SOME, "shop.mail": SOME})),
-    # 1 of 4, but rates of young counters are estimates.
+    # 1 of 4; rates of young counters are estimates.
     ("Failure ratio by type", "A"): always(by("task", {"shop.pay": Between(0.2, 0.4), "shop.mail": 0})),
     ("Recent runtime: quantile $quantile", "A"): always(
         by("task", {"shop.pay": Between(1, 2.5), "shop.mail": Between(0.25, 0.5)})
     ),
     ("Active tasks", "A"): always(by("worker", {"celery@w-1": 0, "celery@w-2": 2})),
     ("Tasks processed per second", "A"): always(by("worker", dict.fromkeys(ALL_WORKERS, SOME))),
-    ("Load of its machine, 1 minute", "A"): always(by("worker", dict.fromkeys(LIVE, 1.5))),
-    # In the name of w-1: the two tasks that are RECEIVED.
+    ("Load average of the machine, 1 minute", "A"): always(by("worker", dict.fromkeys(LIVE, 1.5))),
+    # Worker w-1 has the two RECEIVED tasks.
     ("Prefetched tasks", "A"): always(by("worker", {"celery@w-1": 2})),
     ("Age of the last heartbeat", "A"): always(by("worker", dict.fromkeys(LIVE, Between(0, 90)))),
-    ("Prefetch wait of what runs now", "A"): always(by("worker", {"celery@w-1": Between(0.9, 1.1)})),
-    # It left before the first push.
+    ("Prefetch wait of running tasks", "A"): always(by("worker", {"celery@w-1": Between(0.9, 1.1)})),
+    # The worker left before the first push.
     ("A worker went away", ""): nothing,
     ("Flower down", ""): nothing,
     # Grafana draws an annotation where the value is above 0.
@@ -206,12 +206,12 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
 }
 
 
-def test_every_query_of_the_dashboard_has_an_expectation_here() -> None:
-    assert {(query.where, query.ref) for query in asked(BOARD)} == PANELS.keys()
+def test_every_query_has_an_expectation() -> None:
+    assert {(query.where, query.ref) for query in queries_of(BOARD)} == PANELS.keys()
 
 
-@pytest.mark.parametrize("query", asked(BOARD), ids=str)
-def test_a_panel_shows_what_the_extras_pushed(scene: InDepth, query: Asked) -> None:
+@pytest.mark.parametrize("query", queries_of(BOARD), ids=str)
+def test_panel_shows_the_pushed_extras(scene: InDepth, query: PanelQuery) -> None:
     found = shown(scene.prometheus, query, CHOSEN, scene.at)
     print(query, found)
     expected = PANELS[query.where, query.ref](scene)
@@ -229,16 +229,16 @@ def test_a_panel_shows_what_the_extras_pushed(scene: InDepth, query: Asked) -> N
         ("tolerated", [*BUCKETS, "+Inf"]),
     ],
 )
-def test_a_variable_offers_what_the_data_has(scene: InDepth, name: str, expected: list[str]) -> None:
+def test_variable_has_the_values_of_the_data(scene: InDepth, name: str, expected: list[str]) -> None:
     variable = variables(BOARD)[name]
     assert sorted(offered(scene.prometheus, BOARD, variable, CHOSEN, scene.at)) == sorted(expected)
 
 
 @pytest.mark.parametrize("query", [query for query in QUERIES if with_histograms(query)])
-def test_a_query_of_the_docs_answers(scene: InDepth, query: str) -> None:
+def test_query_in_the_docs_has_a_result(scene: InDepth, query: str) -> None:
     assert answer(scene.prometheus, filled_in(query, BOARD, CHOSEN), scene.at)
 
 
-def test_the_apdex_of_the_docs_is_that_of_the_panel(scene: InDepth) -> None:
+def test_apdex_in_the_docs_equals_that_of_the_panel(scene: InDepth) -> None:
     (query,) = [query for query in QUERIES if ") / 2 /" in query]
     assert answer(scene.prometheus, filled_in(query, BOARD, CHOSEN), scene.at) == pytest.approx(by("name", APDEX))

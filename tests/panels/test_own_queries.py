@@ -1,4 +1,4 @@
-"""The user's own queries, letter for letter from the notes, work unguarded on the same data."""
+"""The queries in the user's notes work unchanged on the same data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,32 +14,32 @@ SHOP = (*SHOP_AT_FIRST, *SHOP_LATER)
 
 UNFINISHED = {"PENDING", "RECEIVED", "STARTED", "RETRY"}
 
-# Every pair of name and state, of the shop and of the two jobs that the other Flower is pushed under.
-PAIRS = len({(alike.name, alike.state) for alike in SHOP}) + 2 * len({(alike.name, alike.state) for alike in MAIL})
+# Pairs of name and state, of the shop and of the two jobs of the other Flower.
+PAIRS = len({(group.name, group.state) for group in SHOP}) + 2 * len({(group.name, group.state) for group in MAIL})
 
 
 def by_name(found: Answer, label: str = "name") -> dict[str, float]:
-    """The numbers by one label."""
+    """Return the numbers by one label."""
     return {dict(labels)[label]: number for labels, number in found.items()}
 
 
 def ask(scene: Scene, query: Query, **variables: Any) -> Answer:
-    """The query's answer at the scene's time."""
+    """Return the result of a query at the time of the scene."""
     return answer(scene.prometheus, query.text(**variables), scene.at)
 
 
-def test_the_singlestat_counts_the_live_workers(scene: Scene) -> None:
+def test_singlestat_counts_live_workers(scene: Scene) -> None:
     assert ask(scene, WORKERS) == {frozenset(): 1.0}
     assert ask(scene, WORKERS, job=f"{JOB}|mail[.]eu") == {frozenset(): 2.0}
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_each_of_the_seven_graphs_counts_tasks_by_type(scene: Scene, state: str) -> None:
+def test_graphs_of_states_count_tasks_by_type(scene: Scene, state: str) -> None:
     assert by_name(ask(scene, TASKS_BY_STATE, state=state), "task_type") == counted(SHOP, state)
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_the_graph_of_durations_has_the_seconds_of_each_name(scene: Scene, state: str) -> None:
+def test_graph_of_durations_has_seconds_by_name(scene: Scene, state: str) -> None:
     found = by_name(ask(scene, DURATIONS_BY_STATE, state=state))
     expected = seconds(SHOP, state)
     assert found.keys() == expected.keys()
@@ -91,5 +91,5 @@ CHECKS = (
 @pytest.mark.parametrize(
     ("query", "check"), list(zip(CRUFT, CHECKS, strict=True)), ids=[query.about for query in CRUFT]
 )
-def test_the_queries_under_cruft_still_answer(scene: Scene, query: Query, check: Callable[[Answer], None]) -> None:
+def test_queries_under_cruft_have_results(scene: Scene, query: Query, check: Callable[[Answer], None]) -> None:
     check(ask(scene, query, time_frame="5m"))

@@ -1,4 +1,4 @@
-"""promtool accepts the configuration and the rules, and the rules' own tests pass, the quiet side too."""
+"""Configuration and rules are valid, and every alert is tested firing and quiet."""
 
 import subprocess
 from pathlib import Path
@@ -16,39 +16,39 @@ ALERTS = sorted(rule["alert"] for rule in rules() if "alert" in rule)
 
 
 def promtool(*arguments: str | Path) -> None:
-    """Run it; fail with what it says if it is not content."""
+    """Run promtool; fail with its output."""
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def rule_tests() -> list[Path]:
-    """The files with promtool's tests."""
+    """Return the files with promtool's tests."""
     return sorted(PROMETHEUS.glob("tests/*.yml"))
 
 
 def alert_tests() -> list[dict[str, Any]]:
-    """Every expectation about an alert in them."""
+    """Return every expectation about an alert."""
     tests = [test for path in rule_tests() for test in yaml.safe_load(path.read_text())["tests"]]
     return [expectation for test in tests for expectation in test.get("alert_rule_test", [])]
 
 
-def test_promtool_accepts_the_configuration_and_finds_its_rules() -> None:
+def test_configuration_and_rules_are_valid() -> None:
     promtool("check", "config", PROMETHEUS / "prometheus.yml")
     promtool("check", "rules", *sorted(PROMETHEUS.glob("rules/*.yml")))
 
 
 @pytest.mark.parametrize("path", rule_tests(), ids=lambda path: path.name)
-def test_promtools_tests_of_the_rules_pass(path: Path) -> None:
+def test_promtool_tests_pass(path: Path) -> None:
     promtool("test", "rules", path)
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_each_alert_is_tested_firing_and_quiet(alert: str) -> None:
+def test_alert_is_tested_firing_and_quiet(alert: str) -> None:
     fires = {bool(test["exp_alerts"]) for test in alert_tests() if test["alertname"] == alert}
     assert fires == {True, False}
 
 
-def test_each_alert_says_how_bad_it_is_what_it_is_and_what_to_do() -> None:
+def test_alerts_have_severity_summary_description_and_runbook() -> None:
     for rule in rules():
         if "alert" in rule:
             assert rule["labels"]["severity"] in {"critical", "warning"}, rule["alert"]
@@ -58,8 +58,8 @@ def test_each_alert_says_how_bad_it_is_what_it_is_and_what_to_do() -> None:
             assert rule["annotations"]["runbook_url"] == f"docs/alerts.md#{rule['alert'].lower()}"
 
 
-def test_the_rules_hide_what_the_dashboards_hide_unless_told_otherwise() -> None:
-    """The dashboards' default limit of age is the rules' too: red panels and alerts begin together."""
+def test_rules_use_one_age_limit() -> None:
+    """The dashboards' default is read from the rules (grafana/alert_limits.py)."""
     for path in PROMETHEUS.glob("rules/*.yml"):
         text = path.read_text()
         assert text.count("time() - push_time_seconds") == text.count("push_time_seconds < 300") + text.count(

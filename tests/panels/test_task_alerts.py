@@ -1,6 +1,6 @@
 """The alerts on tasks, queues and pools, on real pushes in a real Prometheus: quiet when all is well, then each fires.
 
-The rules are the project's own, hurried as those of test_trouble.py.
+The rules are the project's own, shortened as those of test_trouble.py.
 """
 
 import functools
@@ -16,8 +16,8 @@ from testbed.services import Testbed, Worker
 from testbed.shop import shop_app
 from tests.panels.ask import answer
 from tests.panels.boards import ROOT
-from tests.panels.scene import Tasks, tell
-from tests.panels.test_trouble import Bed, hurried
+from tests.panels.scene import Tasks, send_tasks
+from tests.panels.test_trouble import Bed, shortened
 
 EXTRAS = "queues,activity,ages,failures,last-run,pools"
 
@@ -55,7 +55,7 @@ def clerk(testbed: Testbed, mailer: Worker) -> Worker:
 def bed(testbed: Testbed, push_job: PushJob, mailer: Worker, clerk: Worker) -> Bed:
     """A Flower that knows both."""
     redis, pushgateway = mailer.broker, testbed.pushgateway()
-    rules = [hurried(rules, testbed.folder) for rules in ROOT.glob("prometheus/rules/*.yml")]
+    rules = [shortened(rules, testbed.folder) for rules in ROOT.glob("prometheus/rules/*.yml")]
     prometheus = testbed.prometheus(pushgateway, rule_files=rules, scrape_interval="500ms")
     bed = Bed(redis, testbed.flower(redis), pushgateway, prometheus, push_job)
     for worker in (mailer, clerk):
@@ -88,7 +88,7 @@ def fired(bed: Bed) -> set[tuple[str, str]]:
 
 def test_each_alert_is_quiet_when_all_is_well_and_fires_when_it_is_not(bed: Bed, mailer: Worker, clerk: Worker) -> None:
     come(bed, clerk, "shop.tidy", *(120.0 * number for number in range(8, 0, -1)))
-    tell(bed.redis.url, bed.flower, [Tasks("shop.pay", "FAILURE", 1, 1.0)], worker=clerk.node)
+    send_tasks(bed.redis.url, bed.flower, [Tasks("shop.pay", "FAILURE", 1, 1.0)], worker=clerk.node)
     assert bed.push("--with", "failures") == 0
     # Failures are compared with those of five seconds ago.
     bed.wait_until('flower_scrape_extra_success{extra="failures"} offset 5s')
@@ -98,7 +98,7 @@ def test_each_alert_is_quiet_when_all_is_well_and_fires_when_it_is_not(bed: Bed,
     assert told == {name: [({}, number)] for name, number in QUIET.items()}
     assert fired(bed) == set()
 
-    tell(bed.redis.url, bed.flower, [Tasks("shop.report", "STARTED", 1, 4000.0)], worker=clerk.node)
+    send_tasks(bed.redis.url, bed.flower, [Tasks("shop.report", "STARTED", 1, 4000.0)], worker=clerk.node)
     come(bed, clerk, "shop.nightly", *(4000.0 + 120.0 * number for number in range(8, 0, -1)))
     with TaskEvents(bed.redis.url) as events:
         task = str(uuid.uuid4())

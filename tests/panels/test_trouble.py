@@ -1,6 +1,6 @@
-"""What a person on call sees when something breaks: pushes stop, Flower is down, everything restarts.
+"""Panels and alerts during failures and restarts.
 
-The rules are the project's own, hurried: nothing has to last before it fires, and a push is old after OLD seconds.
+The rules are the project's, with shorter times: alerts fire at once, and a push is old after OLD seconds.
 """
 
 import math
@@ -20,33 +20,35 @@ from testbed.process import wait_for
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Service, Testbed
 from testbed.shop import shop_app
 from tests.panels.ask import answer, graph, shown
-from tests.panels.boards import ROOT, Asked, Values, asked, filled_in
+from tests.panels.boards import ROOT, PanelQuery, Values, filled_in, queries_of
 from tests.panels.conftest import SHOP_AT_FIRST
-from tests.panels.scene import FOR_EVER, tell
+from tests.panels.scene import FOR_EVER, send_tasks
 
 OLD = 12
-"""Seconds; far more than a push, a scrape and all panels' queries take together."""
+"""Seconds; much more than a push, a scrape and the queries of all panels need."""
 
 VALUES: Values = {"job": ["flower"], "max_age": str(OLD)}
 
 ABOUT_AGE = {"Flowers", "Each Flower", "Age of the data over time", "Data too old"}
-"""Not guarded, or not only: they say what the guard hides."""
+"""Panels that show the age of the data, so the guard does not hide them."""
 
-ALERTS = {"Alerts that fire", "Alerts"}
-"""They have an answer as long as Prometheus has one rule's."""
+ALERTS = {"Firing alerts", "Alerts"}
+"""Panels with a result as long as Prometheus has one rule."""
 
-QUERIES = [query for query in asked("celery-by-flower") if query.where not in {"A worker went away", "Flower down"}]
-"""All but two, which answer only when something was wrong: test_annotations.py has that."""
+QUERIES = [
+    query for query in queries_of("celery-by-flower") if query.where not in {"A worker went away", "Flower down"}
+]
+"""All queries except two annotations, which need a past failure; see test_annotations.py."""
 
 EVERYTHING = {query.where for query in QUERIES}
 
-ABOUT_THE_PUSH = {"Time a scrape takes"}
-"""What is pushed for a Flower that is down, too."""
+ABOUT_THE_PUSH = {"Scrape duration"}
+"""Panels with data even if a Flower is down."""
 
 
 @dataclass(frozen=True)
 class Bed:
-    """Services of these tests' own, with the hurried rules."""
+    """The services of these tests, with the shortened rules."""
 
     redis: Redis
     flower: Flower
@@ -55,49 +57,49 @@ class Bed:
     push_job: PushJob
 
     def push(self, *options: str) -> int:
-        """Push once, wait until Prometheus has it; the command's exit code."""
+        """Push once, wait until Prometheus has scraped it, and return the exit code."""
         addresses = ("--flower", self.flower.url, "--pushgateway", self.pushgateway.url)
         done = self.push_job("push", *addresses, *options)
         self.prometheus.wait_for_scrape()
         return done.returncode
 
     def fill(self) -> None:
-        """Tell Flower of a live worker and of tasks in every state."""
+        """Send events of a live worker and of tasks in every state."""
         with TaskEvents(self.redis.url) as events:
             events.worker("celery@shop-1", freq=FOR_EVER)
         self.flower.wait_for_worker("celery@shop-1")
-        tell(self.redis.url, self.flower, SHOP_AT_FIRST, worker="celery@shop-1")
+        send_tasks(self.redis.url, self.flower, SHOP_AT_FIRST, worker="celery@shop-1")
 
     def wait_for_a_second_scrape(self) -> None:
-        """A rate needs two samples."""
+        """Wait for two scrapes, because a rate needs two samples."""
         self.prometheus.wait_for_scrape()
         self.prometheus.wait_for_scrape()
 
     def wait_until(self, query: str) -> None:
-        """Return once a query answers something."""
+        """Wait until a query has a result."""
         wait_for(query, lambda: bool(self.prometheus.query(query)), 90)
 
     def firing(self) -> set[str]:
-        """The names of the alerts that fire, without what the tasks themselves give reason for."""
+        """Return the firing alerts, except for the one that the tasks always cause."""
         alerts = answer(self.prometheus, 'ALERTS{alertstate="firing"}', time.time())
         return {dict(labels)["alertname"] for labels in alerts} - {"CeleryTasksWaitTooLong"}
 
     def wait_for_alerts(self, *names: str) -> None:
-        """Return once exactly these fire."""
+        """Wait until exactly these alerts fire."""
         try:
             wait_for(f"the alerts {names}", lambda: self.firing() == set(names), 90)
         finally:
-            print("firing at last:", self.firing())
+            print("last firing alerts:", self.firing())
 
-    def be_well(self) -> None:
-        """Push until no alert fires any more: of one push the data would be old before some alerts end."""
+    def recover(self) -> None:
+        """Push until no alert fires. One push would be old before some alerts end."""
         try:
             wait_for("no alert", lambda: self.push() == 0 and not self.firing(), 90)
         finally:
-            print("firing at last:", self.firing())
+            print("last firing alerts:", self.firing())
 
     def empty_panels(self) -> set[str]:
-        """The panels and annotations whose every query answers nothing now, or NaN."""
+        """Return the panels and annotations whose queries are all empty or NaN."""
         now = time.time()
         answers: dict[str, bool] = {}
         for query in QUERIES:
@@ -107,21 +109,21 @@ class Bed:
 
 
 @pytest.fixture(scope="module")
-def bed_of_trouble(testbed: Testbed, push_job: PushJob) -> Bed:
+def shared_bed(testbed: Testbed, push_job: PushJob) -> Bed:
     redis, pushgateway = testbed.redis(), testbed.pushgateway()
-    rules_in_a_hurry = [hurried(rules, testbed.folder) for rules in ROOT.glob("prometheus/rules/*.yml")]
-    prometheus = testbed.prometheus(pushgateway, rule_files=rules_in_a_hurry, scrape_interval="500ms")
+    short_rules = [shortened(rules, testbed.folder) for rules in ROOT.glob("prometheus/rules/*.yml")]
+    prometheus = testbed.prometheus(pushgateway, rule_files=short_rules, scrape_interval="500ms")
     bed = Bed(redis, testbed.flower(redis), pushgateway, prometheus, push_job)
     bed.fill()
     return bed
 
 
 @pytest.fixture
-def bed(bed_of_trouble: Bed) -> Bed:
-    """All is well at the start: pushed, scraped, no alert, every panel shows something."""
-    bed = bed_of_trouble
+def bed(shared_bed: Bed) -> Bed:
+    """Return services without problems: pushed, scraped, no alert, no empty panel."""
+    bed = shared_bed
     bed.pushgateway.wipe()
-    bed.be_well()
+    bed.recover()
     bed.wait_for_a_second_scrape()
     assert not bed.empty_panels()
     return bed
@@ -129,7 +131,7 @@ def bed(bed_of_trouble: Bed) -> Bed:
 
 @contextmanager
 def stopped(*services: Service) -> Iterator[None]:
-    """These are stopped in this order, and started again in the other."""
+    """Stop the services in this order, and start them in the reverse order at the end."""
     for service in services:
         service.stop()
     try:
@@ -139,18 +141,18 @@ def stopped(*services: Service) -> Iterator[None]:
             service.start()
 
 
-def hurried(rules: Path, folder: Path) -> Path:
-    """The rules in a file of their own, with seconds where they have minutes."""
+def shortened(rules: Path, folder: Path) -> Path:
+    """Write a copy of the rules with seconds instead of minutes, and return its path."""
     text, ages = re.subn(r"(push_time_seconds [<>]) 300", rf"\1 {OLD}", rules.read_text())
     text, lasting = re.subn(r"for: \d+m", "for: 0s", text)
     assert ages
     assert lasting
-    path = folder / f"hurried-{rules.name}"
+    path = folder / f"shortened-{rules.name}"
     path.write_text(re.sub(r"\b(10|15|30)m\b", "3s", text.replace("offset 1h", "offset 5s")))
     return path
 
 
-def test_when_pushes_stop_every_panel_goes_empty_and_the_age_says_so_in_red(bed: Bed) -> None:
+def test_panels_become_empty_when_pushes_stop(bed: Bed) -> None:
     wait_for("the data to be old", lambda: bed.empty_panels() == EVERYTHING - ABOUT_AGE - ALERTS, 60)
     states, ages = (query for query in QUERIES if query.where == "Each Flower" and query.ref in "AB")
     now = time.time()
@@ -159,15 +161,15 @@ def test_when_pushes_stop_every_panel_goes_empty_and_the_age_says_so_in_red(bed:
     assert state == -1
     (age,) = shown(bed.prometheus, ages, VALUES, now).values()
     assert age >= OLD
-    # The Pushgateway still has the old numbers, and Prometheus still scrapes them.
+    # Prometheus still scrapes the old numbers from the Pushgateway.
     assert bed.prometheus.query("sum(celery_workers)") == [({}, 1.0)]
     bed.wait_for_alerts("FlowerPushStale")
     bed.push()
     assert not bed.empty_panels()
-    bed.be_well()
+    bed.recover()
 
 
-def test_when_flower_stops_its_panels_have_a_gap_until_it_is_back(bed: Bed) -> None:
+def test_panels_have_a_gap_while_flower_is_down(bed: Bed) -> None:
     start = time.time()
     with stopped(bed.flower):
         assert bed.push() == 1
@@ -182,7 +184,7 @@ def test_when_flower_stops_its_panels_have_a_gap_until_it_is_back(bed: Bed) -> N
     back_since = time.time()
     bed.wait_for_a_second_scrape()
     assert not bed.empty_panels()
-    bed.be_well()
+    bed.recover()
     (workers,) = (query for query in QUERIES if query.where == "Live workers" and query.ref == "A")
     query = filled_in(workers.expr, workers.board, VALUES)
     (points,) = graph(bed.prometheus, query, start=start - 2, end=time.time()).values()
@@ -191,7 +193,7 @@ def test_when_flower_stops_its_panels_have_a_gap_until_it_is_back(bed: Bed) -> N
     assert not any(down_since <= at <= down_until for at in points)
 
 
-def test_after_a_restart_of_everything_all_is_shown_again(bed: Bed) -> None:
+def test_panels_recover_after_a_restart_of_everything(bed: Bed) -> None:
     with stopped(bed.pushgateway):
         bed.wait_for_alerts("PushgatewayDown")
         assert bed.empty_panels() == EVERYTHING - ALERTS
@@ -201,10 +203,10 @@ def test_after_a_restart_of_everything_all_is_shown_again(bed: Bed) -> None:
     assert bed.push() == 0
     bed.wait_for_a_second_scrape()
     assert not bed.empty_panels()
-    bed.be_well()
+    bed.recover()
 
 
-def test_the_last_worker_goes_and_the_singlestat_reads_0_not_no_data(bed: Bed) -> None:
+def test_singlestat_reads_0_when_the_last_worker_goes(bed: Bed) -> None:
     (workers,) = (query for query in QUERIES if query.where == "Live workers" and query.ref == "A")
     with TaskEvents(bed.redis.url) as events:
         events.worker("celery@shop-1", event="offline")
@@ -215,13 +217,13 @@ def test_the_last_worker_goes_and_the_singlestat_reads_0_not_no_data(bed: Bed) -
     with TaskEvents(bed.redis.url) as events:
         events.worker("celery@shop-1", freq=FOR_EVER)
     bed.flower.wait_for_worker("celery@shop-1")
-    bed.be_well()
+    bed.recover()
 
 
-def test_a_push_that_the_pushgateway_refuses_raises_an_alert_until_one_is_taken(bed: Bed) -> None:
+def test_rejected_push_fires_an_alert_until_one_is_accepted(bed: Bed) -> None:
     other = f"{bed.pushgateway.url}/metrics/job/other"
     with stopped(bed.flower):
-        # Without this, the other program's push would be the one to be refused.
+        # Remove the family first, or the other program's push would be rejected.
         assert bed.push() == 1
         clash = b"# TYPE celery_workers counter\ncelery_workers 1\n"
         urllib.request.urlopen(urllib.request.Request(other, data=clash, method="PUT")).close()
@@ -229,13 +231,13 @@ def test_a_push_that_the_pushgateway_refuses_raises_an_alert_until_one_is_taken(
     assert bed.push() == 3
     bed.wait_for_alerts("FlowerPushRefused", "FlowerDown")
     urllib.request.urlopen(urllib.request.Request(other, method="DELETE")).close()
-    bed.be_well()
+    bed.recover()
 
 
-def test_a_group_that_vanishes_raises_an_alert_and_so_does_the_last_one(bed: Bed) -> None:
+def test_removed_groups_fire_alerts(bed: Bed) -> None:
     assert bed.push("--job", "second") == 0
     bed.wait_until('push_job_build_info{job="second"} offset 5s')
-    assert bed.push() == 0  # or the first group would be an old one by the time the alert comes
+    assert bed.push() == 0  # or the first group would be too old when the alert fires
     addresses = ("--flower", bed.flower.url, "--pushgateway", bed.pushgateway.url)
     deleted = bed.push_job("delete", "--job", "second", *addresses)
     assert deleted.returncode == 0, deleted.stderr
@@ -244,7 +246,7 @@ def test_a_group_that_vanishes_raises_an_alert_and_so_does_the_last_one(bed: Bed
     bed.wait_for_alerts("FlowerPushMissing")
 
 
-def test_a_queue_that_grows_while_the_only_worker_idles_raises_an_alert(bed: Bed) -> None:
+def test_growing_queue_with_an_idle_worker_fires_an_alert(bed: Bed) -> None:
     with shop_app(bed.redis.url) as shop:
         for _ in range(3):
             shop.send_task("shop.orders.place", (1,))
@@ -253,14 +255,14 @@ def test_a_queue_that_grows_while_the_only_worker_idles_raises_an_alert(bed: Bed
         bed.wait_until('ALERTS{alertname="CeleryBacklogAllWorkersIdle", queue="celery"}')
 
 
-def test_an_extra_that_cannot_be_read_raises_an_alert_and_takes_no_panel_of_the_main_dashboard_along(bed: Bed) -> None:
+def test_failed_extra_fires_an_alert_and_leaves_other_panels_intact(bed: Bed) -> None:
     with stopped(bed.redis):
         assert bed.push("--with", "queues") == 0
         bed.wait_for_alerts("FlowerExtraFails")
         assert not bed.empty_panels()
 
 
-def test_a_group_does_not_pass_for_fresh_because_another_differs_only_in_an_added_label(bed: Bed) -> None:
+def test_stale_group_with_another_grouping_label_is_hidden(bed: Bed) -> None:
     bed.pushgateway.wipe()
     bed.push("--grouping", "team=old")
     time.sleep(2)
@@ -276,16 +278,16 @@ def test_a_group_does_not_pass_for_fresh_because_another_differs_only_in_an_adde
             assert set(teams) <= {"new"}, query
     (workers,) = (query for query in QUERIES if query.where == "Live workers" and query.ref == "B")
     assert shown(bed.prometheus, workers, values, now) == {frozenset({("lost", "1"), ("all", "2")}): 1.0}
-    # The shorter guard, which the issue of the dashboards had in mind, would have counted both.
+    # A guard with `on (job, instance)` would count both.
     shorter = f"sum(celery_workers and on (job, instance) (time() - push_time_seconds < {values['max_age']}))"
     assert answer(bed.prometheus, shorter, now) == {frozenset(): 2.0}
 
 
-def unguarded() -> list[Asked]:
-    """The queries that ask for a family without saying how old it may be."""
+def unguarded() -> list[PanelQuery]:
+    """Return the queries without the freshness guard."""
     guard = "(time() - push_time_seconds < $max_age and flower_up)"
-    return [query for query in asked("celery-by-flower") if guard not in query.expr]
+    return [query for query in queries_of("celery-by-flower") if guard not in query.expr]
 
 
-def test_only_what_tells_of_age_alerts_and_the_past_is_not_guarded() -> None:
+def test_only_panels_about_age_alerts_and_the_past_are_unguarded() -> None:
     assert {query.where for query in unguarded()} == ABOUT_AGE - {"Flowers"} | ALERTS | {"A worker went away"}

@@ -1,4 +1,4 @@
-{{/* The objects' name: the release's, and the chart's if the release's does not have it in it. */}}
+{{/* The name of the objects: the release's name, followed by the chart's name unless the former contains it. */}}
 {{- define "flower-push-job.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -15,7 +15,7 @@ app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* What Helm adds to every object's labels. */}}
+{{/* The labels that only Helm's objects have. */}}
 {{- define "flower-push-job.helmLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -41,17 +41,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* What the schema cannot say, because it is about two values. */}}
+{{/* Checks that involve two values, which the schema cannot express. */}}
 {{- define "flower-push-job.check" -}}
 {{- if and (eq .Values.mode "cronjob") (ge (float64 .Values.deadline) (float64 .Values.cronjob.activeDeadlineSeconds)) -}}
-{{- fail (printf "deadline (%v) has to be below cronjob.activeDeadlineSeconds (%v): else Kubernetes ends the job before it can push flower_up 0" .Values.deadline .Values.cronjob.activeDeadlineSeconds) -}}
+{{- fail (printf "deadline (%v) must be below cronjob.activeDeadlineSeconds (%v); otherwise Kubernetes ends the job before it can push flower_up 0" .Values.deadline .Values.cronjob.activeDeadlineSeconds) -}}
 {{- end -}}
 {{- if hasKey .Values.grouping "namespace" -}}
 {{- fail "grouping.namespace: the chart sets this label itself, to the pods' namespace" -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The pod, but for its restart policy and what mode and shards add: (dict "root" $ "args" ... "env" ... "more" ...). */}}
+{{/* The container: (dict "root" $ "args" ... "sharded" true). */}}
 {{- define "flower-push-job.container" -}}
 {{- $ := .root -}}
 name: push-job

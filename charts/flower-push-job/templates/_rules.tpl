@@ -1,6 +1,6 @@
 {{/*
-A rule's expression with a value in the place of a number of the files: (dict "expr" ... "from" ... "to" ... "name" ...).
-Fails when the number is not where it is looked for: a value without effect would be worse.
+Replace a limit in a rule's expression: (dict "expr" ... "from" ... "to" ... "name" ...). Fail if the expression does not
+contain "from", because the value would have no effect.
 */}}
 {{- define "flower-push-job.threshold" -}}
 {{- if not (contains .from .expr) -}}
@@ -9,7 +9,7 @@ Fails when the number is not where it is looked for: a value without effect woul
 {{- replace .from .to .expr -}}
 {{- end -}}
 
-{{/* The groups of rules/*.yml with the values in them, as YAML. */}}
+{{/* The rule groups of rules/*.yml with the limits, durations, severities and labels of the values, as YAML. */}}
 {{- define "flower-push-job.ruleGroups" -}}
 {{- $set := .Values.rules -}}
 {{- $known := dict -}}

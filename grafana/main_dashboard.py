@@ -1,30 +1,40 @@
-"""The main dashboard, in the order a person on call reads: is the watching sound, are workers there, is work waiting,
-is it failing, where does the time go.
+"""The main dashboard, "Celery by Flower".
+
+Its rows are in the order in which a person on call needs them: alerts and Flowers, workers, waiting tasks, failures,
+time spent, pushes.
 """
 
 from grafana_foundation_sdk.models import dashboard as model
 
-from grafana.by_type import TEN, by_type, links, ranking, to_depth, to_flower
-from grafana.frame import Row, common_variables, flower_address, framed, one_of, time_variables
-from grafana.panels import (
+from grafana.alert_limits import alert_limit
+from grafana.health_row import (
+    ALERTS_AND_FLOWERS,
+    EACH_FLOWER,
+    UP_OR_DOWN,
+    alerts_that_fire,
+    each_flower,
+    flowers,
+    live_workers,
+)
+from grafana.layout import Row, build_dashboard, common_variables, flower_address, one_of, time_variables
+from grafana.panel_types import (
     HALF,
     SECONDS,
     TILE,
     UP,
-    About,
     AnyPanel,
     Column,
     Link,
+    PanelSpec,
     Query,
     lines,
-    spark,
+    number_with_graph,
     table,
     timelines,
 )
 from grafana.queries import (
     CHOSEN,
     IN_RANGE,
-    STATES,
     age,
     durations,
     fresh,
@@ -32,19 +42,22 @@ from grafana.queries import (
     in_state,
     mean_duration,
     most,
-    or_nobody_knows,
+    or_unknown,
     selector,
     tasks,
     tasks_by_name,
     workers,
 )
-from grafana.sound import EACH_FLOWER, IS_IT_SOUND, UP_OR_DOWN, alerts_that_fire, each_flower, flowers, live_workers
+from grafana.task_type_panels import TEN, by_type, links, ranking, to_depth, to_flower
+from push_job.flower.task import STATES
 
-SLOW = (("green", None), ("orange", 60.0), ("red", 300.0))
-"""Seconds that tasks wait on average: red where the alert CeleryTasksWaitTooLong begins."""
+_WAIT_LIMIT = alert_limit("CeleryTasksWaitTooLong")
+WAIT_THRESHOLDS = (("green", None), ("orange", _WAIT_LIMIT / 5), ("red", _WAIT_LIMIT))
+"""Mean wait in seconds: red from the limit of the alert CeleryTasksWaitTooLong."""
 
-FAILING = (("green", None), ("orange", 0.05), ("red", 0.1))
-"""Shares of failed tasks: red where the alert CeleryFailureRatioHigh begins."""
+_FAILURE_LIMIT = alert_limit("CeleryFailureRatioHigh")
+FAILURE_THRESHOLDS = (("green", None), ("orange", _FAILURE_LIMIT / 2), ("red", _FAILURE_LIMIT))
+"""Ratio of failed tasks: red from the limit of the alert CeleryFailureRatioHigh."""
 
 UNFINISHED = in_state("PENDING", "RECEIVED", "STARTED", "RETRY")
 WAITS = mean_duration(in_state("PENDING", "RECEIVED"), by="name, state")
@@ -54,21 +67,21 @@ OF_CHOSEN_STATE = 'state="$state"'
 DURATION = "celery_task_duration_seconds_by_state"
 
 
-def celery_by_flower() -> model.Dashboard:
-    """The dashboard "Celery by Flower"."""
+def main_dashboard() -> model.Dashboard:
+    """Return the dashboard "Celery by Flower"."""
     states = f"label_values(celery_task_types_by_state{{{CHOSEN}}}, state)"
-    return framed(
+    return build_dashboard(
         title="Celery by Flower",
         uid="celery-by-flower",
-        description="Celery as Flower sees it, pushed by flower-push-job. Data that is too old is hidden.",
+        description="Celery as Flower sees it, pushed by flower-push-job. Old data is hidden.",
         rows=[
             Row("", _at_a_glance()),
-            Row(IS_IT_SOUND, [alerts_that_fire(), each_flower()]),
-            Row("Are workers there?", _workers()),
-            Row("Is work waiting, and for how long?", _waiting()),
-            Row("Is it failing: what, since when?", _failing()),
-            Row("Where does the time go?", _time()),
-            Row("The push itself", _push(), collapsed=True),
+            Row(ALERTS_AND_FLOWERS, [alerts_that_fire(), each_flower()]),
+            Row("Workers", _workers()),
+            Row("Waiting tasks", _waiting()),
+            Row("Failures", _failing()),
+            Row("Time spent", _time()),
+            Row("Pushes", _push(), collapsed=True),
         ],
         variables=[
             *common_variables(),
@@ -80,59 +93,60 @@ def celery_by_flower() -> model.Dashboard:
 
 
 def _at_a_glance() -> list[AnyPanel]:
-    in_flight = About(
+    in_flight = PanelSpec(
         "Tasks in flight",
-        "Tasks that are sent, fetched, running or waiting for a retry: PENDING, RECEIVED, STARTED and RETRY.",
+        "Unfinished tasks: PENDING, RECEIVED, STARTED and RETRY.",
         "short",
         width=TILE,
         height=5,
     )
-    wait = About(
+    wait = PanelSpec(
         "Longest mean wait",
-        "Mean wait of the tasks that are sent or fetched and not begun, of the type that waits longest.",
+        "The highest mean wait of a task type, for tasks that are sent or fetched and not started. Red from the "
+        "limit of the alert CeleryTasksWaitTooLong.",
         "s",
         width=TILE,
         height=5,
-        steps=SLOW,
+        thresholds=WAIT_THRESHOLDS,
     )
-    ratio = About(
+    ratio = PanelSpec(
         "Failure ratio",
-        "FAILURE / (FAILURE + SUCCESS) of the tasks that Flower remembers, not of the last minutes. 0 while "
-        "nothing has finished. Red where the alert CeleryFailureRatioHigh begins.",
+        "FAILURE / (FAILURE + SUCCESS) of all tasks in Flower's list, not only recent ones. 0 if no task has "
+        "finished. Red from the limit of the alert CeleryFailureRatioHigh.",
         "percentunit",
         width=TILE,
         height=5,
-        steps=FAILING,
+        thresholds=FAILURE_THRESHOLDS,
     )
     none_waits = f"0 * count({fresh('flower_up', call='{} == 1')})"
     share = f"{FAILED} / ({FINISHED} > 0) or 0 * {FINISHED}"
     return [
         *flowers(),
         live_workers(),
-        spark(in_flight, Query(or_nobody_knows(f"sum({tasks(UNFINISHED)})"))),
-        spark(wait, Query(or_nobody_knows(f"max({WAITS}) or {none_waits}"))),
-        spark(ratio, Query(or_nobody_knows(share))),
+        number_with_graph(in_flight, Query(or_unknown(f"sum({tasks(UNFINISHED)})"))),
+        number_with_graph(wait, Query(or_unknown(f"max({WAITS}) or {none_waits}"))),
+        number_with_graph(ratio, Query(or_unknown(share))),
     ]
 
 
 def _workers() -> list[AnyPanel]:
-    over_time = About(
+    over_time = PanelSpec(
         "Workers over time",
-        "The 20 workers that changed most of those that were up at some time of the shown range. A gap: Flower was "
-        "down, or the data too old.",
+        "The 20 workers that changed most, of those that were up in the selected range. A gap means that Flower was "
+        "down or the data too old.",
         "none",
         width=14,
         height=12,
-        steps=UP,
+        thresholds=UP,
         empty="no worker was up in this range",
     )
-    now = About(
+    now = PanelSpec(
         "Workers now",
-        "Each worker that Flower knows, those that are down first. One that went away stays until Flower restarts.",
+        "All workers that Flower knows, those that are down first.",
         "none",
         width=10,
         height=12,
-        steps=UP,
+        thresholds=UP,
     )
     named = 'app!=""'
     family = selector("celery_workers", named)
@@ -143,29 +157,29 @@ def _workers() -> list[AnyPanel]:
     to_worker = Link("Its graphs", f"{here}&var-worker=${{__value.raw}}")
     listed = [
         Column("app", "Worker", link=to_worker),
-        Column("Value", "Now", width=70, words=UP_OR_DOWN),
+        Column("Value", "Now", width=70, texts=UP_OR_DOWN),
         Column("instance", "Flower", width=150),
     ]
     return [
         timelines(over_time, timeline, UP_OR_DOWN),
-        table(now, Query(f"sort({workers(named)})"), columns=listed, sorted_by="Now", falling=False),
+        table(now, Query(f"sort({workers(named)})"), columns=listed, sorted_by="Now", descending=False),
     ]
 
 
 def _waiting() -> list[AnyPanel]:
-    waiting = About(
+    waiting = PanelSpec(
         "Waiting longest: PENDING, RECEIVED",
-        "Mean wait of the tasks that are sent or fetched and not begun, from a second on. A task with an ETA waits "
-        "from its ETA on.",
+        "Mean wait of the tasks that are sent or fetched and not started, if at least one second. A task with an ETA "
+        "counts from its ETA.",
         "s",
         width=HALF,
         height=9,
-        steps=SLOW,
+        thresholds=WAIT_THRESHOLDS,
         empty="nothing waits, or no fresh data",
     )
-    running = About(
+    running = PanelSpec(
         "Running longest: STARTED",
-        "Mean time that running tasks run.",
+        "Mean time since the start of running tasks.",
         "s",
         width=HALF,
         height=9,
@@ -181,9 +195,9 @@ def _waiting() -> list[AnyPanel]:
 
 
 def _failing() -> list[AnyPanel]:
-    failing = About(
-        "Failed most",
-        "Tasks in FAILURE, and their share of the finished ones, as far back as Flower remembers.",
+    failing = PanelSpec(
+        "Most failures",
+        "Tasks in FAILURE and their share of the finished tasks, for all tasks in Flower's list.",
         "short",
         width=HALF,
         height=9,
@@ -192,7 +206,7 @@ def _failing() -> list[AnyPanel]:
     worst = f"topk(15, {FAILED} by (task_type) > 0)"
     columns = [
         Column("task_type", "Task type", link=to_flower("${__value.raw}", "FAILURE"), short=True),
-        Column("Value #A", "Failed", width=120, bar=True, steps=(("red", None),)),
+        Column("Value #A", "Failed", width=120, bar=True, thresholds=(("red", None),)),
         Column("Value #B", "Ratio", width=70, unit="percentunit"),
     ]
     share = f"{FAILED} by (task_type) / ({FINISHED} by (task_type) > 0) and {worst}"
@@ -207,24 +221,26 @@ def _failing() -> list[AnyPanel]:
 
 
 def _time() -> list[AnyPanel]:
-    measured = "Finished tasks: the runtime, reported for SUCCESS only. Others: how long each has been in the state."
-    by_name = About(
+    measured = (
+        "Finished tasks: the runtime, which Celery reports only for SUCCESS. Unfinished tasks: the time in the state."
+    )
+    by_name = PanelSpec(
         "Duration by name: $state",
-        f"Seconds, summed over the tasks that Flower remembers in this state. {measured}{TEN}",
+        f"Sum of the seconds of the tasks in this state. {measured}{TEN}",
         SECONDS,
         width=HALF,
         height=9,
         empty="no durations in this state",
     )
-    mean = About(
+    mean = PanelSpec(
         "Mean duration by type: $state",
-        f"Those seconds by their tasks. {measured}{TEN}",
+        f"Seconds per task in this state. {measured}{TEN}",
         SECONDS,
         width=HALF,
         height=9,
         empty="no durations in this state",
     )
-    top = About("Top 15 by duration: $state", "Seconds, summed.", "s", width=HALF, height=9)
+    top = PanelSpec("Top 15 by duration: $state", "Sum of the seconds.", "s", width=HALF, height=9)
     family = selector(DURATION, 'name=~"$task_type"', OF_CHOSEN_STATE)
     to_type = links("${__field.labels.name}", "${state}")
     total = f"sum({durations(OF_CHOSEN_STATE)}) by (name)"
@@ -241,27 +257,27 @@ def _time() -> list[AnyPanel]:
 
 
 def _work_per_second() -> AnyPanel:
-    about = About(
+    spec = PanelSpec(
         "Work per second: SUCCESS",
-        "Seconds of runtime gained per second of the window chosen at the top: about how many processes a type keeps "
-        "busy. When a full Flower forgets tasks the sum falls, which a rate takes for a restart: a type that fell "
-        "within the window is left out. Rates that never need this are on the in-depth dashboard.",
+        "Increase of the summed runtime per second of the selected window: approximately the number of processes "
+        "that a type keeps busy. When a full Flower drops tasks, the sum falls, and rate would be wrong; such types "
+        "are left out. The in-depth dashboard has rates of counters.",
         "none",
         width=HALF,
         height=9,
     )
     success = in_state("SUCCESS")
     rate = fresh_window("rate", DURATION, 'name=~"$task_type"', success)
-    fell = f"resets({selector(DURATION)}[$TIME_FRAME]) > 0"
+    decreased = f"resets({selector(DURATION)}[$TIME_FRAME]) > 0"
     fifteen = most(15, selector(DURATION, 'name=~"$task_type"', success), "name")
-    query = Query(f"sum({rate} unless {fell}) by (name) and {fifteen}", "{{name}}")
-    return lines(about, query, links=links("${__field.labels.name}", "SUCCESS"))
+    query = Query(f"sum({rate} unless {decreased}) by (name) and {fifteen}", "{{name}}")
+    return lines(spec, query, links=links("${__field.labels.name}", "SUCCESS"))
 
 
 def _table_of_durations() -> AnyPanel:
-    about = About(
+    spec = PanelSpec(
         "By duration: $state",
-        "Each task type of each Flower. Click a heading to sort by it.",
+        "Every task type of every Flower. Click a heading to sort.",
         "s",
         width=24,
         height=10,
@@ -269,42 +285,43 @@ def _table_of_durations() -> AnyPanel:
     by = "job, instance, name"
     columns = [
         Column("name", "Task type", link=to_depth("${__value.raw}")),
-        Column("Value #A", "In all", width=100),
+        Column("Value #A", "Total", width=100),
         Column("Value #B", "Tasks", width=80, unit="short"),
         Column("Value #C", "Mean", width=100),
         Column("instance", "Flower", width=180),
         Column("job", "Job", width=120),
     ]
     return table(
-        about,
+        spec,
         Query(f"sort_desc(sum({durations(OF_CHOSEN_STATE)}) by ({by}))"),
         Query(f"{tasks_by_name(OF_CHOSEN_STATE, by)} > 0"),
         Query(mean_duration(OF_CHOSEN_STATE, by)),
         columns=columns,
-        sorted_by="In all",
+        sorted_by="Total",
     )
 
 
 def _push() -> list[AnyPanel]:
-    over_time = About(
+    over_time = PanelSpec(
         "Age of the data over time",
-        "A saw: it climbs until the next push. Not hidden when old, so that it tells since when.",
+        "Rises until the next push. Not hidden when old, so that it shows since when pushes are missing.",
         SECONDS,
         width=HALF,
         height=8,
         empty="nothing was pushed in this range",
     )
-    scrape = About(
-        "Time a scrape takes",
-        "Time that the job needs to read this Flower. Near --timeout or --deadline it will fail soon: give "
-        "Flower more CPU or a smaller --max-tasks.",
+    scrape = PanelSpec(
+        "Scrape duration",
+        "Time that the job needs to scrape this Flower. If it approaches --timeout or --deadline, give Flower more "
+        "CPU or a smaller --max-tasks.",
         SECONDS,
         width=HALF,
         height=8,
     )
-    remembered = About(
-        "Tasks that Flower remembers",
-        "How many tasks the other panels stand on. Level at Flower's --max-tasks: it forgets the oldest.",
+    listed = PanelSpec(
+        "Tasks in Flower's list",
+        "Number of tasks that the other panels cover. If it stays at Flower's --max-tasks, Flower drops the oldest "
+        "tasks.",
         "short",
         width=24,
         height=8,
@@ -312,5 +329,5 @@ def _push() -> list[AnyPanel]:
     return [
         lines(over_time, Query(age(), EACH_FLOWER)),
         lines(scrape, Query(fresh("flower_scrape_duration_seconds"), EACH_FLOWER)),
-        lines(remembered, Query(fresh("flower_scrape_tasks"), EACH_FLOWER)),
+        lines(listed, Query(fresh("flower_scrape_tasks"), EACH_FLOWER)),
     ]

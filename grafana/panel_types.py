@@ -1,13 +1,13 @@
-"""How each kind of panel looks and asks: the house's defaults around the SDK's builders.
+"""Builders for each kind of panel, with the project's defaults.
 
-Three rules stand behind the defaults:
+The defaults follow three rules:
 
-- A panel that shows one number asks for the instant, or for a range that ends in NaN where nobody knows: the last
-  value of a range is an old value as soon as the guard hides the present.
-- A graph leaves gaps where there is no data.
-- Where nobody knows, the panel says so in grey. Green is for what is known to be well.
+- A panel with one number queries the instant, or a range that ends in NaN if there is no fresh data. Otherwise the last
+  value of the range would be an old value while the guard hides the present.
+- A graph shows gaps where there is no data.
+- A panel without fresh data says so in grey. Green means that the state is known to be good.
 
-The SDK's enums are looked up by value, because mypy reads this for Python 3.10, which has no `StrEnum`.
+The SDK's enums are looked up by value, because mypy checks for Python 3.10, which has no `StrEnum`.
 """
 
 from collections.abc import Sequence
@@ -23,43 +23,50 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEdito
 
 DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-Steps = Sequence[tuple[str, float | None]]
-"""Thresholds: a colour and the value it starts at, the first without one."""
+Thresholds = Sequence[tuple[str, float | None]]
+"""Colours and the values from which on they apply; the first colour has no value."""
 
-Words = dict[str, tuple[str, str]]
-"""What is written for a value, and its colour; the most important first."""
+ValueTexts = dict[str, tuple[str, str]]
+"""Text and colour that replace a value; the most important value first."""
 
-NEUTRAL: Steps = (("blue", None),)
-UP: Steps = (("red", None), ("green", 1.0))
-GOOD_IS_HIGH: Steps = (("red", None), ("orange", 0.7), ("green", 0.94))
+NEUTRAL: Thresholds = (("blue", None),)
+UP: Thresholds = (("red", None), ("green", 1.0))
+GOOD_IS_HIGH: Thresholds = (("red", None), ("orange", 0.7), ("green", 0.94))
 
 GREY = "#7b8087"
-"""Of what nobody knows: readable on a light and on a dark page."""
+"""Colour of the unknown, readable on light and dark backgrounds."""
 
 SECONDS = "suffix: s"
-"""The unit of a graph's axis: of `s` Grafana makes ticks like 4.17 min."""
+"""Unit of a graph's axis. With the unit `s`, Grafana would print ticks such as 4.17 min."""
 
 NO_DATA = "no fresh data"
 
 TILE = 4
-"""The width of a panel of one number."""
+"""Width of a panel with one number, in grid cells."""
 
 HALF = 12
-"""The width of a panel with a legend beside its graph: narrower, names would not be readable on a laptop."""
+"""Width of a panel with a legend next to its graph; narrower legends are not readable on a laptop."""
 
 LONG_NAME = r"/^(?=.{28})(?:.*?\.(?=.{1,27}$)|.*(?=.{27}$))(.*)$/"
 END_OF_NAME = "…$1"
-"""Of a longer name, its end, from a dot if there is one: it tells types apart, and leaves room for the value."""
+"""Names longer than 27 characters are cut to their end, from a dot if possible, so that the value fits."""
 
 AnyPanel = heatmap.Panel | stat.Panel | statetimeline.Panel | tables.Panel | timeseries.Panel
 Kind = TypeVar("Kind", heatmap.Panel, stat.Panel, statetimeline.Panel, tables.Panel, timeseries.Panel)
 
 
 @dataclass(frozen=True)
-class About:
-    """What every panel has: its words, Grafana's name of its unit, its size in grid cells (24 are a row).
+class PanelSpec:
+    """The common properties of a panel.
 
-    `empty` is what stands there, in grey, when there is nothing to show.
+    Attributes:
+        title: title of the panel, unique on its dashboard.
+        description: text of the panel's tooltip.
+        unit: Grafana's name of the unit.
+        width: width in grid cells, of which a row has 24.
+        height: height in grid cells.
+        thresholds: colours by value.
+        empty: text that is shown in grey if there is no data.
     """
 
     title: str
@@ -67,7 +74,7 @@ class About:
     unit: str
     width: int
     height: int
-    steps: Steps = NEUTRAL
+    thresholds: Thresholds = NEUTRAL
     empty: str = NO_DATA
 
 
@@ -81,13 +88,13 @@ class Query:
 
 @dataclass(frozen=True)
 class Link:
-    """Where a click on a name leads; `url` may name what was clicked, e.g. `${__field.labels.task_type}`."""
+    """A link of a value; `url` may contain Grafana expressions."""
 
     title: str
     url: str
 
     def to_json(self) -> dict[str, object]:
-        """As Grafana has it; another server's page opens beside this one."""
+        """Return Grafana's form of the link. Links to other servers open in a new tab."""
         return {"title": self.title, "url": self.url, "targetBlank": not self.url.startswith("/")}
 
 
@@ -96,40 +103,44 @@ class Column:
     """A column of a table.
 
     Attributes:
-        field: Grafana's name of it: a label, `Value` for the one query's number, `Value #A` and so on for several.
-        width: in pixels; 0: what the others leave.
-        link: where a click leads. Only one: Grafana does not cut long names that have several.
-        short: of a long name, its end.
-        words: written in colour instead of the number.
-        bar: the number as a bar in the colour of its threshold; `most` is where it is full, None: at the largest.
+        field: Grafana's name of the field: a label, `Value`, or `Value #A` and so on if there are several queries.
+        heading: heading of the column.
+        width: width in pixels; 0 for the remaining width.
+        unit: Grafana's name of the unit.
+        texts: texts that replace numbers.
+        bar: show the number as a bar in the colour of its threshold.
+        maximum: value of a full bar; None for the highest value in the column.
+        thresholds: colours by value.
+        link: link of the value. Grafana does not cut long names that have several links.
+        short: cut long names to their end.
     """
 
     field: str
     heading: str
     width: int = 0
     unit: str = ""
-    words: Words | None = None
+    texts: ValueTexts | None = None
     bar: bool = False
-    most: float | None = None
-    steps: Steps = ()
+    maximum: float | None = None
+    thresholds: Thresholds = ()
     link: Link | None = None
     short: bool = False
 
     def settings(self) -> list[model.DynamicConfigValue]:
-        """What sets it apart from the table's other columns."""
+        """Return the field overrides of the column."""
         own: dict[str, object] = {}
         if self.width:
             own["custom.width"] = self.width
         if self.unit:
             own["unit"] = self.unit
-        if self.words:
-            own |= {"mappings": [_mapping(self.words)], "custom.displayMode": "color-text"}
+        if self.texts:
+            own |= {"mappings": [_mapping(self.texts)], "custom.displayMode": "color-text"}
         if self.bar:
             own |= {"custom.displayMode": "basic", "min": 0, "color": {"mode": "thresholds"}}
-        if self.most is not None:
-            own["max"] = self.most
-        if self.steps:
-            own["thresholds"] = {"mode": "absolute", "steps": [{"color": c, "value": v} for c, v in self.steps]}
+        if self.maximum is not None:
+            own["max"] = self.maximum
+        if self.thresholds:
+            own["thresholds"] = {"mode": "absolute", "steps": [{"color": c, "value": v} for c, v in self.thresholds]}
         if self.short:
             result = {"text": END_OF_NAME, "index": 0}
             own["mappings"] = [{"type": "regex", "options": {"pattern": LONG_NAME, "result": result}}]
@@ -141,51 +152,58 @@ class Column:
 
 
 def not_pushed(extra: str) -> str:
-    """What stands in an empty panel of an extra."""
+    """Return the text of a panel whose extra has no data."""
     return f"{NO_DATA}, or not pushed: --with {extra}"
 
 
-def numbers(about: About, *asked: Query, words: Words | None = None, named: bool = False) -> stat.Panel:
-    """One number a series, as of now. `named` writes the legend beside it."""
-    panel = _stat(about, words or {})
+def numbers(spec: PanelSpec, *queries: Query, texts: ValueTexts | None = None, named: bool = False) -> stat.Panel:
+    """Return a panel with the current number of each series; `named` adds the legend."""
+    panel = _stat(spec, texts or {})
     panel.text_mode(choices.BigValueTextMode("value_and_name" if named else "value"))
     panel.graph_mode(choices.BigValueGraphMode("none"))
-    return _dressed(panel, about, [_at_this_instant(query, number) for number, query in enumerate(asked)])
+    return _finished(panel, spec, [_instant_target(query, number) for number, query in enumerate(queries)])
 
 
-def spark(about: About, query: Query, words: Words | None = None) -> stat.Panel:
-    """One number over the line of its past; the query ends in NaN where nobody knows (`or_nobody_knows`)."""
-    panel = _stat(about, words or {})
+def number_with_graph(spec: PanelSpec, query: Query, texts: ValueTexts | None = None) -> stat.Panel:
+    """Return a panel with one number and its graph.
+
+    Without fresh data, the query must end in NaN (`or_unknown`).
+    """
+    panel = _stat(spec, texts or {})
     panel.text_mode(choices.BigValueTextMode("value"))
     panel.graph_mode(choices.BigValueGraphMode("area"))
-    return _dressed(panel, about, [_over_time(query, 0)])
+    return _finished(panel, spec, [_range_target(query, 0)])
 
 
-def lines(about: About, *asked: Query, links: Sequence[Link] = (), most: float | None = None) -> timeseries.Panel:
-    """A graph over time, its legend beside it. `most` is the axis' usual end, exceeded if the data is."""
+def lines(
+    spec: PanelSpec, *queries: Query, links: Sequence[Link] = (), maximum: float | None = None
+) -> timeseries.Panel:
+    """Return a graph; `maximum` is the soft maximum of its axis."""
     panel = timeseries.Panel()
     panel.line_width(1)
     panel.fill_opacity(0)
     panel.show_points(choices.VisibilityMode("never"))
     panel.span_nulls(False)
     panel.axis_soft_min(0)
-    if most is not None:
-        panel.axis_soft_max(most)
+    if maximum is not None:
+        panel.axis_soft_max(maximum)
     panel.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId("palette-classic")))
     panel.legend(_legend_beside())
     tooltip = common.VizTooltipOptions().mode(choices.TooltipDisplayMode("multi"))
     panel.tooltip(tooltip.sort(choices.SortOrder("desc")))
-    panel.no_value(about.empty)
+    panel.no_value(spec.empty)
     panel.with_transformation(
         model.DataTransformerConfig(id_val="renameByRegex", options={"regex": LONG_NAME, "renamePattern": END_OF_NAME})
     )
     if links:
         panel.data_links([_data_link(link) for link in links])
-    return _dressed(panel, about, [_over_time(query, number) for number, query in enumerate(asked)])
+    return _finished(panel, spec, [_range_target(query, number) for number, query in enumerate(queries)])
 
 
-def table(about: About, *asked: Query, columns: Sequence[Column], sorted_by: str, falling: bool = True) -> tables.Panel:
-    """A table, one row for each set of labels; fields that `columns` does not name are left out."""
+def table(
+    spec: PanelSpec, *queries: Query, columns: Sequence[Column], sorted_by: str, descending: bool = True
+) -> tables.Panel:
+    """Return a table with one row per set of labels and the given columns."""
     order = {column.field: place for place, column in enumerate(columns)}
     kept = {"include": {"names": list(order)}}
     headings = {column.field: column.heading for column in columns}
@@ -194,16 +212,16 @@ def table(about: About, *asked: Query, columns: Sequence[Column], sorted_by: str
     panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
     panel.with_transformation(model.DataTransformerConfig(id_val="filterFieldsByName", options=kept))
     panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=headed))
-    panel.sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(falling)])
-    panel.no_value(about.empty)
+    panel.sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(descending)])
+    panel.no_value(spec.empty)
     for column in columns:
         if settings := column.settings():
             panel.override_by_name(column.heading, settings)
-    return _dressed(panel, about, [_as_table(query, number) for number, query in enumerate(asked)])
+    return _finished(panel, spec, [_table_target(query, number) for number, query in enumerate(queries)])
 
 
-def timelines(about: About, query: Query, words: Words) -> statetimeline.Panel:
-    """One bar a series that changes its colour with the value."""
+def timelines(spec: PanelSpec, query: Query, texts: ValueTexts) -> statetimeline.Panel:
+    """Return a timeline with one bar per series, whose colour depends on the value."""
     panel = statetimeline.Panel()
     panel.merge_values(True)
     panel.show_value(choices.VisibilityMode("never"))
@@ -212,48 +230,48 @@ def timelines(about: About, query: Query, words: Words) -> statetimeline.Panel:
     panel.fill_opacity(80)
     legend = common.VizLegendOptions().display_mode(choices.LegendDisplayMode("list")).calcs([])
     panel.legend(legend.placement(choices.LegendPlacement("bottom")).show_legend(True))
-    panel.mappings([_mapping(words)])
-    panel.no_value(about.empty)
-    return _dressed(panel, about, [_over_time(query, 0)])
+    panel.mappings([_mapping(texts)])
+    panel.no_value(spec.empty)
+    return _finished(panel, spec, [_range_target(query, 0)])
 
 
-def heat(about: About, query: Query) -> heatmap.Panel:
-    """Buckets over time; `about.unit` is that of the buckets' bounds."""
+def heatmap_panel(spec: PanelSpec, query: Query) -> heatmap.Panel:
+    """Return a heatmap of buckets; `spec.unit` is the unit of their bounds."""
     panel = heatmap.Panel()
     panel.calculate(False)
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode("scheme")).scheme("Oranges").steps(64))
-    panel.y_axis(heatmap.YAxisConfig().unit(about.unit).axis_placement(choices.AxisPlacement("left")))
+    panel.y_axis(heatmap.YAxisConfig().unit(spec.unit).axis_placement(choices.AxisPlacement("left")))
     panel.scale_distribution(common.ScaleDistributionConfig().type(choices.ScaleDistribution("linear")))
     panel.show_tooltip()
     panel.show_legend()
-    panel.no_value(about.empty)
-    return _dressed(panel, about, [_over_time(query, 0).format(PromQueryFormat("heatmap"))])
+    panel.no_value(spec.empty)
+    return _finished(panel, spec, [_range_target(query, 0).format(PromQueryFormat("heatmap"))])
 
 
-def with_steps(panel: stat.Panel, number: int, steps: Steps) -> stat.Panel:
-    """Gives what one query answers thresholds of its own: 0 is the first query."""
-    value = {"mode": "absolute", "steps": [{"color": colour, "value": start} for colour, start in steps]}
+def with_thresholds(panel: stat.Panel, number: int, thresholds: Thresholds) -> stat.Panel:
+    """Set the thresholds of one query of a panel; query 0 is the first."""
+    value = {"mode": "absolute", "steps": [{"color": colour, "value": start} for colour, start in thresholds]}
     panel.override_by_query(_letter(number), [model.DynamicConfigValue(id_val="thresholds", value=value)])
     return panel
 
 
-def _stat(about: About, words: Words) -> stat.Panel:
-    unknown = model.ValueMappingResult(text=about.empty, color=GREY, index=len(words))
-    nobody_knows = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch("null+nan"), result=unknown)
+def _stat(spec: PanelSpec, texts: ValueTexts) -> stat.Panel:
+    unknown = model.ValueMappingResult(text=spec.empty, color=GREY, index=len(texts))
+    without_data = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch("null+nan"), result=unknown)
     panel = stat.Panel()
     panel.color_mode(choices.BigValueColorMode("background"))
     panel.reduce_options(common.ReduceDataOptions().calcs(["last"]))
     panel.text(common.VizTextDisplayOptions().title_size(12).value_size(28))
-    known = [_mapping(words)] if words else []
-    panel.mappings([*known, model.SpecialValueMap(options=nobody_knows)])
-    panel.no_value(about.empty)
+    known = [_mapping(texts)] if texts else []
+    panel.mappings([*known, model.SpecialValueMap(options=without_data)])
+    panel.no_value(spec.empty)
     return panel
 
 
-def _mapping(words: Words) -> model.ValueMap:
+def _mapping(texts: ValueTexts) -> model.ValueMap:
     results = {
         value: model.ValueMappingResult(text=text, color=colour, index=place)
-        for place, (value, (text, colour)) in enumerate(words.items())
+        for place, (value, (text, colour)) in enumerate(texts.items())
     }
     return model.ValueMap(options=results)
 
@@ -265,13 +283,13 @@ def _data_link(link: Link) -> dashboard.DashboardLink:
     return built
 
 
-def _dressed(panel: Kind, about: About, targets: Sequence[prometheus.Dataquery]) -> Kind:
-    steps = [model.Threshold(color=colour, value=start) for colour, start in about.steps]
-    panel.title(about.title)
-    panel.description(about.description)
-    panel.unit(about.unit)
-    panel.span(about.width)
-    panel.height(about.height)
+def _finished(panel: Kind, spec: PanelSpec, targets: Sequence[prometheus.Dataquery]) -> Kind:
+    steps = [model.Threshold(color=colour, value=start) for colour, start in spec.thresholds]
+    panel.title(spec.title)
+    panel.description(spec.description)
+    panel.unit(spec.unit)
+    panel.span(spec.width)
+    panel.height(spec.height)
     panel.thresholds(dashboard.ThresholdsConfig().mode(model.ThresholdsMode("absolute")).steps(steps))
     panel.datasource(DATASOURCE)
     for target in targets:
@@ -279,20 +297,20 @@ def _dressed(panel: Kind, about: About, targets: Sequence[prometheus.Dataquery])
     return panel
 
 
-def _at_this_instant(query: Query, number: int) -> prometheus.Dataquery:
+def _instant_target(query: Query, number: int) -> prometheus.Dataquery:
     target = _target(query, number)
     target.instant()
     return target
 
 
-def _over_time(query: Query, number: int) -> prometheus.Dataquery:
+def _range_target(query: Query, number: int) -> prometheus.Dataquery:
     target = _target(query, number)
     target.range()
     return target
 
 
-def _as_table(query: Query, number: int) -> prometheus.Dataquery:
-    target = _at_this_instant(query, number)
+def _table_target(query: Query, number: int) -> prometheus.Dataquery:
+    target = _instant_target(query, number)
     target.format(PromQueryFormat("table"))
     return target
 
@@ -305,7 +323,7 @@ def _target(query: Query, number: int) -> prometheus.Dataquery:
     target.format(PromQueryFormat("time_series"))
     target.expr(query.expr)
     if "$TIME_FRAME" in query.expr:
-        # What is pushed changes once a push: $__rate_interval, the window's `auto`, is four times this or more.
+        # Pushed data changes once a minute. $__rate_interval (the window "auto") is at least four times this interval.
         target.interval("1m")
     target.legend_format(query.legend)
     return target

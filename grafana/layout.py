@@ -1,4 +1,4 @@
-"""What surrounds the panels: the dashboard's head, variables, annotations and links, and rows on the grid."""
+"""Layout of a dashboard: settings, rows, variables, annotations and links."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,25 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as model
 
-from grafana.panels import DATASOURCE, AnyPanel
+from grafana.alert_limits import age_limit
+from grafana.panel_types import DATASOURCE, AnyPanel
 from grafana.queries import CHOSEN, FRESH, age, fresh, selector
 
 TAG = "celery-by-flower"
 
-STAY = 150
-"""Seconds that a worker has to stay away to have gone away: longer than the longest interval between pushes."""
+MIN_ABSENCE = 150
+"""Seconds after which an absent worker is marked as gone: longer than the longest interval between pushes."""
 
 Variable = Builder[model.VariableModel]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under a heading, or without one if `title` is empty. They wrap where 24 cells are full.
+    """A row of panels, which wrap after 24 cells of the grid.
 
-    `collapsed`: only the heading is seen until somebody clicks on it; Grafana asks nothing before that.
+    Attributes:
+        title: heading of the row; empty for none.
+        collapsed: show only the heading until it is clicked. Grafana sends no queries before that.
     """
 
     title: str
@@ -30,10 +33,10 @@ class Row:
     collapsed: bool = False
 
 
-def framed(
+def build_dashboard(
     title: str, uid: str, description: str, rows: Sequence[Row], variables: Sequence[Variable]
 ) -> model.Dashboard:
-    """A whole dashboard, its panels numbered in reading order."""
+    """Return a dashboard, with its panels numbered in reading order."""
     board = dashboard.Dashboard(title)
     board.uid(uid)
     board.description(description)
@@ -61,34 +64,34 @@ def framed(
         for panel in () if row.collapsed else row.panels:
             board.with_panel(panel)
     built: model.Dashboard = board.build()
-    built.annotations = model.AnnotationContainer(list_val=_events())
+    built.annotations = model.AnnotationContainer(list_val=_annotations())
     return built
 
 
 def common_variables() -> list[Variable]:
-    """The data source, which jobs, which Flowers and which task types."""
+    """Return the variables for the data source, jobs, Flowers and task types."""
     return [
         dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"),
-        any_of("job", "Job", "label_values(push_job_build_info, job)", everything=".+"),
-        any_of("instance", "Flower", 'label_values(push_job_build_info{job=~"$job"}, instance)', everything=".+"),
+        any_of("job", "Job", "label_values(push_job_build_info, job)", all_value=".+"),
+        any_of("instance", "Flower", 'label_values(push_job_build_info{job=~"$job"}, instance)', all_value=".+"),
         any_of("task_type", "Task type", f"label_values(celery_task_types_by_state{{{CHOSEN}}}, task_type)"),
     ]
 
 
 def time_variables() -> list[Variable]:
-    """`$TIME_FRAME`, the window of a rate, and `$max_age`, the age in seconds at which numbers are hidden."""
+    """Return the variables `$TIME_FRAME` and `$max_age` (seconds)."""
     windows = {window: window for window in ("1m", "5m", "15m", "30m", "1h", "6h", "1d")}
     frame = choice("TIME_FRAME", "Window", {"auto": "$__rate_interval", **windows}, "5m")
-    frame.description("What rates and increases are taken over. auto: fits the shown range, at least four pushes.")
-    max_age = choice(
-        "max_age", "Hide data older than", {"1m": "60", "2m": "120", "5m": "300", "15m": "900", "1h": "3600"}, "5m"
-    )
-    max_age.description("A group whose last push is older than this drops out of all panels but those of its age.")
+    frame.description("The window of rates. auto: depends on the selected range and contains at least four pushes.")
+    ages = {"1m": "60", "2m": "120", "5m": "300", "15m": "900", "1h": "3600"}
+    default = next(text for text, seconds in ages.items() if int(seconds) == age_limit())
+    max_age = choice("max_age", "Hide data older than", ages, default)
+    max_age.description("Panels hide groups whose last push is older than this, except panels about the age itself.")
     return [frame, max_age]
 
 
 def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> dashboard.CustomVariable:
-    """A variable with exactly one of some values, written as their texts."""
+    """Return a variable with one of some values; `texts` maps text to value."""
     variable = dashboard.CustomVariable(name)
     variable.label(label)
     variable.values(", ".join(f"{text} : {value}" for text, value in texts.items()))
@@ -98,32 +101,34 @@ def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> das
 
 
 def flower_address() -> Variable:
-    """`$flower_url`, where a browser finds Flower: links to its pages begin with it."""
+    """Return `$flower_url`, the address of Flower for links to its pages."""
     local = "http://localhost:5555"
     variable = dashboard.TextBoxVariable("flower_url")
     variable.label("Flower's address")
-    variable.description("Where your browser finds Flower, for the links to its pages. No slash at the end.")
+    variable.description("Address of Flower in your browser, for links to its pages. Without a trailing slash.")
     variable.default_value(local)
     variable.options([option(local, local)])
     variable.current(option(local, local))
     return variable
 
 
-def any_of(name: str, label: str, query: str, everything: str = ".*") -> Variable:
-    """A variable with any number of the data's own values; "All" is the regular expression `everything`.
+def any_of(name: str, label: str, query: str, all_value: str = ".*") -> Variable:
+    """Return a variable with any values from the data.
 
-    `.*` also takes what has no such label or an empty one, as the tasks whose name Flower never learnt.
+    `all_value` is the regular expression for "All".
+
+    `.*` also matches series without the label, or with an empty one.
     """
     variable = _from_data(name, label, query, model.VariableSort(5))
     variable.multi(True)
     variable.include_all(True)
-    variable.all_value(everything)
+    variable.all_value(all_value)
     variable.current(option("All", "$__all"))
     return variable
 
 
 def one_of(name: str, label: str, query: str, default: str, only: str = "") -> Variable:
-    """A variable with exactly one of the data's own values; `only` is a regular expression, `/…/`, for them."""
+    """Return a variable with one value from the data, filtered by the regex `only`."""
     variable = _from_data(name, label, query, model.VariableSort(3))
     variable.regex(only)
     variable.current(option(default, default))
@@ -131,10 +136,10 @@ def one_of(name: str, label: str, query: str, default: str, only: str = "") -> V
 
 
 class PrometheusAnnotation(model.AnnotationQuery):
-    """An annotation as Grafana's Prometheus plugin reads it: the SDK's type lacks the title, tags and step.
+    """A Prometheus annotation with title, tags and step, which the SDK lacks.
 
-    The step is fixed, and so has to be the range in its query: in annotations Grafana works out `$__interval`
-    and `$__rate_interval` wrongly.
+    The step and the ranges in the query are fixed, because Grafana computes `$__interval` and `$__rate_interval` of
+    annotations incorrectly.
     """
 
     def __init__(self, name: str, title: str, colour: str, expr: str) -> None:
@@ -142,41 +147,40 @@ class PrometheusAnnotation(model.AnnotationQuery):
         self.title = title
 
     def to_json(self) -> dict[str, object]:
-        """The SDK's fields and the plugin's own."""
+        """Return the fields of the SDK and those of the plugin."""
         return {**super().to_json(), "titleFormat": self.title, "tagKeys": "job,instance", "step": "60s"}
 
 
-def _events() -> list[model.AnnotationQuery]:
-    """What explains a step or a gap on any graph."""
+def _annotations() -> list[model.AnnotationQuery]:
+    """Return the annotations that explain steps and gaps on the graphs."""
     return [
-        PrometheusAnnotation("A worker went away", "{{app}} went away", "red", _went_away()),
+        PrometheusAnnotation("A worker went away", "{{app}} went away", "red", _worker_went_away()),
         PrometheusAnnotation("Flower down", "{{instance}} could not be scraped", "orange", _flower_down()),
         PrometheusAnnotation("Data too old", "{{instance}}: no push", "purple", age(">= bool $max_age")),
     ]
 
 
-def _went_away() -> str:
-    """Marks the minute in which a worker was seen for the last time, once it has been away for STAY.
+def _worker_went_away() -> str:
+    """Return a query for the last minute of a worker before an absence.
 
-    When a Flower that was frozen wakes up, it takes every worker for gone until it has read their heartbeats: one push
-    says so and the next one takes it back. So only what lasts longer than a push counts. The subquery's step tells a
-    worker that was 0 all the time from one that nobody knew of; it would take the last sample for those to come, hence
-    the last line.
+    A frozen Flower that resumes reports all workers as gone until it has read their heartbeats. The next push corrects
+    that, so only a longer absence counts. `count_over_time` on the subquery distinguishes a worker that was 0 from one
+    without samples. The subquery repeats the last sample into the future, which the last line excludes.
     """
     worker = selector("celery_workers", 'app!=""')
-    later = f"{worker}[{STAY}s:10s] offset -{STAY}s"
+    later = f"{worker}[{MIN_ABSENCE}s:10s] offset -{MIN_ABSENCE}s"
     return (
         f"max_over_time({worker}[70s]) == 1 and max_over_time({later}) == 0 "
-        f"and count_over_time({later}) >= {STAY // 10} "
-        f"and max_over_time({worker}[70s] offset -{STAY + 70}s) == 0"
+        f"and count_over_time({later}) >= {MIN_ABSENCE // 10} "
+        f"and max_over_time({worker}[70s] offset -{MIN_ABSENCE + 70}s) == 0"
     )
 
 
 def _flower_down() -> str:
-    """Marks the time that nothing was known of a Flower: from before a push that says so to the next good one.
+    """Return a query for the time in which a Flower was down.
 
-    The push that failed began when its deadline did, and what went wrong began after the last good push: up to a
-    minute and a deadline before. Without that, two and a half minutes would be one line.
+    The failure began after the last good push, up to a minute and a deadline before the failed one. Without these two
+    minutes, a failure of two and a half minutes would be a single line.
     """
     before = f"min_over_time({selector('flower_up')}[2m] offset -2m) == 0"
     return f"(({fresh('flower_up')}) == 0 or {before} and {FRESH}) + 1"
@@ -202,5 +206,5 @@ def _other_dashboards() -> dashboard.DashboardLink:
 
 
 def option(text: str, value: str, *, selected: bool = True) -> model.VariableOption:
-    """A value that a variable may have, and what the list says for it."""
+    """Return a value of a variable and its displayed text."""
     return model.VariableOption(text=text, value=value, selected=selected)

@@ -1,4 +1,4 @@
-"""The commands that are measured."""
+"""The measured commands."""
 
 import shutil
 import sys
@@ -9,10 +9,10 @@ from push_job.metrics.extras import EXTRAS
 
 SIMPLE_EXPORTER = Path(__file__).with_name("simple_exporter.py")
 
-#: What a push imports and has not written itself: the least that a cold start can take.
+#: Imports the libraries of a push, which is the lower limit of a cold start.
 IMPORTS = (sys.executable, "-c", "import requests, prometheus_client, click, msgspec")
 
-#: All of `--with` but what asks the workers, which pools.py measures.
+#: All extras except `pools`, which bench/pools.py measures.
 ALL_EXTRAS = tuple(name for name in EXTRAS if name != "pools")
 
 _DOWNLOAD = """
@@ -22,19 +22,19 @@ for _ in requests.get(sys.argv[1], stream=True).iter_content(2**16): pass
 
 
 def push_job(flowers: Sequence[str], pushgateway: str, *options: str, job: str = "push-job") -> list[str]:
-    """`push-job push` as it is installed."""
+    """Return the installed `push-job push`."""
     each = [part for flower in flowers for part in ("--flower", flower)]
     program = str(Path(sys.executable).with_name("push-job"))
     return [program, "push", *each, "--pushgateway", pushgateway, "--job", job, *options]
 
 
 def simple_exporter(flower: str, pushgateway: str, job: str = "simple") -> list[str]:
-    """The approach that push-job is measured against."""
+    """Return the simple exporter."""
     return [sys.executable, str(SIMPLE_EXPORTER), flower, pushgateway, job]
 
 
 def download(flower: str) -> list[str]:
-    """All tasks in one request, read and thrown away."""
+    """Return a command that downloads all tasks in one request and discards them."""
     url = f"{flower}/api/tasks"
     if shutil.which("curl"):
         return ["curl", "--silent", "--show-error", "--fail", "--output", "/dev/null", url]

@@ -1,8 +1,8 @@
-"""Turns of one process that remembers, as `push-job run` makes them, each on a word from outside.
+"""A process that runs cycles with state, as `push-job run` does, on request.
 
-    python -m bench.turns FLOWER PUSHGATEWAY JOB [EXTRA ...]
+    python -m bench.cycle_process FLOWER PUSHGATEWAY JOB [EXTRA ...]
 
-Reads a line from standard input, does a turn, prints what it took as JSON; and so on until standard input ends.
+For each line on standard input it runs one cycle and prints its cost as JSON.
 """
 
 import json
@@ -17,7 +17,7 @@ from push_job.settings import Endpoint, Settings
 
 
 def main(flower: str, pushgateway: str, name: str, *extras: str) -> None:
-    """Do a turn a line."""
+    """Run one cycle per line."""
     servers = [Endpoint.parse(url, "a URL") for url in (flower, pushgateway)]
     job = Job(Settings((servers[0],), servers[1], name, extras=extras, full_every=86_400), keep_state=True)
     for _ in sys.stdin:
@@ -25,14 +25,14 @@ def main(flower: str, pushgateway: str, name: str, *extras: str) -> None:
         (outcome,) = job.push()
         seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF)
         if outcome.push_error or not outcome.scrape.snapshot:
-            raise SystemExit(f"a turn failed: {outcome.push_error or outcome.scrape.error}")
+            raise SystemExit(f"a cycle failed: {outcome.push_error or outcome.scrape.error}")
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         cost = {"seconds": seconds, "cpu": cpu, "memory": _peak(), "read": outcome.scrape.snapshot.tasks_read}
         print(json.dumps(cost), flush=True)
 
 
 def _peak() -> float:
-    """The most MiB that the process has held. (`ru_maxrss` would be that of its parent, see launcher.py.)"""
+    """Return the peak memory in MiB, without that of the parent (see launcher.py)."""
     found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 

@@ -1,59 +1,68 @@
-"""The dashboard for what the extras of `push-job push --with …` add.
+"""The dashboard "Celery by Flower: in depth", for the extras.
 
-Flower's own families (`flower_events_total`, `flower_task_runtime_seconds`) are true counters, so their rates are
-right. They change once a push, not once a scrape: the window has to hold several pushes.
+Flower's own families (`flower_events_total`, `flower_task_runtime_seconds`) are counters, so `rate` is correct for
+them. They change once per push, not once per scrape of the Pushgateway, so the window must contain several pushes.
 """
 
 from grafana_foundation_sdk.models import dashboard as model
 
-from grafana.frame import Row, Variable, any_of, choice, common_variables, flower_address, framed, time_variables
-from grafana.histograms import apdex, apdex_variables, runtimes, waits
-from grafana.panels import (
+from grafana.health_row import flowers, live_workers
+from grafana.histogram_panels import apdex, apdex_variables, runtimes, waits
+from grafana.layout import (
+    Row,
+    Variable,
+    any_of,
+    build_dashboard,
+    choice,
+    common_variables,
+    flower_address,
+    time_variables,
+)
+from grafana.panel_types import (
     GOOD_IS_HIGH,
     GREY,
     HALF,
     NEUTRAL,
     SECONDS,
     TILE,
-    About,
     AnyPanel,
     Column,
     Link,
+    PanelSpec,
     Query,
-    Steps,
-    Words,
+    Thresholds,
+    ValueTexts,
     lines,
     not_pushed,
     numbers,
     table,
 )
+from grafana.problems_row import problem_panels
 from grafana.queries import CHOSEN, fresh, fresh_window, most, of_live_workers, or_not_pushed, selector, workers
-from grafana.sound import flowers, live_workers
-from grafana.trouble import trouble
 
 QUEUE = 'queue=~"$queue"'
 WORKER = 'worker=~"$worker"'
 TASK = 'task=~"$task_type"'
 EVENTS = "flower_events_total"
 ENDED = 'type=~"task-failed|task-succeeded"'
-TEN = " The ten with most in the shown range."
+TEN = " Shows the ten highest in the selected range."
 
 
-def in_depth() -> model.Dashboard:
-    """The dashboard "Celery by Flower: in depth"."""
-    return framed(
+def in_depth_dashboard() -> model.Dashboard:
+    """Return the dashboard "Celery by Flower: in depth"."""
+    return build_dashboard(
         title="Celery by Flower: in depth",
         uid="celery-by-flower-in-depth",
-        description="What push-job adds with --with. Panels of an extra that was not asked for say so.",
+        description="The extras of push-job (--with). A panel says so if its extra is not pushed.",
         rows=[
             Row("", _at_a_glance()),
-            Row("What is wrong? Stuck, failing, overdue, full", trouble()),
-            Row("Do the workers keep up with the queues?", _queues()),
-            Row("How long do tasks run? Of those that Flower remembers", runtimes()),
-            Row("How long do they wait, from received (or the ETA) to started?", waits()),
-            Row("What happens now? Rates from Flower's own counters", _rates()),
-            Row("What does each worker do?", _activity()),
-            Row("The extras themselves", [_extras()], collapsed=True),
+            Row("Problems", problem_panels()),
+            Row("Queues", _queues()),
+            Row("Runtimes", runtimes()),
+            Row("Waits", waits()),
+            Row("Rates", _rates()),
+            Row("Workers", _activity()),
+            Row("Extras", [_extras()], collapsed=True),
         ],
         variables=[*common_variables(), *_own_variables(), *time_variables(), flower_address()],
     )
@@ -61,7 +70,7 @@ def in_depth() -> model.Dashboard:
 
 def _own_variables() -> list[Variable]:
     quantile = choice("quantile", "Quantile", {"median": "0.5", "90 %": "0.9", "95 %": "0.95", "99 %": "0.99"}, "95 %")
-    quantile.description("The share of tasks that are at least this quick.")
+    quantile.description("The share of tasks that take at most the displayed time.")
     return [
         any_of("queue", "Queue", f"label_values(celery_queue_length{{{CHOSEN}}}, queue)"),
         any_of("worker", "Worker", f'label_values(celery_workers{{{CHOSEN}, app!=""}}, app)'),
@@ -79,33 +88,34 @@ def _at_a_glance() -> list[AnyPanel]:
         live_workers(),
         _tile(
             "Tasks in queues",
-            "Sent, and no worker has fetched them.",
+            "Tasks that were sent and that no worker has fetched.",
             f"sum({fresh('celery_queue_length', QUEUE)})",
             "queues",
             unit="short",
         ),
         _tile(
             "Idle workers",
-            "Live workers that ran no task at the last push. Idle workers and a queue that grows: look at the queue's "
-            "name and at the workers' connection to the broker.",
+            "Live workers that ran no task at the last push. If a queue grows while workers are idle, check the "
+            "queue's name and the workers' connection to the broker.",
             f"sum({inactive})",
             "activity",
         ),
         _tile(
             "Apdex",
-            "(tasks within the target + tasks within the tolerated time) / 2 / tasks, of the finished tasks that "
-            "Flower remembers. 1: all are quick.",
+            "(tasks within the target + tasks within the tolerated time) / 2 / tasks, for the finished tasks in "
+            "Flower's list. 1 means that all tasks are within the target.",
             apdex(),
             "runtimes",
-            steps=GOOD_IS_HIGH,
+            thresholds=GOOD_IS_HIGH,
         ),
         _tile(
-            "Extras that fail",
-            "The last push left them out, and their panels have a gap. The last row says which, the job's log why.",
+            "Failing extras",
+            "Extras that the last push left out; their panels have a gap. The last row shows which. The job's log "
+            "says why.",
             failing,
             "",
-            steps=(("red", None),),
-            words={"0": ("none", "green")},
+            thresholds=(("red", None),),
+            texts={"0": ("none", "green")},
         ),
     ]
 
@@ -116,31 +126,31 @@ def _tile(
     known: str,
     extra: str,
     unit: str = "none",
-    steps: Steps = NEUTRAL,
-    words: Words | None = None,
+    thresholds: Thresholds = NEUTRAL,
+    texts: ValueTexts | None = None,
 ) -> AnyPanel:
-    about = About(title, description, unit, width=TILE, height=5, steps=steps)
+    spec = PanelSpec(title, description, unit, width=TILE, height=5, thresholds=thresholds)
     missing = {"-1": (f"--with {extra}: not pushed" if extra else "no extra is pushed", GREY)}
-    return numbers(about, Query(or_not_pushed(known)), words={**(words or {}), **missing})
+    return numbers(spec, Query(or_not_pushed(known)), texts={**(texts or {}), **missing})
 
 
-def _graph(title: str, description: str, unit: str, extra: str) -> About:
-    return About(title, description, unit, width=HALF, height=8, empty=not_pushed(extra))
+def _graph(title: str, description: str, unit: str, extra: str) -> PanelSpec:
+    return PanelSpec(title, description, unit, width=HALF, height=8, empty=not_pushed(extra))
 
 
 def _queues() -> list[AnyPanel]:
-    length = _graph("Queue length", "Tasks that wait in each queue of the broker. 0 is well." + TEN, "short", "queues")
+    length = _graph("Queue length", "Tasks that wait in each queue of the broker." + TEN, "short", "queues")
     against = _graph(
         "Queued, running, live workers",
-        "Queued climbs while running is level: too few workers. Queued climbs while running is 0: workers "
-        "are stuck, or consume another queue.",
+        "If queued rises while running is flat, there are too few workers. If queued rises while running is 0, the "
+        "workers are stuck or consume another queue.",
         "short",
         "queues,activity",
     )
-    growth = About(
+    growth = PanelSpec(
         "Growth of each queue",
-        "Tasks that come per second less those that go, over the window chosen above. Above 0 for long: it will not "
-        "drain by itself." + TEN,
+        "Arriving minus leaving tasks per second, over the window selected above. If it stays above 0, the "
+        "queue will not drain." + TEN,
         "none",
         width=24,
         height=8,
@@ -162,7 +172,7 @@ def _queues() -> list[AnyPanel]:
 
 def _rates() -> list[AnyPanel]:
     extra = "flower-metrics"
-    failed, ended = _counted('type="task-failed"'), _counted(ENDED)
+    failed, ended = _event_rate('type="task-failed"'), _event_rate(ENDED)
     all_ended = f"sum({ended}) by (task)"
     runtime = fresh_window("rate", "flower_task_runtime_seconds_bucket", TASK)
     ten = most(10, selector(EVENTS, TASK, WORKER, ENDED), "task")
@@ -171,44 +181,47 @@ def _rates() -> list[AnyPanel]:
     return [
         lines(
             _graph(
-                "Events per second", "Received above succeeded for long: work piles up in the workers.", "none", extra
+                "Events per second",
+                "If received stays above succeeded, tasks accumulate in the workers.",
+                "none",
+                extra,
             ),
-            Query(f"sum({_counted()}) by (type)", "{{type}}"),
+            Query(f"sum({_event_rate()}) by (type)", "{{type}}"),
         ),
         lines(
             _graph("Finished per second by type", "Tasks that succeeded or failed." + TEN, "none", extra),
-            Query(_named(f"{all_ended} and {ten}"), "{{task}}"),
+            Query(_with_unknown_task(f"{all_ended} and {ten}"), "{{task}}"),
         ),
         lines(
             _graph(
                 "Failure ratio by type",
-                "Failed / (failed + succeeded) within the window: what fails now, not what Flower remembers. A counter "
-                "begins with its first event, so a type's very first failure does not show." + TEN,
+                "Failed / (failed + succeeded) within the window. A counter starts with its first event, so the first "
+                "failure of a type is not visible." + TEN,
                 "percentunit",
                 extra,
             ),
-            Query(_named(f"{ratio} and {ten}"), "{{task}}"),
-            most=1,
+            Query(_with_unknown_task(f"{ratio} and {ten}"), "{{task}}"),
+            maximum=1,
         ),
         lines(
             _graph(
                 "Recent runtime: quantile $quantile",
-                "Of the tasks that finished within the window, from Flower's own histogram and its own "
-                "buckets: above the last of them (10 s unless Flower is told otherwise) it reads no further." + TEN,
+                "Runtimes of the tasks that finished within the window, from Flower's histogram. The highest "
+                "possible value is the last bound of Flower's buckets, by default 10 s." + TEN,
                 SECONDS,
                 extra,
             ),
-            Query(_named(f"{quantile} and {ten}"), "{{task}}"),
+            Query(_with_unknown_task(f"{quantile} and {ten}"), "{{task}}"),
         ),
     ]
 
 
-def _counted(*matchers: str) -> str:
+def _event_rate(*matchers: str) -> str:
     return fresh_window("rate", EVENTS, TASK, WORKER, *matchers)
 
 
-def _named(series: str) -> str:
-    """A Flower that restarted does not know the names of earlier tasks: Grafana would call their series "Value"."""
+def _with_unknown_task(series: str) -> str:
+    """Label tasks without a name "unknown"; Grafana would show "Value"."""
     return f'label_replace({series}, "task", "unknown", "task", "")'
 
 
@@ -218,44 +231,44 @@ def _activity() -> list[AnyPanel]:
     return [
         _by_worker(
             "Active tasks",
-            "Tasks that each worker runs. Level at its concurrency: it is full.",
+            "Running tasks of each worker. A worker is full if this stays at its concurrency.",
             "short",
             of_live_workers("celery_worker_active_tasks", WORKER),
             "celery_worker_active_tasks",
         ),
         _by_worker(
             "Tasks processed per second",
-            "Over the window chosen above. 0 while its queue grows: this worker is stuck.",
+            "Rate over the window selected above. If it is 0 while the queue grows, the worker is stuck.",
             "none",
             processed,
             "celery_worker_processed_tasks",
         ),
         _by_worker(
-            "Load of its machine, 1 minute",
-            "Above the machine's cores: it is short of CPU.",
+            "Load average of the machine, 1 minute",
+            "If it exceeds the number of cores, the machine is short of CPU.",
             "short",
             load,
             "celery_worker_load_average",
         ),
         _by_worker(
             "Prefetched tasks",
-            "Tasks that each worker has fetched and not started. Many here while other workers are idle: "
-            "lower worker_prefetch_multiplier.",
+            "Tasks that each worker has fetched and not started. If one worker has many while others are idle, lower "
+            "worker_prefetch_multiplier.",
             "short",
             of_live_workers("celery_worker_prefetched_tasks", WORKER),
             "celery_worker_prefetched_tasks",
         ),
         _by_worker(
             "Age of the last heartbeat",
-            "Climbing: the worker is gone, frozen or cut off from the broker.",
+            "If it rises, the worker is gone, frozen or disconnected from the broker.",
             SECONDS,
             fresh("celery_worker_last_heartbeat_age_seconds", WORKER),
             "celery_worker_last_heartbeat_age_seconds",
         ),
         _by_worker(
-            "Prefetch wait of what runs now",
-            "How long the longest waiting of the tasks that run now had waited in this worker; 0 once they "
-            "are done. From Flower's own /metrics.",
+            "Prefetch wait of running tasks",
+            "The longest time that a task which is now running had waited in the worker. 0 when no task runs. From "
+            "Flower's /metrics.",
             SECONDS,
             fresh("flower_task_prefetch_time_seconds", WORKER, TASK),
             "flower_task_prefetch_time_seconds",
@@ -272,9 +285,9 @@ def _by_worker(title: str, description: str, unit: str, series: str, family: str
 
 
 def _extras() -> AnyPanel:
-    about = About(
+    spec = PanelSpec(
         "Extras",
-        "Failed: the last push left this extra out. The job's log says why.",
+        "Failed: the last push left out this extra. The job's log says why.",
         "none",
         width=24,
         height=8,
@@ -283,9 +296,9 @@ def _extras() -> AnyPanel:
     read = {"0": ("Failed", "red"), "1": ("Read", "green")}
     columns = [
         Column("extra", "Extra"),
-        Column("Value", "Last push", width=100, words=read),
+        Column("Value", "Last push", width=100, texts=read),
         Column("instance", "Flower", width=200),
         Column("job", "Job", width=150),
     ]
     query = Query(fresh("flower_scrape_extra_success"))
-    return table(about, query, columns=columns, sorted_by="Last push", falling=False)
+    return table(spec, query, columns=columns, sorted_by="Last push", descending=False)

@@ -1,9 +1,9 @@
-"""`push-job run`, thousands of turns on real services: memory, processor time, threads and files as it goes on.
+"""Run thousands of cycles of `push-job run`, and print its resources.
 
-    python -m bench.loop [TURNS]
+    python -m bench.long_run [CYCLES]
 
-The turns follow each other without a pause, at a Flower that is full and hears events all the time; each reads what has
-changed. 2,000 take some minutes.
+The cycles follow each other without a pause, on a full Flower that receives events all the time. 2,000 cycles take a
+few minutes.
 """
 
 import subprocess
@@ -21,9 +21,9 @@ TASKS = 3_000
 
 
 def main() -> None:
-    """Print one line at 100, 1,000, 10,000, ... turns and at the last one."""
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
-    marks = {100 * 10**power for power in range(8)} | {turns}
+    """Print one line after 100, 1,000, 10,000, … cycles and after the last one."""
+    cycles = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
+    marks = {100 * 10**power for power in range(8)} | {cycles}
     with Testbed() as bed:
         redis = bed.redis()
         flower = bed.flower(redis, options=[f"--max_tasks={TASKS}"])
@@ -41,7 +41,7 @@ def main() -> None:
             [*command, *servers], cwd=ROOT, env=clean_environment(), stderr=subprocess.PIPE, text=True
         ) as loop:
             try:
-                measure(loop, turns, marks)
+                measure(loop, cycles, marks)
             finally:
                 loop.terminate()
                 ended.set()
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def keep_sending(events: TaskEvents, ended: threading.Event) -> None:
-    """About 100 tasks a second, one after the other."""
+    """Send about 100 tasks per second."""
     number = 0
     while not ended.wait(0.1):
         number += 1
@@ -57,29 +57,29 @@ def keep_sending(events: TaskEvents, ended: threading.Event) -> None:
         events.flush()
 
 
-def measure(loop: "subprocess.Popen[str]", turns: int, marks: set[int]) -> None:
-    """Read the loop's log, a line a turn, and print what it holds at each mark."""
+def measure(loop: "subprocess.Popen[str]", cycles: int, marks: set[int]) -> None:
+    """Read the log, one line per cycle, and print the resources at each mark."""
     process = psutil.Process(loop.pid)
     since, spent, counted = time.monotonic(), _processor(process), 0
-    whole = 0
+    full = 0
     lines = (line for line in loop.stderr or () if "read=" in line or "level=error" in line)
     for number, line in enumerate(lines, 1):
         if "msg=pushed" not in line:
-            raise SystemExit(f"turn {number} went wrong: {line}")
-        whole += f"read={TASKS}" in line
+            raise SystemExit(f"cycle {number} failed: {line}")
+        full += f"read={TASKS}" in line
         if number in marks:
             now, used = time.monotonic(), _processor(process)
             print(
-                f"turn {number:>7,}: {process.memory_info().rss / 2**20:.2f} MiB resident,"
-                f" {process.num_fds()} open files, {process.num_threads()} threads; since the line before"
-                f" {(number - counted) / (now - since):.1f} turns/s and"
-                f" {(used - spent) / (number - counted) * 1000:.2f} ms of processor time each; {whole} whole so far",
+                f"cycle {number:>7,}: {process.memory_info().rss / 2**20:.2f} MiB resident,"
+                f" {process.num_fds()} open files, {process.num_threads()} threads; since the previous line"
+                f" {(number - counted) / (now - since):.1f} cycles/s and"
+                f" {(used - spent) / (number - counted) * 1000:.2f} ms of CPU time each; {full} full scrapes so far",
                 flush=True,
             )
             since, spent, counted = now, used, number
-        if number == turns:
+        if number == cycles:
             return
-    raise SystemExit("the loop ended by itself")
+    raise SystemExit("push-job run ended unexpectedly")
 
 
 def _processor(process: psutil.Process) -> float:

@@ -1,4 +1,4 @@
-"""A Redis broker, Flower and Celery workers of one's own."""
+"""Redis, Flower and Celery workers of a test bed."""
 
 import fcntl
 import shutil
@@ -21,11 +21,11 @@ BROKER_VARIABLE = "SHOP_BROKER_URL"
 
 
 class Redis(Service):
-    """A Redis without persistence: what it holds is gone after a stop."""
+    """A Redis server without persistence."""
 
     @property
     def url(self) -> str:
-        """The broker URL."""
+        """Return the broker URL."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
@@ -33,9 +33,9 @@ class Redis(Service):
         return [
             find_program("redis-server", "redis-server"),
             *("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"),
-            # A changed process title would overwrite the environment, and with it the guard's mark.
+            # A changed process title would overwrite the environment, which contains the guard's variable.
             *("--set-proc-title", "no"),
-            # A Flower that is paused or busy must not be cut off: it would miss events.
+            # Do not disconnect a Flower that is paused or busy, because it would miss events.
             *("--client-output-buffer-limit", "pubsub", "0", "0", "0"),
         ]
 
@@ -48,7 +48,7 @@ class Redis(Service):
             return False
 
     def subscriber_ports(self) -> set[int]:
-        """The client ports of all connections that are subscribed to some channel."""
+        """Return the client ports of all connections with a subscription."""
         try:
             with self._connect() as connection:
                 clients: Any = connection.client_list()
@@ -59,15 +59,15 @@ class Redis(Service):
         }
 
     def _connect(self) -> redis.Redis:
-        # Whoever asks asks again: redis-py's own retries would only make one question long.
+        # No retries by redis-py, because the callers retry.
         return redis.Redis(port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0))
 
 
 class Flower(Service):
-    """A Flower; its start counts as done once it hears Celery's events too.
+    """A Flower server, which is ready when it receives Celery's events.
 
     Attributes:
-        client: how the test bed itself asks it; knows the user if an option sets `--basic_auth`.
+        client: HTTP client of the test bed, with the user of the option `--basic_auth`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Flower(Service):
         env: dict[str, str],
         address: str,
     ) -> None:
-        """`python` is the interpreter of the virtual environment that has the Flower to run."""
+        """Use the Flower in the virtual environment of the interpreter `python`."""
         super().__init__(folder, name)
         self.broker = broker
         self.python = python
@@ -103,7 +103,7 @@ class Flower(Service):
 
     @property
     def url(self) -> str:
-        """Its base URL with the prefix if there is one, without credentials, without a slash at its end."""
+        """Return the base URL with the prefix, without credentials and trailing slash."""
         return f"{self.scheme}://127.0.0.1:{self.port}{self.prefix}"
 
     def command(self) -> list[str]:
@@ -119,9 +119,9 @@ class Flower(Service):
 
     def is_ready(self) -> bool:
         """See Service."""
-        return self.client.status(f"{self.url}/healthcheck") is not None and self._hears_events()
+        return self.client.status(f"{self.url}/healthcheck") is not None and self._receives_events()
 
-    def _hears_events(self) -> bool:
+    def _receives_events(self) -> bool:
         try:
             connections = psutil.Process(self.pid).net_connections("tcp")
         except psutil.NoSuchProcess:
@@ -130,21 +130,21 @@ class Flower(Service):
         return not own_ports.isdisjoint(self.broker.subscriber_ports())
 
     def wait_for_tasks(self, count: int, timeout: float = 300) -> None:
-        """Return once it knows at least `count` tasks (in whatever state).
+        """Wait until Flower lists at least `count` tasks in any state.
 
         Raises:
-            ServiceError: it does not within `timeout` seconds.
+            ServiceError: It does not within `timeout` seconds.
         """
         url = f"{self.url}/api/tasks?limit=1&offset={count - 1}"
         wait_for(f"{self.name} to know {count} tasks", lambda: bool(self.client.get_json(url)), timeout)
 
     def wait_for_task(self, uuid: str, state: str, timeout: float = 60) -> None:
-        """Return once it shows this task in this state.
+        """Wait until Flower shows a task in a state.
 
-        Events of one sender arrive in order: when the last one's effect shows, all earlier ones have arrived.
+        Events of one sender arrive in order, so all earlier events have arrived too.
 
         Raises:
-            ServiceError: it does not within `timeout` seconds.
+            ServiceError: It does not within `timeout` seconds.
         """
 
         def arrived() -> bool:
@@ -154,30 +154,30 @@ class Flower(Service):
         wait_for(f"{self.name} to show task {uuid} as {state}", arrived, timeout)
 
     def wait_for_worker(self, node: str, alive: bool = True, timeout: float = 60) -> None:
-        """Return once it lists this worker as alive (or as gone, with `alive=False`).
+        """Wait until Flower lists a worker as alive, or as offline with `alive=False`.
 
         Raises:
-            ServiceError: it does not within `timeout` seconds.
+            ServiceError: It does not within `timeout` seconds.
         """
         url = f"{self.url}/api/workers?status=1"
         wait_for(
-            f"{self.name} to see {node} {'alive' if alive else 'gone'}",
+            f"{self.name} to see {node} as {'alive' if alive else 'offline'}",
             lambda: self.client.get_json(url).get(node) is alive,
             timeout,
         )
 
 
 class Worker(Service):
-    """A Celery worker (prefork) of the shop in testbed/shop.py, sending events.
+    """A Celery worker (prefork) of testbed/shop.py that sends events.
 
     Attributes:
-        node: its Celery node name, e.g. `shop-1@myhost`.
+        node: Celery node name, e.g. `shop-1@myhost`.
     """
 
     listens = False
 
     def __init__(self, folder: Path, name: str, broker: Redis, node: str, concurrency: int, options: list[str]) -> None:
-        """`node` is the node name, or the part of it before the @."""
+        """Create a worker; `node` is the node name or its part before the @."""
         super().__init__(folder, name)
         self.broker = broker
         self.node = node if "@" in node else f"{node}@{socket.gethostname()}"
@@ -213,12 +213,12 @@ class Worker(Service):
 
 
 def python_with_flower(version: str | None) -> Path:
-    """The interpreter that has this version of Flower, or with None the one that runs now.
+    """Return the interpreter with a version of Flower; None is the current one.
 
-    A version's virtual environment is built once, from testbed/flower-VERSION.txt, into .venvs/.
+    The virtual environment of a version is built once, from testbed/flower-VERSION.txt, in .venvs/.
 
     Raises:
-        ServiceError: there is no such file, or pip fails; carries what it printed.
+        ServiceError: The file is missing, or pip fails; contains pip's output.
     """
     if version is None:
         return Path(sys.executable)

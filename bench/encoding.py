@@ -1,4 +1,4 @@
-"""What writing a push costs as it is sent, and in the text format; in this process, without a server."""
+"""Measure the encoding of a push as protobuf and as text, without a server."""
 
 import time
 import tracemalloc
@@ -17,8 +17,8 @@ PROTOBUF = "protobuf"
 TEXT = "text"
 
 
-def cost_of_writing(types: int, rounds: int) -> dict[str, Cost]:
-    """Of so many task types in each of Celery's states, the medians; `memory` is what Python took for it."""
+def cost_of_encoding(types: int, rounds: int) -> dict[str, Cost]:
+    """Return the medians for `types` task types; `memory` is Python's peak."""
     family = GaugeMetricFamily("celery_task_types_by_state", "Tasks by type and state.", labels=["task_type", "state"])
     for number in range(types):
         for state in STATES:
@@ -31,15 +31,15 @@ def cost_of_writing(types: int, rounds: int) -> dict[str, Cost]:
     }
 
 
-def _cost(write: Callable[[], bytes], rounds: int) -> Cost:
+def _cost(encode_push: Callable[[], bytes], rounds: int) -> Cost:
     walls, cpus = [], []
     for _ in range(rounds):
         wall, cpu = time.perf_counter(), time.process_time()
-        write()
+        encode_push()
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
     tracemalloc.start()
-    write()
-    _, most = tracemalloc.get_traced_memory()
+    encode_push()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return Cost(median(walls), median(cpus), most / 2**20)
+    return Cost(median(walls), median(cpus), peak / 2**20)

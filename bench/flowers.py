@@ -1,4 +1,4 @@
-"""The real services that are measured: Flowers full of synthetic tasks, and a Pushgateway."""
+"""Flowers with synthetic tasks, and a check of the pushed counts."""
 
 import subprocess
 import uuid
@@ -10,20 +10,20 @@ from testbed.events import TaskEvents, fill
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway, Testbed
 
-#: Seconds for a Flower to take in what was sent; 100,000 tasks take one about half a minute.
-PATIENCE = 600.0
+#: Seconds for a Flower to process events; 100,000 tasks take about half a minute.
+TIMEOUT = 600.0
 
 
 class FilledFlowers:
-    """Flowers of several versions that hear the same events, and so remember the same tasks.
+    """Flowers of several versions with the same tasks.
 
     Attributes:
-        flowers: by version, the newest as the name that it gives itself.
-        tasks: how many tasks each of them remembers.
+        flowers: Flowers by version.
+        tasks: number of tasks of each Flower.
     """
 
     def __init__(self, bed: Testbed, versions: Sequence[str | None]) -> None:
-        """Start one Flower a version; None is the one that is installed beside this project."""
+        """Start one Flower per version; None is the installed one."""
         self._redis = bed.redis()
         started = [bed.flower(self._redis, version=version) for version in versions]
         self.flowers = {flower_version(flower): flower for flower in started}
@@ -31,8 +31,8 @@ class FilledFlowers:
         self._tally: Counter[tuple[str, str]] = Counter()
 
     def fill_up(self, count: int) -> None:
-        """Send events until there are `count` tasks; returns once each Flower has taken in all of them."""
-        # Each part has its own seed: the same one would send the same tasks again.
+        """Send events until there are `count` tasks, and wait for all Flowers."""
+        # A different seed for each call, because the same one would send the same tasks.
         self._tally += fill(self._redis.url, count - self.tasks, seed=count)
         self.tasks = count
         for flower in self.flowers.values():
@@ -40,7 +40,7 @@ class FilledFlowers:
 
 
 def small_flower(bed: Testbed, count: int) -> Flower:
-    """A Flower with few tasks that listens on every loopback address, so that it can stand for many."""
+    """Start a Flower with few tasks on all loopback addresses, to represent many."""
     redis = bed.redis()
     flower = bed.flower(redis, address="0.0.0.0")
     wait_until_settled(flower, fill(redis.url, count))
@@ -48,7 +48,7 @@ def small_flower(bed: Testbed, count: int) -> Flower:
 
 
 def flower_of_many_types(bed: Testbed, count: int) -> Flower:
-    """A Flower with `count` tasks, each of a type of its own."""
+    """Start a Flower with `count` tasks, each with its own type."""
     redis = bed.redis()
     flower = bed.flower(redis)
     with TaskEvents(redis.url, buffer=100) as events:
@@ -56,13 +56,13 @@ def flower_of_many_types(bed: Testbed, count: int) -> Flower:
             task = str(uuid.UUID(int=number))
             events.send("task-received", uuid=task, name=f"shop.customer_{number}.greet")
             events.send("task-succeeded", uuid=task, result="None", runtime=0.5)
-    flower.wait_for_tasks(count, PATIENCE)
+    flower.wait_for_tasks(count, TIMEOUT)
     return flower
 
 
 def wait_until_settled(flower: Flower, tally: Counter[tuple[str, str]]) -> None:
-    """Return once the Flower has taken in the last event of each task."""
-    flower.wait_for_tasks(sum(tally.values()), PATIENCE)
+    """Wait until the Flower has processed the last event of each task."""
+    flower.wait_for_tasks(sum(tally.values()), TIMEOUT)
     for state in ("RECEIVED", "STARTED"):
         expected = sum(count for (_, its_state), count in tally.items() if its_state == state)
         _wait_for_state(flower, state, expected)
@@ -72,20 +72,20 @@ def _wait_for_state(flower: Flower, state: str, count: int) -> None:
     def known() -> int:
         return len(flower.client.get_json(f"{flower.url}/api/tasks?state={state}"))
 
-    wait_for(f"{flower.name} to know {count} tasks as {state}", lambda: known() == count, PATIENCE)
+    wait_for(f"{flower.name} to know {count} tasks as {state}", lambda: known() == count, TIMEOUT)
 
 
 def flower_version(flower: Flower) -> str:
-    """The version of the package that it runs from."""
+    """Return the version of a Flower's package."""
     program = "from importlib.metadata import version; print(version('flower'))"
     return subprocess.check_output([str(flower.python), "-c", program], text=True).strip()
 
 
 def require_same_counts(pushgateway: Pushgateway, jobs: Sequence[str]) -> int:
-    """Compare what each of these jobs pushed of task types and states; how many tasks each counted.
+    """Check that these jobs pushed the same counts, and return the number of tasks.
 
     Raises:
-        BenchError: they differ, so their costs cannot be compared.
+        BenchError: The counts differ, so the costs cannot be compared.
     """
     counts = [task_counts(pushgateway, job) for job in jobs]
     if any(count != counts[0] for count in counts):
@@ -94,7 +94,7 @@ def require_same_counts(pushgateway: Pushgateway, jobs: Sequence[str]) -> int:
 
 
 def task_counts(pushgateway: Pushgateway, job: str) -> dict[tuple[str, str], float]:
-    """How many tasks a job pushed by (task type, state), without the zeros."""
+    """Return the counts that a job pushed by (task type, state), without zeros."""
     counts: dict[tuple[str, str], float] = {}
     for (name, labels), value in pushgateway.samples(job=job).items():
         if name == "celery_task_types_by_state" and value:

@@ -1,0 +1,45 @@
+"""Limits of the alerts, read from prometheus/rules, for panel thresholds."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+RULES = Path(__file__).parents[1] / "prometheus" / "rules"
+
+
+def alert_limit(alert: str) -> float:
+    """Return the limit in an alert's expression, e.g. 300 in `(…) > 300`.
+
+    Raises:
+        ValueError: There is no such alert, or its expression has not exactly one such comparison.
+    """
+    expression = _expressions().get(alert)
+    if expression is None:
+        raise ValueError(f"prometheus/rules has no alert {alert}")
+    limits = re.findall(r"\)\s+> ([\d.]+)\b", expression)
+    if len(limits) != 1:
+        raise ValueError(f"the expression of {alert} has {len(limits)} limits instead of one: {expression}")
+    return float(limits[0])
+
+
+def age_limit() -> int:
+    """Return the age in seconds after which the alerts take a push for old.
+
+    Raises:
+        ValueError: The rules do not agree on one limit.
+    """
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(RULES.glob("*.yml")))
+    limits = {int(limit) for limit in re.findall(r"push_time_seconds [<>] (\d+)", text)}
+    if len(limits) != 1:
+        raise ValueError(f"the rules have {len(limits)} limits of the age of a push instead of one: {sorted(limits)}")
+    return limits.pop()
+
+
+@cache
+def _expressions() -> dict[str, str]:
+    """Return the expression of each alert by its name."""
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RULES.glob("*.yml"))]
+    rules = [rule for file in files for group in file["groups"] for rule in group["rules"]]
+    return {rule["alert"]: rule["expr"] for rule in rules if "alert" in rule}
