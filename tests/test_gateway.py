@@ -15,7 +15,6 @@ from tests.faults.turns import PUSHED
 from tests.metric_messages import unlabelled
 
 
-
 class Counted:
     """A collector that counts how often it is asked."""
 
