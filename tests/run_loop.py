@@ -18,7 +18,7 @@ from tests.independent import eventually
 
 #: What the log line of a turn says, a Flower each: it went well, its Flower was away, the Pushgateway was.
 PUSHED = "pushed"
-DOWN = "Flower is down: pushed flower_up 0"
+DOWN = "scrape failed; pushed flower_up 0"
 PUSH_FAILED = "push failed"
 
 

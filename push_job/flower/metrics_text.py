@@ -17,8 +17,11 @@ from prometheus_client.samples import Sample
 #: Bytes that a line may have; a reader rejects longer ones before they are parsed.
 LINE_LIMIT = 16 * 1024
 
-_NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*", re.ASCII)
-_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,|(?=\}))', re.ASCII)
+_NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*", re.ASCII)
+_TEXT = r'"((?:[^"\\]|\\.)*)"'
+_LABEL = re.compile(rf"\s*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_TEXT})\s*=\s*{_TEXT}\s*(?:,|(?=\}}))", re.ASCII)
+_QUOTED_NAME = re.compile(rf"\s*{_TEXT}\s*(?:,|(?=\}}))", re.ASCII)
+_TYPE = re.compile(rf"#\s*(TYPE|HELP)\s+(?:{_TEXT}|(\S+))(?:\s+(.*))?", re.ASCII)
 _ESCAPE = re.compile(r"\\(.)")
 
 #: Suffixes of the sample names of each type.
@@ -32,18 +35,20 @@ _SUFFIXES = {
 def parse_sample(line: str) -> Sample:
     """Parse one sample line, such as ``name{label="value"} 1.0``; a timestamp is ignored.
 
+    A quoted name stands first between the braces: ``{"my.name",label="value"} 1.0``.
+
     Raises:
         ValueError: if the line is not a sample.
     """
-    name = _NAME.match(line)
-    if name is None:
-        raise ValueError(f"not a sample: {line[:80]!r}")
-    at = name.end()
+    start = _NAME.match(line)
+    name, at = (start[1], start.end()) if start else (None, 0)
     labels: dict[str, str] = {}
     if line[at : at + 1] == "{":
         at += 1
+        if name is None and (quoted := _QUOTED_NAME.match(line, at)):
+            name, at = _unescape(quoted[1]), quoted.end()
         while label := _LABEL.match(line, at):
-            labels[label[1]] = _unescape(label[2])
+            labels[label[1] or _unescape(label[2])] = _unescape(label[3])
             at = label.end()
         rest = line[at:].lstrip()
         if not rest.startswith("}"):
@@ -51,9 +56,9 @@ def parse_sample(line: str) -> Sample:
         value = rest[1:].split()
     else:
         value = line[at:].split()
-    if not 1 <= len(value) <= 2:
-        raise ValueError(f"no value: {line[:80]!r}")
-    return Sample(name[1], labels, float(value[0]))
+    if not name or not 1 <= len(value) <= 2:
+        raise ValueError(f"not a sample: {line[:80]!r}")
+    return Sample(name, labels, float(value[0]))
 
 
 def parse_families(lines: Iterable[str]) -> Iterator[Metric]:
@@ -66,25 +71,27 @@ def parse_families(lines: Iterable[str]) -> Iterator[Metric]:
         ValueError: if a line is neither a comment nor a sample.
     """
     helps: dict[str, str] = {}
-    family: Metric | None = None
-    names: frozenset[str] = frozenset()
+    family, names = Metric("none", "", "unknown"), frozenset[str]()
     for line in lines:
         if line.startswith("#"):
-            words = line.split(None, 3)
-            if words[1:2] == ["HELP"] and len(words) > 2:
-                helps[words[2]] = _unescape(words[3]) if len(words) > 3 else ""
-            elif words[1:2] == ["TYPE"] and len(words) == 4:
-                if family is not None:
+            comment = _TYPE.match(line)
+            if comment is None:
+                continue
+            name, text = comment[3] or _unescape(comment[2]), comment[4] or ""
+            if comment[1] == "HELP":
+                helps[name] = _unescape(text)
+            else:
+                if names:
                     yield family
-                family, names = _family(words[2], words[3].strip(), helps.get(words[2], ""))
+                family, names = _family(name, text.strip(), helps.get(name, ""))
         elif line.strip():
             sample = parse_sample(line)
-            if family is None or sample.name not in names:
-                if family is not None:
+            if sample.name not in names:
+                if names:
                     yield family
                 family, names = _family(sample.name, "unknown", helps.get(sample.name, ""))
             family.samples.append(sample)
-    if family is not None:
+    if names:
         yield family
 
 

@@ -1,0 +1,1 @@
+"""Tests of push_job.flower without a server."""
