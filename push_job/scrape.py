@@ -56,9 +56,10 @@ def read_snapshot(
         kept = scraper.kept
         label, margin = folding.type_label, until - _EXTRAS_MARGIN
         extras = read_extras(settings.extras, flower, by_kind, label, settings.buckets, margin, kept)
-    scraper.save()
     folded = folding.fold(tallies)
     task_families = families.of_tasks(tasks, folded)
     if scraper.keeps_state:
         task_families += families.of_scrape(full=scraped.full, tasks_read=scraped.tasks_read)
-    return Snapshot(workers, folded, len(tasks), task_families, extras, scraped.tasks_read)
+    snapshot = Snapshot(workers, folded, len(tasks), task_families, extras, scraped.tasks_read)
+    scraper.save()
+    return snapshot

@@ -166,6 +166,13 @@ class TaskPage:
         for column, values in self.columns.items():
             _extend(values, page.columns[column], runs)
 
+    def split(self, task_ids: Iterable[str]) -> TaskPage:
+        """Move tasks into a page of their own, which shares the columns, and return it."""
+        page = TaskPage(self._shared, (), self.now)
+        page.kinds, page.seconds, page.stamps, page.columns = self.kinds, self.seconds, self.stamps, self.columns
+        page.rows = {task_id: self.rows.pop(task_id) for task_id in task_ids}
+        return page
+
     def is_by_stamp(self) -> bool:
         """Return whether the tasks are sorted by (stamp, id), descending."""
         ids, stamps = list(self.rows), list(map(self.stamps.__getitem__, self.rows.values()))

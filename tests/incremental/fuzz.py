@@ -93,6 +93,7 @@ class Witness:
         self.allowed: dict[str, set[LABELS]] = {}
         self.created: set[str] = set()
         self.seen_before: set[str] = set()
+        self.unnamed: set[str] = set()
         flower.on_answer = self._on_answer
 
     def start(self) -> None:
@@ -118,6 +119,7 @@ class Witness:
             self._look()
         elif path == "/metrics" and not self._end_was_read:
             self.created = set()
+            self.unnamed = {uuid for uuid, task in self._flower.tasks() if not task["name"]}
             if not self._flower.cached_metrics:
                 self._look()  # the scrape may find that nothing has changed, and read no task
 
@@ -130,6 +132,9 @@ class Witness:
         missing = self.allowed.keys() - found.keys() - self.created
         if len(odd) > len(self.created) or len(missing) > len(self.created) or missing & self.seen_before:
             return f"{len(odd)} tasks too many, {len(missing)} missing, such as {min(odd | missing)}"
+        for task_id in self.unnamed & self.allowed.keys():
+            # It may have learnt its name after the counters were read.
+            self.allowed[task_id] |= {("unknown", state) for _, state in self.allowed[task_id]}
         wrong = [task_id for task_id, labels in found.items() if labels not in self.allowed.get(task_id, {labels})]
         return f"{len(wrong)} wrong, {wrong[0]} is {found[wrong[0]]}, not {self.allowed[wrong[0]]}" if wrong else None
 

@@ -13,8 +13,8 @@ from push_job.flower.incremental.event_balance import check_balance, events_of, 
 from push_job.flower.incremental.event_counts import EventCounts, Sender, read_event_counts
 from push_job.flower.incremental.forgotten import Membership, MoreIsGoneError, membership
 from push_job.flower.incremental.list_order import possibly_moved, tasks_at_front
-from push_job.flower.incremental.senders import counted_senders, field_of, note_clients, sender_of, unsettled_senders
-from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState
+from push_job.flower.incremental.senders import counted_senders, note_clients, unsettled_senders
+from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState, count_left_out
 from push_job.flower.incremental.worker_pages import read_worker_pages
 from push_job.flower.page import TaskPage
 
@@ -50,6 +50,7 @@ def read_changes(flower: Flower, state: ScrapeState, page_size: int, until: floa
 
 
 def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: float) -> None:
+    count_left_out(state)
     base = state.counts
     # Step 1: the counters before the pages.
     before = _read_counters(flower, until)
@@ -70,20 +71,18 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
         last = _counters_after(flower, before, until)
     if not state.order.is_kept((*pages, end)):
         raise NotProvenError("its list is in another order than before")
-    # Step 8: what belongs to the list. (Step 7 needs to know which tasks are left to the next scrape.)
+    # Step 8: what belongs to the list. (It comes first, because it may require a longer end page.)
     found = membership(state, pages, end, listed)
     if events_of(found.late) - last.kinds_since(before):
         raise MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     # Step 7: the balance of events.
     news = {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
-    taken = {task_id: page for task_id, page in news.items() if task_id not in found.left_out}
-    surplus = check_balance(state, base, before, last, shown_events(state, taken))
+    surplus = check_balance(state, base, before, last, shown_events(state, news))
     # Step 9: the new state. Nothing below can fail.
     changed = {*state.tasks.changed(front.page.rows, front.page)}
     depth = max((place for place, task_id in enumerate(front.page.fields, 1) if task_id in changed), default=0)
     state.front = max(SMALLEST_FRONT, round(_FRONT_MARGIN * depth))
     state.end = max(SMALLEST_END, 2 * found.end_depth)
-    state.latecomers = {sender_of(field_of(found.late[task_id], task_id)) for task_id in found.left_out}
     state.counts, state.surplus = before, surplus
     state.has_room = found.has_room
     _keep_client_times(state, front.page)
@@ -156,7 +155,7 @@ def _read_front(
         note_clients(state, page)
         counts = _counters_after(flower, before, until)
         active, active_before = counts.senders_since(base), before.senders_since(base)
-        unsettled = unsettled_senders(state, page, active.keys() | state.latecomers, active_before)
+        unsettled = unsettled_senders(state, page, active, active_before)
         unsettled -= counted_senders(state, [page], end, unsettled, active)
         if not unsettled:
             break
@@ -179,10 +178,9 @@ def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit
 
 def _keep_client_times(state: ScrapeState, front: TaskPage) -> None:
     """Keep the sending times of clients as far as they are of use and certain."""
-    late = {sender.name for sender in state.latecomers if sender.is_client}
-    noted = {client: sent for client, sent in state.noted_sent_at.items() if client not in late}
     bottom = state.order.bottom(front) if state.order.is_by_stamp else 0.0
-    state.sent_at = {client: sent for client, sent in {**state.sent_at, **noted}.items() if sent > bottom}
+    sent_at = {**state.sent_at, **state.noted_sent_at}
+    state.sent_at = {client: sent for client, sent in sent_at.items() if sent > bottom}
     state.noted_sent_at = {}
 
 
@@ -190,7 +188,8 @@ def _update_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage, foun
     """Put what was read into the table, in the order of the list as far as that is known."""
     tasks, front, others = state.tasks, pages[0], pages[1:]
     at_front = [] if state.order.is_by_stamp else tasks_at_front(front, others, found.left_out)
-    _keep_newest(pages, found.left_out)
+    _keep_newest(pages)
+    state.left_out = [page.split([it for it in page.rows if it in found.left_out]) for page in pages]
     tasks.drop(found.gone)
     has_own_order = bool(others) and any(page.rows for page in others)
     former = list(tasks) if has_own_order else []
@@ -211,10 +210,10 @@ def _update_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage, foun
         tasks.compact()
 
 
-def _keep_newest(pages: list[TaskPage], late: set[str]) -> None:
-    """Remove late tasks, and each task from all pages but the one that was read last."""
+def _keep_newest(pages: list[TaskPage]) -> None:
+    """Remove each task from all pages except the one that was read last."""
     for number, page in enumerate(pages):
-        for task_id in (*late, *(task_id for later in pages[number + 1 :] for task_id in later.rows)):
+        for task_id in (task_id for later in pages[number + 1 :] for task_id in later.rows):
             page.rows.pop(task_id, None)
 
 

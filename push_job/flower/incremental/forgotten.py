@@ -19,7 +19,7 @@ class Membership:
     Attributes:
         gone: known tasks that Flower has forgotten.
         late: new tasks that came after the end page.
-        left_out: those of them that are left to the next scrape.
+        left_out: those of them that are not counted in this scrape.
         has_room: whether Flower is known to remember more tasks without forgetting one.
         end_depth: number of tasks of the end page that stood after the first gone one.
     """

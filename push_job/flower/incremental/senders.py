@@ -135,7 +135,6 @@ def _news_on(state: ScrapeState, pages: Iterable[TaskPage]) -> Counter[Sender]:
         # A new task that was received since has two events: the other one is its sending. A sending that came late is
         # its newest event, and counted already.
         was_sent = task.sent is not None and isinstance(task.client, str) and not newest.is_client
-        # A latecomer may have been sent before the last scrape.
-        if was_sent and task.state != "PENDING" and task_id not in state.tasks and not state.latecomers:
+        if was_sent and task.state != "PENDING" and task_id not in state.tasks:
             found[Sender(task.client, True)] += 1
     return found

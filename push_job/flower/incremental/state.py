@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender
+from push_job.flower.incremental.event_counts import EventCounts, EventKind
 from push_job.flower.incremental.list_order import ListOrder, order_of
+from push_job.flower.page import TaskPage
 from push_job.flower.table import TaskTable
 from push_job.flower.task import Column, clock_of, received_of
 
@@ -35,7 +36,7 @@ class ScrapeState:
         front: number of tasks to read of the front of the list.
         end: number of tasks to read of its end.
         surplus: number of events by kind that the tasks may already show although `counts` do not have them.
-        latecomers: senders of new tasks that were left to the next scrape.
+        left_out: tasks that came too late to be counted in the last scrape; they are counted from the next one on.
         sent_at: Unix time, by its own clock, at which each client is known to have sent a task.
         noted_sent_at: the same, noted during the current scrape and valid once that is complete.
         kept: numbers that extras keep by name and task type, for tasks that Flower may forget.
@@ -51,13 +52,20 @@ class ScrapeState:
     front: int = SMALLEST_FRONT
     end: int = SMALLEST_END
     surplus: Counter[EventKind] = field(default_factory=Counter)
-    latecomers: set[Sender] = field(default_factory=set)
+    left_out: list[TaskPage] = field(default_factory=list)
     sent_at: dict[str, float] = field(default_factory=dict)
     noted_sent_at: dict[str, float] = field(default_factory=dict)
     kept: dict[str, dict[str, float]] = field(default_factory=dict)
     has_room: bool = False
     changes_by_events_alone: bool = False
     unplaced: set[str] = field(default_factory=set)
+
+
+def count_left_out(state: ScrapeState) -> None:
+    """Add the tasks that were left out of the last scrape to the others."""
+    for page in reversed(state.left_out):
+        state.tasks.merge(page, 0)
+    state.left_out = []
 
 
 def new_state(

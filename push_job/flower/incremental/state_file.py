@@ -31,7 +31,7 @@ import msgspec
 from push_job import __version__, log
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender
 from push_job.flower.incremental.list_order import ORDERS
-from push_job.flower.incremental.state import ScrapeState
+from push_job.flower.incremental.state import ScrapeState, count_left_out
 from push_job.flower.page import SharedIndex, TaskPage
 from push_job.flower.table import TaskTable
 from push_job.flower.task import Column, TextColumn
@@ -69,7 +69,6 @@ class _Stored(msgspec.Struct, array_like=True):
     front: int
     end: int
     surplus: list[tuple[str, str, int]]
-    latecomers: list[tuple[str, bool]]
     sent_at: dict[str, float]
     counts: _StoredCounts | None
     kept: dict[str, dict[str, float]]
@@ -217,6 +216,7 @@ def _remove_abandoned(folder: Path, prefix: str) -> None:
 
 
 def _encode(state: ScrapeState, flower: str) -> bytes:
+    count_left_out(state)
     page = state.tasks.compact()
     return msgspec.msgpack.encode(
         _Stored(
@@ -229,7 +229,6 @@ def _encode(state: ScrapeState, flower: str) -> bytes:
             front=state.front,
             end=state.end,
             surplus=[(*kind, count) for kind, count in state.surplus.items()],
-            latecomers=sorted(state.latecomers),
             sent_at=state.sent_at,
             counts=_encode_counts(state.counts),
             kept=state.kept,
@@ -269,7 +268,6 @@ def _decode(stored: _Stored, columns: tuple[Column, ...]) -> ScrapeState:
         front=stored.front,
         end=stored.end,
         surplus=Counter({EventKind(event, name): count for event, name, count in stored.surplus}),
-        latecomers={Sender(name, is_client) for name, is_client in stored.latecomers},
         sent_at=stored.sent_at,
         kept=stored.kept,
         has_room=stored.has_room,
