@@ -5,6 +5,7 @@ Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,7 +14,7 @@ from push_job.flower.incremental.event_balance import check_balance, events_of, 
 from push_job.flower.incremental.event_counts import EventCounts, Sender, read_event_counts
 from push_job.flower.incremental.forgotten import Membership, MoreIsGoneError, membership
 from push_job.flower.incremental.list_order import possibly_moved, tasks_at_front
-from push_job.flower.incremental.senders import counted_senders, note_clients, unsettled_senders
+from push_job.flower.incremental.senders import counted_senders, field_of, note_clients, sender_of, unsettled_senders
 from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState, count_left_out
 from push_job.flower.incremental.worker_pages import read_worker_pages
 from push_job.flower.page import TaskPage
@@ -73,7 +74,8 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
         raise NotProvenError("its list is in another order than before")
     # Step 8: what belongs to the list. (It comes first, because it may require a longer end page.)
     found = membership(state, pages, end, listed)
-    if events_of(found.late) - last.kinds_since(before):
+    late_senders = Counter(sender_of(field_of(page, task_id)) for task_id, page in found.late.items())
+    if events_of(found.late) - last.kinds_since(before) or late_senders - last.senders_since(before):
         raise MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     # Step 7: the balance of events.
     news = {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
