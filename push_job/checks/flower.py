@@ -101,21 +101,8 @@ def _events(
         until: deadline on the clock of ``time.monotonic()``.
     """
     processed = sum(row["processed"] for row in rows.values() if isinstance(row.get("processed"), int))
-    # The event of a PENDING task comes from its sender, and says nothing about workers.
-    from_workers = any(state != "PENDING" for _, state in tasks.tally()) or any(
-        api.has_task_in(state, until) for state in STATES if len(tasks) and state != "PENDING"
-    )
-    if len(tasks) and (from_workers or not processed):
-        age = now - newest
-        if age < -_CLOCK_TOLERANCE:
-            return Step(
-                False,
-                f"the newest task event is {time_words(-age)} ahead of Flower's clock;"
-                " synchronize the clocks of all workers and senders with NTP",
-            )
-        return Step(
-            True if age < _LONG_AGO else None, f"task events arrive, the newest one {time_words(max(0.0, age))} ago"
-        )
+    if len(tasks) and (not processed or _has_worker_events(api, tasks, until)):
+        return _event_age(now - newest)
     if processed:
         what = "all task events come from senders" if len(tasks) else "no task event has arrived"
         return Step(
@@ -124,6 +111,25 @@ def _events(
             " start workers with -E (or worker_send_task_events = True), or Flower with --enable-events",
         )
     return Step(None if live else False, "no task event has arrived, and no task has run that could have sent one")
+
+
+def _has_worker_events(api: Flower, tasks: TaskTable, until: float) -> bool:
+    """Return whether a worker has sent an event: the event of a PENDING task comes from a client."""
+    if any(state != "PENDING" for _, state in tasks.tally()):
+        return True
+    return any(api.has_task_in(state, until) for state in STATES if state != "PENDING")
+
+
+def _event_age(age: float) -> Step:
+    if age < -_CLOCK_TOLERANCE:
+        return Step(
+            False,
+            f"the newest task event is {time_words(-age)} ahead of Flower's clock;"
+            " synchronize the clocks of all workers and senders with NTP",
+        )
+    return Step(
+        True if age < _LONG_AGO else None, f"task events arrive, the newest one {time_words(max(0.0, age))} ago"
+    )
 
 
 def _extra(name: str, api: Flower, tasks: TaskTable, settings: Settings, until: float, extras: list[Metric]) -> Step:

@@ -18,6 +18,7 @@ from push_job.flower.incremental.senders import counted_senders, field_of, note_
 from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState, count_left_out
 from push_job.flower.incremental.worker_pages import read_worker_pages
 from push_job.flower.page import TaskPage
+from push_job.flower.table import TaskTable
 
 #: How much more of the front is requested than was needed last time.
 _FRONT_MARGIN = 1.5
@@ -193,23 +194,28 @@ def _update_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage, foun
     _keep_newest(pages)
     state.left_out = [page.split([it for it in page.rows if it in found.left_out]) for page in pages]
     tasks.drop(found.gone)
-    has_own_order = bool(others) and any(page.rows for page in others)
-    former = list(tasks) if has_own_order else []
-    moved = {task_id for page in others for task_id in possibly_moved(tasks, page)} if has_own_order else set()
-    for page in others:
-        tasks.merge(page)
-    end_is_new = bool(others) or bool(tasks.changed(end.rows, end))
-    if end_is_new:
+    former, moved = _merge_worker_pages(tasks, others)
+    if end_is_new := bool(others) or bool(tasks.changed(end.rows, end)):
         _merge_end(state, pages, end)
     tasks.merge(front, 0)
-    if has_own_order:
+    if former:  # tasks of other pages stand between those of the front and of the end
         state.order.arrange(tasks, former, moved, at_front, list(end.rows))
-        state.unplaced |= set() if state.order.is_by_stamp else moved
-    state.unplaced.difference_update(at_front, end.rows if end_is_new else ())
+    if not state.order.is_by_stamp:
+        state.unplaced |= moved
+        state.unplaced.difference_update(at_front, end.rows if end_is_new else ())
     # Pages were not merged in the order in which they were read.
     tasks.now = max(page.now for page in (*pages, end))
     if tasks.page_count > _PAGE_LIMIT:
         tasks.compact()
+
+
+def _merge_worker_pages(tasks: TaskTable, pages: list[TaskPage]) -> tuple[list[str], set[str]]:
+    """Merge pages of workers; return the former order of all tasks if it matters, and the tasks that may have moved."""
+    former = list(tasks) if any(page.rows for page in pages) else []
+    moved = {task_id for page in pages for task_id in possibly_moved(tasks, page)}
+    for page in pages:
+        tasks.merge(page)
+    return former, moved
 
 
 def _keep_newest(pages: list[TaskPage]) -> None:

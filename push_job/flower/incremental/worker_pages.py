@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 from push_job.flower.api import Flower
 from push_job.flower.incremental.event_counts import EventCounts, Sender, read_event_counts
@@ -17,11 +17,36 @@ _TASKS = 2000
 _ANCHORS = 3
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What is needed to read pages of workers; see `read_worker_pages`."""
+
+    flower: Flower
+    state: ScrapeState
+    base: EventCounts
+    front: TaskPage
+    end: TaskPage
+    limit: int
+    until: float
+
+    def page(self, **filters: str) -> TaskPage:
+        """Read a page of the tasks that Flower filters."""
+        return self.flower.page_with_fields(self.state.tasks.shared, 0, self.limit, self.until, **filters)
+
+    def are_counted(self, page: TaskPage, senders: list[Sender]) -> bool:
+        """Return whether the front and the page show as many events of the senders as Flower has counted by now."""
+        now = read_event_counts(self.flower, self.until)
+        if now is None or not now.follows(self.base):
+            return False
+        active = now.senders_since(self.base)
+        return counted_senders(self.state, (self.front, page), self.end, senders, active) >= set(senders)
+
+
 def read_worker_pages(
     flower: Flower,
     state: ScrapeState,
     base: EventCounts,
-    senders: Iterable[Sender],
+    senders: list[Sender],
     front: TaskPage,
     end: TaskPage,
     page_size: int,
@@ -35,37 +60,36 @@ def read_worker_pages(
         NotProvenError: if they do not.
         FlowerError: if Flower does not answer.
     """
-    limit, shared = min(page_size, _TASKS), state.tasks.shared
-    pages = []
-
-    def are_counted(page: TaskPage, those: Iterable[Sender]) -> bool:
-        """Return whether the front and the page show as many events of these senders as Flower has counted by now."""
-        now = read_event_counts(flower, until)
-        if now is None or not now.follows(base):
-            return False
-        return counted_senders(state, (front, page), end, those, now.senders_since(base)) >= set(those)
-
-    for worker in [sender for sender in senders if not sender.is_client]:
-        page = flower.page_with_fields(shared, 0, limit, until, workername=worker.name)
-        # Flower strips blanks off the name. Up to 2.0.1 the page also has the tasks that nobody has received.
-        if any(task.worker not in (None, worker.name) for _, task in fields_of(page)):
-            raise NotProvenError(f"the page of {worker.name} has tasks of other workers")
-        # A name that Flower does not find makes an empty page.
-        if not (0 < len(page) < limit or _is_anchored(state, page, worker) or are_counted(page, [worker])):
-            raise NotProvenError(f"not all events of {worker.name} were found")
-        # Up to Flower 2.0.1 a task may have moved although it looks unchanged.
-        if not (state.order.is_by_stamp or state.tasks.keeps_order(page, state.unplaced)):
-            raise NotProvenError(f"the tasks of {worker.name} are in another order than before")
-        pages.append(page)
+    request = _Request(flower, state, base, front, end, min(page_size, _TASKS), until)
+    pages = [_page_of_worker(request, sender) for sender in senders if not sender.is_client]
     if clients := [sender for sender in senders if sender.is_client]:
-        page = flower.page_with_fields(shared, 0, limit, until, state="PENDING")
-        if len(page) == limit and not all(_is_anchored(state, page, client) for client in clients):
-            raise NotProvenError(f"not all tasks that {clients[0].name} sent were found")
-        # A late task-sent may give an old task its name. Such a task is neither received again nor PENDING.
-        if has_unnamed(state.tasks, front) and not are_counted(page, clients):
-            raise NotProvenError(f"a task may have learnt its name from {clients[0].name} without moving")
-        pages.append(page)
+        pages.append(_page_of_pending(request, clients))
     return pages
+
+
+def _page_of_worker(request: _Request, worker: Sender) -> TaskPage:
+    page, state = request.page(workername=worker.name), request.state
+    # Flower strips blanks off the name. Up to 2.0.1 the page also has the tasks that nobody has received.
+    if any(task.worker not in (None, worker.name) for _, task in fields_of(page)):
+        raise NotProvenError(f"the page of {worker.name} has tasks of other workers")
+    # A name that Flower does not find makes an empty page.
+    has_all = 0 < len(page) < request.limit
+    if not (has_all or _is_anchored(state, page, worker) or request.are_counted(page, [worker])):
+        raise NotProvenError(f"not all events of {worker.name} were found")
+    # Up to Flower 2.0.1 a task may have moved although it looks unchanged.
+    if not (state.order.is_by_stamp or state.tasks.keeps_order(page, state.unplaced)):
+        raise NotProvenError(f"the tasks of {worker.name} are in another order than before")
+    return page
+
+
+def _page_of_pending(request: _Request, clients: list[Sender]) -> TaskPage:
+    page, state = request.page(state="PENDING"), request.state
+    if len(page) == request.limit and not all(_is_anchored(state, page, client) for client in clients):
+        raise NotProvenError(f"not all tasks that {clients[0].name} sent were found")
+    # A late task-sent may give an old task its name. Such a task is neither received again nor PENDING.
+    if has_unnamed(state.tasks, request.front) and not request.are_counted(page, clients):
+        raise NotProvenError(f"a task may have learnt its name from {clients[0].name} without moving")
+    return page
 
 
 def _is_anchored(state: ScrapeState, page: TaskPage, sender: Sender) -> bool:
