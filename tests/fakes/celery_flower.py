@@ -71,9 +71,10 @@ class CeleryFlower:
 
     def tasks(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the list as it is now."""
-        return [(uuid, self._as_dict(task)) for uuid, task in self._listed()]
+        return [(uuid, self._as_dict(task)) for uuid, task in self.listed()]
 
-    def _listed(self) -> list[tuple[str, Any]]:
+    def listed(self) -> list[tuple[str, Any]]:
+        """Return id and Celery's own task of each entry of the list."""
         if self.order == BY_CLOCK:
             return list(self.state.tasks_by_time())
         known = self.state.tasks.data.items()
@@ -95,7 +96,7 @@ class CeleryFlower:
             return (self.cached_metrics[0] if self.cached_metrics else self.metrics()).encode()
         if path == "/api/workers":
             return b"{}"
-        listed = self._listed()
+        listed = self.listed()
         if "workername" in params:
             listed = [item for item in listed if self._is_of(item[1], params["workername"].strip())]
         if "state" in params:

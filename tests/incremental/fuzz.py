@@ -103,7 +103,7 @@ class Witness:
 
     def _look(self) -> None:
         """Take the list as it is now."""
-        self.allowed = {uuid: {labels_of(task)} for uuid, task in self._flower.tasks()}
+        self.allowed = {uuid: {(task.name or "unknown", task.state)} for uuid, task in self._flower.listed()}
 
     def on_event(self, uuid: str) -> None:
         """Note what an event made of a task."""
@@ -119,7 +119,7 @@ class Witness:
             self._look()
         elif path == "/metrics" and not self._end_was_read:
             self.created = set()
-            self.unnamed = {uuid for uuid, task in self._flower.tasks() if not task["name"]}
+            self.unnamed = {uuid for uuid, task in self._flower.listed() if not task.name}
             if not self._flower.cached_metrics:
                 self._look()  # the scrape may find that nothing has changed, and read no task
 
@@ -377,7 +377,7 @@ def disorder(flower: CeleryFlower, scraper: TaskScraper) -> str | None:
     if state is None or state.order.is_by_stamp:
         return None
     known = [task_id for task_id in state.tasks if task_id not in state.unplaced]
-    listed = [task_id for task_id, _ in flower.tasks() if task_id not in state.unplaced]
+    listed = [task_id for task_id, _ in flower.listed() if task_id not in state.unplaced]
     odd = [pair for pair in zip(known, listed, strict=True) if pair[0] != pair[1]]
     return f"the order of {len(odd)}, the first is {odd[0]}" if odd else None
 

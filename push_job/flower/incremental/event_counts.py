@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from push_job.flower.api import Flower, FlowerError, optional_deadline
@@ -20,6 +21,9 @@ from push_job.flower.metrics_text import parse_sample
 _COUNTERS, _CREATED = "flower_events_total{", "flower_events_created{"
 _STARTED, _CPU = "process_start_time_seconds ", "process_cpu_seconds_total "
 _TASK_PREFIX = "task-"
+
+#: Characters of a series whose labels are cached. Most series are the same in every reading.
+_SHORT = 400
 
 
 class Sender(NamedTuple):
@@ -115,12 +119,11 @@ def parse_event_counts(lines: Iterable[str]) -> EventCounts | None:
                 digest.update(line.encode() + b"\n")
                 has_created = has_created or line.startswith(_CREATED)
             if line.startswith(_COUNTERS):
-                _, labels, value, *_rest = parse_sample(line)
-                event_type = labels.get("type", "")
-                if event_type.startswith(_TASK_PREFIX):
-                    sender = Sender(labels.get("worker", ""), event_type == "task-sent")
-                    by_sender[sender] += int(value)
-                    by_kind[EventKind(event_type.removeprefix(_TASK_PREFIX), labels.get("task", ""))] += int(value)
+                series, _, value = line.rpartition(" ")
+                identity = _identity_of(series) if len(series) < _SHORT else _parse_identity(series)
+                if identity is not None:
+                    by_sender[identity[0]] += int(float(value))
+                    by_kind[identity[1]] += int(float(value))
             elif line.startswith(_STARTED):
                 started = float(line.split()[1])
             elif line.startswith(_CPU):
@@ -131,3 +134,16 @@ def parse_event_counts(lines: Iterable[str]) -> EventCounts | None:
     if not has_counters:
         return None
     return EventCounts(started, cpu, by_sender, by_kind, digest.hexdigest() if has_created else "")
+
+
+def _parse_identity(series: str) -> tuple[Sender, EventKind] | None:
+    """Return sender and kind of a series such as ``flower_events_total{...}``; None if it does not count task events."""
+    labels = parse_sample(f"{series} 0").labels
+    event_type = labels.get("type", "")
+    if not event_type.startswith(_TASK_PREFIX):
+        return None
+    sender = Sender(labels.get("worker", ""), event_type == "task-sent")
+    return sender, EventKind(event_type.removeprefix(_TASK_PREFIX), labels.get("task", ""))
+
+
+_identity_of = lru_cache(maxsize=10_000)(_parse_identity)
