@@ -1,4 +1,4 @@
-"""On each Flower version, full or not, a turn that reads only what changed counts just what Flower lists."""
+"""On each Flower version, full or not, incremental scrapes count what Flower lists."""
 
 import time
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ import pytest
 from push_job.flower.api import Flower as FlowerApi
 from push_job.flower.incremental.scraper import ScrapedTasks, TaskScraper
 from testbed.services import Flower, Testbed
-from tests.incremental.shop import (
+from tests.incremental.real_shop import (
     PAGE,
     ROOM,
     TASKS,
     VERSIONS,
     Shop,
-    asking,
-    assert_counts_what_is_listed,
+    assert_equals_list,
+    client_of,
 )
 
-#: Of a Flower that is full, and of one with room for more.
-TURNS, TURNS_WITH_ROOM = 24, 12
+#: Cycles on a full Flower, and on one with room for more tasks.
+CYCLES, CYCLES_WITH_ROOM = 24, 12
 
 
 @pytest.fixture(params=[(version, room) for version in VERSIONS for room in (ROOM, 100_000)], ids=str)
@@ -32,43 +32,41 @@ def flower(request: pytest.FixtureRequest, testbed: Testbed) -> Iterator[Flower]
     redis.stop()
 
 
-def test_dozens_of_turns_that_read_what_changed_count_what_is_listed(
-    flower: Flower, request: pytest.FixtureRequest
-) -> None:
+def test_dozens_of_incremental_scrapes_equal_flowers_list(flower: Flower, request: pytest.FixtureRequest) -> None:
     version, room = request.node.callspec.params["flower"]
-    turns = TURNS if room == ROOM else TURNS_WITH_ROOM
-    reader = TaskScraper(full_every=3600)
-    with Shop(flower.broker, seed=5) as shop, asking(flower) as client:
-        readings: list[ScrapedTasks] = []
+    cycles = CYCLES if room == ROOM else CYCLES_WITH_ROOM
+    scraper = TaskScraper(full_every=3600)
+    with Shop(flower.broker, seed=5) as shop, client_of(flower) as client:
+        results: list[ScrapedTasks] = []
 
-        def read() -> ScrapedTasks:
-            readings.append(reader.scrape(FlowerApi(client), PAGE, time.monotonic() + 60))
-            return readings[-1]
+        def scrape() -> ScrapedTasks:
+            results.append(scraper.scrape(FlowerApi(client), PAGE, time.monotonic() + 60))
+            return results[-1]
 
-        def turn() -> bool:
-            """Whether nothing was read whole."""
-            readings.clear()
+        def cycle() -> bool:
+            """Return whether no scrape was full."""
+            results.clear()
             shop.settle(flower)
-            assert_counts_what_is_listed(flower, read)
-            return not any(reading.full for reading in readings)
+            assert_equals_list(flower, scrape)
+            return not any(scraped.full for scraped in results)
 
-        def is_warm_after_a_burst() -> bool:
+        def cycle_after_a_burst() -> bool:
             shop.burst()
-            return turn()
+            return cycle()
 
         shop.arrive(TASKS)
         shop.settle(flower)
-        warm = sum(is_warm_after_a_burst() for _ in range(turns))
-        # Some bursts are not proven, by the one whose logical clock began again or by tasks without a name.
-        assert warm >= turns * 0.7
+        incremental = sum(cycle_after_a_burst() for _ in range(cycles))
+        # Some bursts cannot be proven, because of the restarted logical clock or of tasks that end twice.
+        assert incremental >= cycles * 0.7
         if room == ROOM:
             shop.arrive(PAGE * 3 // 2)
-            turn()  # by chance the rest is found among each worker's own tasks, or all is read
-            assert any(is_warm_after_a_burst() for _ in range(6))
+            cycle()  # the rest is found on the workers' own pages, or everything is read
+            assert any(cycle_after_a_burst() for _ in range(6))
             shop.arrive(ROOM * 3 // 2)
-            turn()
-            # What is new is all there is: it was transferred, by one way or other.
-            assert sum(reading.tasks_read for reading in readings) >= ROOM
-            assert any(is_warm_after_a_burst() for _ in range(6))
-        quiet = assert_counts_what_is_listed(flower, read)
+            cycle()
+            # Every task is new, so every task was transferred.
+            assert sum(scraped.tasks_read for scraped in results) >= ROOM
+            assert any(cycle_after_a_burst() for _ in range(6))
+        quiet = assert_equals_list(flower, scrape)
         assert (quiet.tasks_read == 0) == (version is None)

@@ -137,7 +137,7 @@ def parse_event_counts(lines: Iterable[str]) -> EventCounts | None:
 
 
 def _parse_identity(series: str) -> tuple[Sender, EventKind] | None:
-    """Return sender and kind of a series such as ``flower_events_total{...}``; None if it does not count task events."""
+    """Return sender and kind of a series ``flower_events_total{...}``; None if it does not count task events."""
     labels = parse_sample(f"{series} 0").labels
     event_type = labels.get("type", "")
     if not event_type.startswith(_TASK_PREFIX):

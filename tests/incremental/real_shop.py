@@ -1,10 +1,10 @@
-"""A shop whose tasks change on real Flowers, and how what was read of them is compared with what they list."""
+"""A shop whose tasks change on real Flowers, and comparisons of scrapes with Flower's own list."""
 
 import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
@@ -25,10 +25,10 @@ PAGE = 1_500
 NAMES = ("shop.pay", "shop.mail", "shop.report")
 ENDS = ("task-succeeded", "task-failed", "task-revoked", "task-retried", "task-rejected", "task-progressed")
 
-#: Worker names and how far their clocks are off, in seconds.
+#: Worker names, and by how many seconds their clocks are fast.
 WORKERS = {"celery@one": 0.0, "celery@two": 0.0, "celery@slow": -90.0, "celery@fast": 90.0, "celery@reborn": 0.0}
 
-#: The one whose logical clock begins at zero beside the others'.
+#: The worker whose logical clock starts at zero.
 REBORN = "celery@reborn"
 
 
@@ -54,13 +54,13 @@ class Shop:
         self.events.__exit__(None, None, None)
 
     def send(self, kind: str, task_id: str, worker: str, **fields: Any) -> None:
-        """One event, by the worker's own clock."""
+        """Send one event, by the worker's own clock."""
         stamp = time.time() + WORKERS.get(worker, 0.0)
         events = self.events_of_reborn if worker == REBORN else self.events
         events.send(kind, uuid=task_id, hostname=worker, timestamp=stamp, **fields)
 
     def arrive(self, count: int) -> None:
-        """New tasks, each in some state."""
+        """Send new tasks, each in some state."""
         for _ in range(count):
             task_id, worker = str(uuid.uuid4()), self.chance.choice(list(WORKERS))
             self.ids.append(task_id)
@@ -72,55 +72,55 @@ class Shop:
                 self.change(task_id)
 
     def change(self, task_id: str) -> None:
-        """Another event of a task."""
+        """Send another event of a task."""
         kind = self.chance.choice(("task-started", *ENDS))
         runtime = {"runtime": self.chance.random()} if kind == "task-succeeded" else {}
         self.send(kind, task_id, self.owner[task_id], **runtime)
 
     def burst(self) -> None:
-        """A turn's worth of events."""
+        """Send the events of one interval."""
         self.arrive(self.chance.choice((0, 5, 60)))
         for task_id in self.chance.sample(self.ids[-ROOM:], self.chance.choice((1, 40))):
             self.change(task_id)
 
     def settle(self, flower: Flower) -> None:
-        """Wait until Flower has taken in all that was sent."""
+        """Wait until Flower has handled everything that was sent."""
         last = str(uuid.uuid4())
         self.events_of_reborn.flush()
         self.send("task-received", last, "celery@one", name="shop.last")
         self.events.flush()
-        # A question for this task alone would touch it.
+        # A request for this task alone would touch it.
         deadline = time.monotonic() + 60
         while last not in requests.get(f"{flower.url}/api/tasks?workername=celery@one&limit=200", timeout=30).json():
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
-def whole_count(flower: Flower) -> tuple[Counter[tuple[str, str]], dict[tuple[str, str], float]]:
-    """The list counted in the plainest way."""
+def count_all(flower: Flower) -> tuple[Counter[tuple[str, str]], dict[tuple[str, str], float]]:
+    """Count the whole list in the simplest way."""
     answer = requests.get(f"{flower.url}/api/tasks", timeout=60)
     now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
     return durations_by_labels(answer.json().values(), now)
 
 
-def assert_counts_what_is_listed(flower: Flower, read: Any) -> ScrapedTasks:
-    """Compare a reading with a whole count just before it, which makes old Flowers forget what they forget late."""
+def assert_equals_list(flower: Flower, scrape: Callable[[], ScrapedTasks]) -> ScrapedTasks:
+    """Compare a scrape with a count just before it, which makes old Flowers drop the tasks that they forgot."""
     for _ in range(3):
-        counts, seconds = whole_count(flower)
-        reading: ScrapedTasks = read()
-        tallies = reading.tasks.tally()
+        counts, seconds = count_all(flower)
+        scraped = scrape()
+        tallies = scraped.tasks.tally()
         if {labels: tally.count for labels, tally in tallies.items()} == counts:
             break
     assert {labels: tally.count for labels, tally in tallies.items()} == counts
     for (name, state), tally in tallies.items():
         allowed = 1e-6 + 3.0 * tally.count
         assert abs(tally.seconds - seconds[name, state]) <= allowed
-    return reading
+    return scraped
 
 
 @contextmanager
-def asking(flower: Flower) -> Iterator[Client]:
-    """The job's way to ask a Flower."""
+def client_of(flower: Flower) -> Iterator[Client]:
+    """Return a client of the job for a Flower."""
     client = Client(Endpoint.parse(flower.url, "--flower"), timeout=30)
     yield client
     client.close()
