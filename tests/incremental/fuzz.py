@@ -10,6 +10,7 @@ import argparse
 import gc
 import logging
 import math
+import os
 import pickle
 import random
 import re
@@ -401,6 +402,12 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":  # sets have the same order in each run, so that a seed repeats
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "tests.incremental.fuzz", *sys.argv[1:]],
+            {**os.environ, "PYTHONHASHSEED": "0"},
+        )
     found = run(arguments.cycles, arguments.seed, max(1, arguments.cycles // 200))
     print(
         f"{found.cycles} cycles, {dict(found.events)}; {found.incremental.total()} of {found.expected.total()}"

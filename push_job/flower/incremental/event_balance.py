@@ -14,12 +14,13 @@ from push_job.flower.incremental.event_counts import EventCounts, EventKind
 from push_job.flower.incremental.senders import field_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
-from push_job.flower.task import EventFields, received_of, stamp_of
+from push_job.flower.task import STATES, EventFields, received_of, stamp_of
 
 #: Events that end a task; each task shows the time of each of them.
 _ENDS = ("succeeded", "failed", "revoked", "rejected")
 _RECEIVED = "received"
 _COUNTED = frozenset({*_ENDS, _RECEIVED})
+_EVENT_STATES = frozenset({*STATES, "REJECTED"})
 _ALL = (*_ENDS, _RECEIVED, "sent", "started", "retried")
 
 #: Retries of one task that are believed.
@@ -53,6 +54,8 @@ def events_of(tasks: Mapping[str, TaskPage]) -> Counter[EventKind]:
         task = field_of(page, task_id)
         name = str(task.name) if task.name else ""
         shown.update(EventKind(event, name) for event in _ALL if getattr(task, event) is not None)
+        if isinstance(task.state, str) and task.state not in _EVENT_STATES:
+            shown[EventKind(task.state.lower(), name)] += 1  # Celery makes the state of a custom event's type
     return shown
 
 
