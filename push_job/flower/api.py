@@ -234,6 +234,7 @@ def explain_flower_error(error: TransportError, path: str, sign_in: SignIn) -> F
         reason,
         transient=error.transient,
         overloaded=error.overloaded,
+        unreachable=error.unreachable,
         status=error.status,
         retry_after=error.retry_after,
     )
