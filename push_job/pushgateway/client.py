@@ -13,13 +13,14 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
-from push_job.auth import SignIn
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.errors import TransportError
 from push_job.pushgateway.encoding import ENCODINGS, Encoding
+from push_job.settings import Endpoint
 from push_job.text import one_line
 
 #: State of a group after a push that was not answered.
@@ -93,7 +94,7 @@ class PushgatewayClient:
             try:
                 with contextlib.closing(self.client.send(method, url, until, headers=headers, data=body)) as answer:
                     _check_answer(answer, accepted)
-                    return _date_of(answer)
+                    return date_of(answer)
             except TransportError as error:
                 unanswered = unanswered or error.overloaded or error.status in _NO_ANSWER_BEHIND_PROXY
                 raise
@@ -101,9 +102,8 @@ class PushgatewayClient:
         try:
             return self.client.retrying(attempt, until)
         except TransportError as error:
-            sign_in = self.client.endpoint.sign_in
             unknown = unanswered and body is not None
-            raise explain_push_error(error, sign_in, unanswered=unknown, size=len(body or b"")) from error
+            raise explain_push_error(error, self.client.endpoint, unanswered=unknown, size=len(body or b"")) from error
 
 
 def _check_answer(answer: Answer, accepted: frozenset[int]) -> None:
@@ -124,7 +124,7 @@ def _check_answer(answer: Answer, accepted: frozenset[int]) -> None:
         raise TransportError(f"it is not a Pushgateway: it answered {answer.status} with {what}, and may store nothing")
 
 
-def _date_of(answer: Answer) -> float:
+def date_of(answer: Answer) -> float:
     """Return the server's Unix time; ours if it does not say its own."""
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         return parsedate_to_datetime(answer.headers["Date"]).timestamp() if "Date" in answer.headers else time.time()
@@ -148,23 +148,28 @@ def _path_part(name: str, value: str) -> str:
 
 
 def explain_push_error(
-    error: TransportError, sign_in: SignIn, *, unanswered: bool = False, size: int = 0
+    error: TransportError, endpoint: Endpoint, *, unanswered: bool = False, size: int = 0
 ) -> PushgatewayError:
     """Return the PushgatewayError that says what a failed request means and what to do.
 
     Args:
         error: the failure.
-        sign_in: how the request was signed.
+        endpoint: the Pushgateway.
         unanswered: the push may have arrived although nothing answered it.
         size: bytes of the push.
     """
     reason = str(error)
     if error.status == 401:
-        reason += f": {sign_in.explain_401('pushgateway')}"
+        reason += f": {endpoint.sign_in.explain_401('pushgateway')}"
     elif error.status == 403:
-        reason += ": these credentials may not push"
+        reason += f": {endpoint.sign_in.explain_403()}"
     elif error.status == 404:
-        reason += ": if it runs with a route prefix, put the prefix into its URL"
+        path = urlsplit(endpoint.url).path
+        reason += (
+            f": leave {path[path.index('/metrics') :]} out of its URL"
+            if "/metrics" in path
+            else ": if it runs with a route prefix, put the prefix into its URL"
+        )
     elif error.status == 413:
         reason += f": the push has {size / 1e6:.1f} MB; raise the limit of the proxy (nginx: client_max_body_size)"
     elif error.status in REDIRECTS:

@@ -64,7 +64,7 @@ def _has_push(answer: Answer, group: dict[str, str], duration: float, pushed_at:
     # To a Pushgateway an empty label is a missing one.
     labels = {name: value for name, value in group.items() if value}
     is_pushgateway = has_data = False
-    for line in _lines(answer):
+    for line in metrics_lines(answer):
         if line.startswith(_VICTORIAMETRICS):
             raise NotStoredError("it is VictoriaMetrics, which stores nothing of protobuf; use --push-format text")
         is_pushgateway = is_pushgateway or line.startswith(_PUSHGATEWAY)
@@ -81,7 +81,8 @@ def _has_push(answer: Answer, group: dict[str, str], duration: float, pushed_at:
     return not is_pushgateway
 
 
-def _lines(answer: Answer) -> Iterator[bytes]:
+def metrics_lines(answer: Answer) -> Iterator[bytes]:
+    """Yield the lines of a ``/metrics`` of any size, without lines that are too long to be samples."""
     rest = b""
     for chunk in answer.chunks(_METRICS_LIMIT):
         *lines, rest = (rest + chunk).split(b"\n")
