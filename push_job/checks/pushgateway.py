@@ -103,18 +103,33 @@ def _other_server(client: Client, until: float) -> Step:
 
 
 def _push_and_delete(client: Client, settings: Settings, until: float) -> Step:
-    """Push a temporary group and delete it."""
+    """Push a temporary group, look whether it is there, and delete it."""
     registry = CollectorRegistry()
     Gauge("push_job_check", "Test by push-job check, which deletes its group at once.", registry=registry).set(1)
-    pushgateway, group = (
-        PushgatewayClient(client, CHECK_JOB, ENCODINGS[settings.push_format]),
-        {"instance": secrets.token_hex(8)},
-    )
+    pushgateway = PushgatewayClient(client, CHECK_JOB, ENCODINGS[settings.push_format])
+    instance = secrets.token_hex(8)
     try:
-        pushgateway.push(registry, group, until)
+        pushgateway.push(registry, {"instance": instance}, until)
+        stored = _has_sample(client, instance, until)
     finally:
-        pushgateway.delete(group, until)
+        pushgateway.delete({"instance": instance}, until)
+    if stored is False:
+        return Step(False, "it accepts a push but does not have it; does a proxy in front of it drop the body?")
     return Step(True, "it accepts a push and a delete")
+
+
+def _has_sample(client: Client, instance: str, until: float) -> bool | None:
+    """Return whether the temporary group has its sample; None if it is not a Pushgateway, or hides its metrics."""
+    is_pushgateway = None
+    try:
+        with contextlib.closing(client.get("/metrics", until)) as answer:
+            for line in metrics_lines(answer):
+                if line.startswith(b"push_job_check{") and instance.encode() in line:
+                    return True
+                is_pushgateway = False if line.startswith(b"pushgateway_") else is_pushgateway
+    except TransportError:
+        return None
+    return is_pushgateway
 
 
 def _stale_groups(client: Client, settings: Settings, until: float) -> Iterator[Step]:

@@ -218,7 +218,8 @@ def explain_flower_error(error: TransportError, path: str, endpoint: Endpoint) -
     elif error.status == 403:
         reason += f": {sign_in.explain_403()}"
     elif error.status == 404:
-        reason += f" to {path}{said or _explain_404(endpoint)}"
+        # Flower gives a reason for its own 404s, such as a broker that it does not support.
+        reason += f" to {path}{_explain_404(endpoint) if 'not found' in said.lower() or not said else said}"
     elif error.status == 405:
         reason += ": Flower up to 1.2 does so when it runs with --basic-auth or --auth; newer versions do not"
     elif error.status in REDIRECTS:

@@ -13,7 +13,6 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
@@ -163,17 +162,14 @@ def explain_push_error(
         reason += f": {endpoint.sign_in.explain_401('pushgateway')}"
     elif error.status == 403:
         reason += f": {endpoint.sign_in.explain_403()}"
-    elif error.status == 404:
-        path = urlsplit(endpoint.url).path
-        reason += (
-            f": leave {path[path.index('/metrics') :]} out of its URL"
-            if "/metrics" in path
-            else ": if it runs with a route prefix, put the prefix into its URL"
-        )
+    elif error.status == 404 and "/metrics" not in endpoint.url:
+        reason += ": if it runs with a route prefix, put the prefix into its URL"
     elif error.status == 413:
         reason += f": the push has {size / 1e6:.1f} MB; raise the limit of the proxy (nginx: client_max_body_size)"
     elif error.status in REDIRECTS:
         reason += f", a redirect to {error.location or 'nowhere'}: use the URL that it leads to"
+    if error.status in (400, 404, 405) and "/metrics" in endpoint.url:
+        reason += f": leave {endpoint.url[endpoint.url.index('/metrics') :]} out of its URL"
     if error.status is not None and error.body and not error.body.startswith("<"):
         reason += f": {error.body[:_MESSAGE_LENGTH]}"
         if error.status == 400 and "text format" in error.body:
