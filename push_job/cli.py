@@ -205,13 +205,21 @@ def _delete_stale(settings: Settings, seconds: float, *, ask: bool) -> bool:
             click.echo(f"{group}: last pushed {time_words(group.age)} ago")
         if not groups:
             click.echo(f"no group of job {settings.job} was last pushed more than {time_words(seconds)} ago")
-        elif not ask or click.confirm(f"Delete {len(groups)} groups?"):
+        elif not ask or _confirm(f"Delete {len(groups)} groups?"):
             for group in delete_groups(settings, groups):
                 click.echo(f"deleted: {group}")
     except PushgatewayError as error:
         click.echo(f"Error: {error}", err=True)
         return True
     return False
+
+
+def _confirm(question: str) -> bool:
+    """Ask a question; without an answer it is an error of usage."""
+    try:
+        return click.confirm(question)
+    except click.Abort:
+        raise OneLineError("nothing was deleted; add --yes to delete without a question") from None
 
 
 def _delete(job: Job, settings: Settings) -> bool:
