@@ -134,7 +134,10 @@ def _has_sample(client: Client, instance: str, until: float) -> bool | None:
 
 def _stale_groups(client: Client, settings: Settings, until: float) -> Iterator[Step]:
     """Report groups of this job that nobody pushes any more. They stay until somebody deletes them."""
-    stale = [group for group in groups_of(client, settings.job, until) if group.age > _STALE]
+    try:
+        stale = [group for group in groups_of(client, settings.job, until) if group.age > _STALE]
+    except TransportError:  # the step before has said that it has no /metrics
+        return
     for group in stale[:_GROUPS_SHOWN]:
         yield Step(None, f"the group {printable(str(group))} was last pushed {time_words(group.age)} ago")
     if stale:
@@ -150,9 +153,9 @@ def _clash(client: Client, settings: Settings, extras: Iterable[Metric], until: 
     try:
         answer = client.get("/metrics", until)
     except TransportError as error:
-        if error.status != 404:
+        if error.status is None:
             raise
-        return Step(None, "it has no /metrics, so families of other jobs that clash with ours cannot be found")
+        return Step(None, "its /metrics cannot be read, so families of other jobs that clash with ours cannot be found")
     with contextlib.closing(answer):
         for name, kind, labels in _clashing_samples(_lines(answer), ours):
             if any(group <= labels.items() for group in own_groups):
