@@ -28,7 +28,7 @@ from push_job.metrics.extras import all_extras_failed
 from push_job.metrics.registry import down_registry, up_registry
 from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.pushgateway.encoding import ENCODINGS
-from push_job.pushgateway.verification import NotStoredError, check_stored
+from push_job.pushgateway.verification import NO_GROUPS, NotStoredError, check_stored, is_victoriametrics
 from push_job.scrape import read_snapshot
 from push_job.settings import Endpoint, Settings
 
@@ -118,6 +118,8 @@ class Job:
         """Delete every Flower's group; return the error of each Flower, None where there is none."""
         until = time.monotonic() + self._settings.deadline
         pushgateway = self._pushgateway()
+        if is_victoriametrics(pushgateway.client, until):
+            return dict.fromkeys(self._clients, NO_GROUPS)
 
         def delete(flower: Endpoint) -> str:
             try:

@@ -21,7 +21,7 @@ from push_job.metrics.registry import registry_of
 from push_job.pushgateway.client import PushgatewayClient, PushgatewayError, explain_push_error
 from push_job.pushgateway.encoding import ENCODINGS
 from push_job.pushgateway.groups import groups_of
-from push_job.pushgateway.verification import metrics_lines
+from push_job.pushgateway.verification import is_victoriametrics, metrics_lines
 from push_job.settings import Settings
 from push_job.terminal.formatting import time_words
 from push_job.text import one_line, printable
@@ -85,14 +85,14 @@ def _identity(client: Client, until: float) -> Step:
 
 def _other_server(client: Client, until: float) -> Step:
     """Say what else it is, by its own metrics. Raises CheckError if it cannot take pushes."""
+    if is_victoriametrics(client, until):
+        return Step(None, "it is VictoriaMetrics; it needs --push-format text and a URL with its import path")
     try:
         with contextlib.closing(client.get("/metrics", until)) as answer:
             names = [line for _, line in zip(range(_LINES_TO_RECOGNIZE), metrics_lines(answer), strict=False)]
     except TransportError:
         return Step(None, "it lets only pushes through, so its version is unknown")
     text = b"\n".join(names)
-    if b"vm_app_version" in text:
-        return Step(None, "it is VictoriaMetrics: --push-format text is needed, and a URL that ends in its import path")
     if b"prometheus_build_info" in text:
         raise CheckError("it is Prometheus, not a Pushgateway; a Pushgateway usually listens on port 9091")
     if b"flower_" in text and b"push_time_seconds" not in text:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from push_job.flower.metrics_text import LINE_LIMIT, parse_sample
 from push_job.http.client import Answer, Client
@@ -23,8 +24,11 @@ _METRICS_LIMIT = 2**28
 _ATTEMPTS = 5
 _PAUSE = 0.2
 
-_PUSHGATEWAY, _VICTORIAMETRICS = b"pushgateway_", b"vm_app_version"
 _DURATION, _PUSH_TIME = b"flower_scrape_duration_seconds{", b"push_time_seconds{"
+
+
+#: Why a group cannot be deleted from VictoriaMetrics.
+NO_GROUPS = "VictoriaMetrics has no groups; see docs/victoriametrics.md for how to delete series"
 
 
 class NotStoredError(Exception):
@@ -46,28 +50,39 @@ def check_stored(client: Client, group: Mapping[str, str], duration: float, push
     for attempt in range(_ATTEMPTS):
         try:
             with contextlib.closing(client.get("/metrics", until)) as answer:
-                if _has_push(answer, {**group}, duration, pushed_at):
-                    return
+                has_push = _has_push(answer, group, duration, pushed_at)
         except (TransportError, ValueError):
+            has_push = None
+        if has_push is None and is_victoriametrics(client, until):
+            raise NotStoredError("it is VictoriaMetrics, which stores nothing of protobuf; use --push-format text")
+        if has_push is not False:
             return
         if attempt < _ATTEMPTS - 1:
             time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
     raise NotStoredError("it accepted the push but does not have it; does a proxy in front of it drop the body?")
 
 
-def _has_push(answer: Answer, group: dict[str, str], duration: float, pushed_at: float) -> bool:
-    """Return whether the group has the pushed duration, or was pushed by somebody else since; also for unknown servers.
+def is_victoriametrics(client: Client, until: float) -> bool:
+    """Return whether the server is a VictoriaMetrics or a vmagent, by the ``/metrics`` at its root."""
+    parts = urlsplit(client.endpoint.url)
+    try:
+        with contextlib.closing(client.send("GET", f"{parts.scheme}://{parts.netloc}/metrics", until)) as answer:
+            return any(line.startswith(b"vm_app_version") for line in metrics_lines(answer))
+    except TransportError:
+        return False
 
-    Raises:
-        NotStoredError: if it is VictoriaMetrics, which stores nothing usable of a protobuf push.
+
+def _has_push(answer: Answer, group: Mapping[str, str], duration: float, pushed_at: float) -> bool | None:
+    """Return whether the group has the pushed duration, or was pushed by somebody else since.
+
+    Returns:
+        None if the answer is not a Pushgateway's.
     """
     # To a Pushgateway an empty label is a missing one.
     labels = {name: value for name, value in group.items() if value}
     is_pushgateway = has_data = False
     for line in metrics_lines(answer):
-        if line.startswith(_VICTORIAMETRICS):
-            raise NotStoredError("it is VictoriaMetrics, which stores nothing of protobuf; use --push-format text")
-        is_pushgateway = is_pushgateway or line.startswith(_PUSHGATEWAY)
+        is_pushgateway = is_pushgateway or line.startswith(b"pushgateway_")
         if not line.startswith((_DURATION, _PUSH_TIME)):
             continue
         sample = parse_sample(line.decode("utf-8", "replace"))
@@ -78,7 +93,7 @@ def _has_push(answer: Answer, group: dict[str, str], duration: float, pushed_at:
         if sample.value == duration:
             return True
         has_data = True
-    return not is_pushgateway
+    return False if is_pushgateway else None
 
 
 def metrics_lines(answer: Answer) -> Iterator[bytes]:
