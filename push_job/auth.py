@@ -43,6 +43,10 @@ class SignIn(ABC):
         """Return what a 401 means and what to do; `server` is its kind, such as ``flower``."""
         return self.rejected.format(server=server)
 
+    def explain_403(self) -> str:
+        """Return what a 403 means."""
+        return "these credentials are not allowed to do this"
+
     def secrets(self) -> tuple[str, ...]:
         """Return every text that must never be shown, as given and as sent."""
         return tuple(getattr(self, part.name) for part in fields(self) if is_secret(part))
@@ -58,6 +62,10 @@ class Anonymous(SignIn):
     def explain_401(self, server: str) -> str:
         """Return how to sign in."""
         return "set " + " or ".join(method.how_to_set.format(server=server) for method in METHODS)
+
+    def explain_403(self) -> str:
+        """Return what a 403 means."""
+        return "it forbids this without a sign-in, or a proxy or firewall in between does"
 
     def headers(self) -> dict[str, str]:
         """Return no header."""

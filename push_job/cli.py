@@ -30,6 +30,7 @@ from push_job.options.table import (
 )
 from push_job.options.to_settings import read_settings
 from push_job.options.usage import Duration, OneLineError, OneLineGroup, not_empty
+from push_job.pushgateway.client import PushgatewayError
 from push_job.settings import Settings
 from push_job.terminal.progress import TerminalProgress
 
@@ -178,10 +179,47 @@ def show(output: str, **options: Any) -> NoReturn:
 @hidden(state_options)
 @time_options
 @log_options
-def delete(**options: Any) -> NoReturn:
+@command_option(
+    "--stale",
+    type=Duration(maximum=10 * 365 * 86_400),
+    metavar="SECONDS",
+    help="Instead, delete all groups of this job that were not pushed for this long.",
+)
+@command_option("--yes", is_flag=True, help="With --stale: do not ask.")
+def delete(stale: float | None, yes: bool, **options: Any) -> NoReturn:
     """Delete the groups that push writes with the same options."""
     settings = read_settings(options)
+    if stale is not None:
+        sys.exit(PUSHGATEWAY_DOWN if _delete_stale(settings, stale, ask=not yes) else OK)
     sys.exit(PUSHGATEWAY_DOWN if _delete(Job(settings), settings) else OK)
+
+
+def _delete_stale(settings: Settings, seconds: float, *, ask: bool) -> bool:
+    """List stale groups, delete them, and return whether that failed."""
+    from push_job.pushgateway.stale import delete_groups, stale_groups
+    from push_job.terminal.formatting import time_words
+
+    try:
+        groups = stale_groups(settings, seconds)
+        for group in groups:
+            click.echo(f"{group}: last pushed {time_words(group.age)} ago")
+        if not groups:
+            click.echo(f"no group of job {settings.job} was last pushed more than {time_words(seconds)} ago")
+        elif not ask or _confirm(f"Delete {len(groups)} groups?"):
+            for group in delete_groups(settings, groups):
+                click.echo(f"deleted: {group}")
+    except PushgatewayError as error:
+        click.echo(f"Error: {error}", err=True)
+        return True
+    return False
+
+
+def _confirm(question: str) -> bool:
+    """Ask a question; without an answer it is an error of usage."""
+    try:
+        return click.confirm(question)
+    except click.Abort:
+        raise OneLineError("nothing was deleted; add --yes to delete without a question") from None
 
 
 def _delete(job: Job, settings: Settings) -> bool:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from prometheus_client import CollectorRegistry
+
 from push_job import log
 from push_job.cycle import Cycle, Outcome, ScrapeResult
 from push_job.fan_out import FanOut
@@ -25,6 +27,8 @@ from push_job.http.errors import TransportError
 from push_job.metrics.extras import all_extras_failed
 from push_job.metrics.registry import down_registry, up_registry
 from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
+from push_job.pushgateway.encoding import ENCODINGS
+from push_job.pushgateway.verification import NO_GROUPS, NotStoredError, check_stored, is_victoriametrics
 from push_job.scrape import read_snapshot
 from push_job.settings import Endpoint, Settings
 
@@ -53,6 +57,8 @@ class Job:
         self._idle_pushgateways: list[Client] = []
         self._cycles: list[Cycle] = []
         self._busy: set[Endpoint] = set()
+        self._verification = threading.Lock()
+        self._is_verified = False
         self._changed = threading.Condition()
 
     def push(self) -> list[Outcome]:
@@ -112,6 +118,8 @@ class Job:
         """Delete every Flower's group; return the error of each Flower, None where there is none."""
         until = time.monotonic() + self._settings.deadline
         pushgateway = self._pushgateway()
+        if is_victoriametrics(pushgateway.client, until):
+            return dict.fromkeys(self._clients, NO_GROUPS)
 
         def delete(flower: Endpoint) -> str:
             try:
@@ -131,6 +139,8 @@ class Job:
             client.close()
 
     def _push(self, cycle: Cycle) -> list[Outcome]:
+        for client in (*(self._clients[flower] for flower in cycle.flowers), cycle.pushgateway.client):
+            client.is_patient = True
         grace = min(_GRACE, self._settings.push_reserve / 4)
 
         def scrape_and_push(flower: Endpoint) -> Outcome | None:
@@ -191,7 +201,7 @@ class Job:
     def _pushgateway(self) -> PushgatewayClient:
         idle = self._idle_pushgateways
         client = idle.pop() if idle else open_client(self._settings.pushgateway, self._settings)
-        return PushgatewayClient(client, self._settings.job)
+        return PushgatewayClient(client, self._settings.job, ENCODINGS[self._settings.push_format])
 
     def _scrape(self, flower: Endpoint, until: float) -> ScrapeResult:
         started = time.monotonic()
@@ -213,24 +223,42 @@ class Job:
                 self._push_accepted_families(cycle, flower, scrape)
         except PushgatewayError as error:
             push_error = str(error)
+            if error.too_large and scrape.snapshot is not None:
+                self._push_group(cycle, flower, replace(scrape, snapshot=None))
         except Exception as bug:  # noqa: BLE001 - the cycle must end with a line that says why
             push_error = log.bug_text(bug, flower=flower.address)
         return Outcome(flower, scrape, push_error)
 
     def _push_accepted_families(self, cycle: Cycle, flower: Endpoint, scrape: ScrapeResult) -> None:
-        """Push everything, or everything but the extras if the Pushgateway rejects those. Raises PushgatewayError."""
-        key, snapshot = self._settings.grouping_key(flower), scrape.snapshot
+        """Push everything, or everything except the extras if the server rejects those. Raises PushgatewayError."""
+        snapshot = scrape.snapshot
         if snapshot is None:
-            cycle.pushgateway.push(down_registry(scrape.seconds), key, cycle.until)
+            self._push_registry(cycle, flower, scrape, down_registry(scrape.seconds))
             return
         try:
-            cycle.pushgateway.push(up_registry(snapshot, scrape.seconds), key, cycle.until)
+            self._push_registry(cycle, flower, scrape, up_registry(snapshot, scrape.seconds))
         except PushgatewayError as error:
             if not (error.rejected and snapshot.extras):
                 raise
             plain = replace(snapshot, extras=[all_extras_failed(self._settings.extras)])
-            cycle.pushgateway.push(up_registry(plain, scrape.seconds), key, cycle.until)
+            self._push_registry(cycle, flower, scrape, up_registry(plain, scrape.seconds))
             log.event(logging.WARNING, "pushed without extras", flower=flower.address, error=str(error))
+
+    def _push_registry(self, cycle: Cycle, flower: Endpoint, scrape: ScrapeResult, registry: CollectorRegistry) -> None:
+        """Push, and verify the first push of the process. Raises PushgatewayError."""
+        pushgateway = cycle.pushgateway
+        pushed_at = pushgateway.push(registry, self._settings.grouping_key(flower), cycle.until)
+        if self._is_verified or self._settings.push_format != "protobuf":
+            return
+        with self._verification:
+            if self._is_verified:
+                return
+            group = self._settings.group_labels(flower)
+            try:
+                check_stored(pushgateway.client, group, scrape.seconds, pushed_at, cycle.until)
+            except NotStoredError as error:
+                raise PushgatewayError(str(error)) from error
+            self._is_verified = True
 
     def _log(self, outcome: Outcome) -> None:
         """Log the one line about a Flower's cycle."""

@@ -121,6 +121,7 @@ class Settings:
         grafana: for ``check``.
         state_file: where state is kept between runs.
         full_every: interval between full scrapes when state is kept; 0 disables incremental scrapes.
+        push_format: format of pushes, ``protobuf`` or ``text``.
         sharded: whether `flowers` is a part of a longer list.
         proxy_secrets: secrets in the URLs of the environment's proxies.
     """
@@ -139,6 +140,7 @@ class Settings:
     grafana: Endpoint | None = None
     state_file: str | None = None
     full_every: float = 600.0
+    push_format: str = "protobuf"
     sharded: bool = False
     proxy_secrets: tuple[str, ...] = ()
 

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from testbed import guard
 from testbed.celery_services import Flower, Redis, Worker, python_with_flower
+from testbed.other_servers import Nginx, VictoriaMetrics
 from testbed.process import Service, ServiceError
 from testbed.prometheus import Prometheus, Pushgateway, Target
 from testbed.web import Client
@@ -116,6 +117,14 @@ class Testbed:
         """Start an empty Pushgateway; `client` has its user or certificate."""
         name = self._name("pushgateway")
         return self._started(Pushgateway(self.folder, name, list(options), client or Client()))
+
+    def nginx(self, server: str) -> Nginx:
+        """Start an nginx with these directives in its `server` block."""
+        return self._started(Nginx(self.folder, self._name("nginx"), server))
+
+    def victoriametrics(self) -> VictoriaMetrics:
+        """Start an empty VictoriaMetrics."""
+        return self._started(VictoriaMetrics(self.folder, self._name("victoriametrics")))
 
     def prometheus(
         self,

@@ -42,7 +42,7 @@ def check_flower(flower: Endpoint, settings: Settings, extras: list[Metric]) -> 
         api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
         try:
             yield from check_connection(flower, settings.timeout)
-            workers = api.workers(until)
+            workers = client.retrying(lambda: api.workers(until), until)
             yield Step(True, "it is Flower, and its API can be read")
             rows, now, version = _worker_rows(api, until)
             yield Step(True, version)
@@ -50,7 +50,7 @@ def check_flower(flower: Endpoint, settings: Settings, extras: list[Metric]) -> 
             live = sum(workers.values())
             yield _workers(live, len(workers))
             tasks = TaskTable(SharedIndex())
-            page = api.page(tasks.shared, 0, settings.page_size or PAGE_SIZE, until)
+            page = client.retrying(lambda: api.page(tasks.shared, 0, settings.page_size or PAGE_SIZE, until), until)
             tasks.merge(page)
             yield Step(True, f"its newest tasks can be read, {len(tasks):,} in one request")
             yield _events(api, tasks, max(page.stamps, default=0.0), rows, now, live, until)

@@ -39,7 +39,7 @@ def check_prometheus(server: Endpoint, settings: Settings) -> Iterator[Step]:
         build = api.data("/api/v1/status/buildinfo")
         version = build.get("version") if isinstance(build, dict) else None
         yield Step(True, f"it is Prometheus, version {short_text(version or 'unknown')}")
-        scraped = _scrape(api, settings.pushgateway)
+        scraped = _scrape(api, server, settings)
         yield scraped
         if scraped.passed:
             yield from _groups(api, settings)
@@ -48,17 +48,19 @@ def check_prometheus(server: Endpoint, settings: Settings) -> Iterator[Step]:
     return check_api(server, "prometheus", settings, steps)
 
 
-def _scrape(api: JsonApi, pushgateway: Endpoint) -> Step:
+def _scrape(api: JsonApi, server: Endpoint, settings: Settings) -> Step:
     """Test whether it scrapes a Pushgateway; every Pushgateway exports ``pushgateway_build_info``."""
     found = sorted({printable(labels.get("instance", "")) for labels, _ in _query(api, "pushgateway_build_info")})
     if found:
         return Step(True, f"it scrapes a Pushgateway, {_some(found)}")
+    if settings.push_format == "text" and settings.pushgateway.url.startswith(f"{server.url}/"):
+        return Step(True, "it receives the pushes itself")
     for target in _targets(api):
-        if _leads_to(str(target.get("scrapeUrl")), pushgateway) and target.get("health") == "down":
+        if _leads_to(str(target.get("scrapeUrl")), settings.pushgateway) and target.get("health") == "down":
             return Step(False, f"it cannot scrape the Pushgateway: {short_text(target.get('lastError'))}")
     return Step(
         False,
-        f"it scrapes no Pushgateway; add a scrape job for {pushgateway.address} with honor_labels: true, as in"
+        f"it scrapes no Pushgateway; add a scrape job for {settings.pushgateway.address} with honor_labels: true, as in"
         " prometheus/prometheus.yml (with the Prometheus Operator a ServiceMonitor whose labels it selects)",
     )
 

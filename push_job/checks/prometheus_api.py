@@ -55,7 +55,7 @@ class JsonApi:
         if error.status == 401:
             reason += f": {self._client.endpoint.sign_in.explain_401(kind)}"
         elif error.status == 403:
-            reason += ": these credentials may not read that"
+            reason += f": {self._client.endpoint.sign_in.explain_403()}"
         elif error.status == 404:
             reason += f": is this {kind.title()}? if it is served below a path, put that into its URL"
         elif error.status in REDIRECTS:

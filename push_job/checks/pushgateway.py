@@ -19,13 +19,26 @@ from push_job.http.errors import TransportError
 from push_job.metrics.extras import families_with
 from push_job.metrics.registry import registry_of
 from push_job.pushgateway.client import PushgatewayClient, PushgatewayError, explain_push_error
+from push_job.pushgateway.encoding import ENCODINGS
+from push_job.pushgateway.groups import groups_of
+from push_job.pushgateway.verification import is_victoriametrics, metrics_lines
 from push_job.settings import Settings
-from push_job.text import printable
+from push_job.terminal.formatting import time_words
+from push_job.text import one_line, printable
 
 #: The job label of the temporary group; its instance is random, so that two checks do not meet.
 CHECK_JOB = "push_job_check"
 
+_STATUS = "/api/v1/status"
 _STATUS_LIMIT = 2**20
+_VERSION_LENGTH = 60
+
+#: Lines of another server's ``/metrics`` by which it is recognized.
+_LINES_TO_RECOGNIZE = 20_000
+
+#: Seconds without a push after which a group is reported, and groups that are named.
+_STALE = 3600.0
+_GROUPS_SHOWN = 5
 
 #: Bytes of everything that a Pushgateway holds; it is read line by line.
 _METRICS_LIMIT = 2**31
@@ -44,39 +57,92 @@ def check_pushgateway(settings: Settings, extras: Iterable[Metric]) -> Iterator[
     with contextlib.closing(open_client(settings.pushgateway, settings)) as client:
         try:
             yield from check_connection(settings.pushgateway, settings.timeout)
-            yield Step(True, f"it is a Pushgateway, {_version(client, until)}")
-            yield _push_and_delete(client, until)
+            yield _identity(client, until)
+            yield _push_and_delete(client, settings, until)
             yield _clash(client, settings, extras, until)
+            yield from _stale_groups(client, settings, until)
         except TransportError as error:
-            yield Step(False, str(explain_push_error(error, client.endpoint.sign_in)))
+            yield Step(False, str(explain_push_error(error, client.endpoint)))
         except (PushgatewayError, CheckError) as error:
             yield Step(False, str(error))
 
 
-def _version(client: Client, until: float) -> str:
-    """Return the version in a Pushgateway's status (https://github.com/prometheus/pushgateway#query-api)."""
-    path = "/api/v1/status"
+def _identity(client: Client, until: float) -> Step:
+    """Say what server it is, by a Pushgateway's status (https://github.com/prometheus/pushgateway#query-api)."""
     try:
-        found = decode_json(client.get(path, until).body(_STATUS_LIMIT))
-    except DecodingError as error:
-        raise CheckError(f"it answered {path}, but {error}; is this a Pushgateway?") from None
+        found = decode_json(client.retrying(lambda: client.get(_STATUS, until).body(_STATUS_LIMIT), until))
+    except (DecodingError, TransportError) as error:
+        if isinstance(error, TransportError) and error.status is None:
+            raise
+        return _other_server(client, until)
     if not isinstance(found, dict) or found.get("status") != "success":
-        raise CheckError(f"its {path} is not what a Pushgateway answers; is this one?")
+        return _other_server(client, until)
     for key in ("data", "build_information", "version"):
         found = found.get(key) if isinstance(found, dict) else None
-    return printable(found) if isinstance(found, str) else "of unknown version"
+    version = one_line(found, _VERSION_LENGTH) if isinstance(found, str) else "of unknown version"
+    return Step(True, f"it is a Pushgateway, {version}")
 
 
-def _push_and_delete(client: Client, until: float) -> Step:
-    """Push a temporary group and delete it."""
+def _other_server(client: Client, until: float) -> Step:
+    """Say what else it is, by its own metrics. Raises CheckError if it cannot take pushes."""
+    if is_victoriametrics(client, until):
+        return Step(None, "it is VictoriaMetrics; it needs --push-format text and a URL with its import path")
+    try:
+        with contextlib.closing(client.get("/metrics", until)) as answer:
+            names = [line for _, line in zip(range(_LINES_TO_RECOGNIZE), metrics_lines(answer), strict=False)]
+    except TransportError:
+        return Step(None, "it lets only pushes through, so its version is unknown")
+    text = b"\n".join(names)
+    if b"prometheus_build_info" in text:
+        raise CheckError("it is Prometheus, not a Pushgateway; a Pushgateway usually listens on port 9091")
+    if b"flower_" in text and b"push_time_seconds" not in text:
+        raise CheckError("it is Flower, not a Pushgateway; are --flower and --pushgateway swapped?")
+    if text.lstrip().startswith(b"<"):
+        raise CheckError("it answers with a web page, a login page perhaps; it is not a Pushgateway")
+    return Step(None, f"its {_STATUS} is not a Pushgateway's; it may be another server that accepts pushes")
+
+
+def _push_and_delete(client: Client, settings: Settings, until: float) -> Step:
+    """Push a temporary group, look whether it is there, and delete it."""
     registry = CollectorRegistry()
     Gauge("push_job_check", "Test by push-job check, which deletes its group at once.", registry=registry).set(1)
-    pushgateway, group = PushgatewayClient(client, CHECK_JOB), {"instance": secrets.token_hex(8)}
+    pushgateway = PushgatewayClient(client, CHECK_JOB, ENCODINGS[settings.push_format])
+    instance = secrets.token_hex(8)
     try:
-        pushgateway.push(registry, group, until)
+        pushgateway.push(registry, {"instance": instance}, until)
+        stored = _has_sample(client, instance, until)
     finally:
-        pushgateway.delete(group, until)
+        pushgateway.delete({"instance": instance}, until)
+    if stored is False:
+        return Step(False, "it accepts a push but does not have it; does a proxy in front of it drop the body?")
     return Step(True, "it accepts a push and a delete")
+
+
+def _has_sample(client: Client, instance: str, until: float) -> bool | None:
+    """Return whether the temporary group has its sample; None if it is not a Pushgateway, or hides its metrics."""
+    is_pushgateway = None
+    try:
+        with contextlib.closing(client.get("/metrics", until)) as answer:
+            for line in metrics_lines(answer):
+                if line.startswith(b"push_job_check{") and instance.encode() in line:
+                    return True
+                is_pushgateway = False if line.startswith(b"pushgateway_") else is_pushgateway
+    except TransportError:
+        return None
+    return is_pushgateway
+
+
+def _stale_groups(client: Client, settings: Settings, until: float) -> Iterator[Step]:
+    """Report groups of this job that nobody pushes any more. They stay until somebody deletes them."""
+    try:
+        stale = [group for group in groups_of(client, settings.job, until) if group.age > _STALE]
+    except TransportError:  # the step before has said that it has no /metrics
+        return
+    for group in stale[:_GROUPS_SHOWN]:
+        yield Step(None, f"the group {printable(str(group))} was last pushed {time_words(group.age)} ago")
+    if stale:
+        more = f" ({len(stale)} such groups)" if len(stale) > _GROUPS_SHOWN else ""
+        yield Step(None, f"remove groups that nobody pushes with push-job delete --stale 1h{more}")
 
 
 def _clash(client: Client, settings: Settings, extras: Iterable[Metric], until: float) -> Step:
@@ -87,9 +153,9 @@ def _clash(client: Client, settings: Settings, extras: Iterable[Metric], until: 
     try:
         answer = client.get("/metrics", until)
     except TransportError as error:
-        if error.status != 404:
+        if error.status is None:
             raise
-        return Step(None, "it has no /metrics, so families of other jobs that clash with ours cannot be found")
+        return Step(None, "its /metrics cannot be read, so families of other jobs that clash with ours cannot be found")
     with contextlib.closing(answer):
         for name, kind, labels in _clashing_samples(_lines(answer), ours):
             if any(group <= labels.items() for group in own_groups):

@@ -17,13 +17,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from push_job.auth import SignIn
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
 from push_job.flower.metrics_text import LINE_LIMIT
 from push_job.flower.page import SharedIndex, TaskPage
 from push_job.flower.task import Column, EventFields, TaskFields, label_text
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.errors import TransportError
+from push_job.settings import Endpoint
 
 #: Tasks that are read at most; each takes about 150 bytes.
 TASK_LIMIT = 2_000_000
@@ -174,7 +174,7 @@ class Flower:
         except FlowerError:
             raise
         except TransportError as error:
-            raise explain_flower_error(error, path, self.client.endpoint.sign_in) from error
+            raise explain_flower_error(error, path, self.client.endpoint) from error
 
     def _date(self, answer: Answer, tolerance: float = _DATE_TOLERANCE) -> float:
         """Return the answer's Date as Unix time, or our own time if a proxy removed or damaged it.
@@ -207,35 +207,50 @@ def too_many_tasks() -> FlowerError:
     return FlowerError(f"it lists more than {TASK_LIMIT:,} tasks; start it with a smaller --max-tasks")
 
 
-def explain_flower_error(error: TransportError, path: str, sign_in: SignIn) -> FlowerError:
+def explain_flower_error(error: TransportError, path: str, endpoint: Endpoint) -> FlowerError:
     """Return the FlowerError that says what a failed request for `path` means and what to do."""
-    reason = str(error)
+    sign_in, reason = endpoint.sign_in, str(error)
+    said = f": {error.body[:200]}" if error.body and not error.body.startswith("<") else ""
     if error.status == 401:
         reason += f": {sign_in.explain_401('flower')}"
         if not sign_in.headers():
             reason += ", or start Flower with FLOWER_UNAUTHENTICATED_API=true"
     elif error.status == 403:
-        reason += ": these credentials may not read its API"
+        reason += f": {sign_in.explain_403()}"
     elif error.status == 404:
-        reason += f" to {path}: is this Flower? if it runs with --url-prefix, put the prefix into its URL"
+        # Flower gives a reason for its own 404s, such as a broker that it does not support.
+        reason += f" to {path}{_explain_404(endpoint) if 'not found' in said.lower() or not said else said}"
     elif error.status == 405:
         reason += ": Flower up to 1.2 does so when it runs with --basic-auth or --auth; newer versions do not"
     elif error.status in REDIRECTS:
-        target = urlsplit(error.location)
-        reason += f", a redirect to {target.netloc}{target.path}"[:200]
-        reason += (
-            ": use https:// in its URL"
-            if target.scheme == "https" and target.netloc
-            else ": a login page? Flower's API needs --basic-auth or FLOWER_UNAUTHENTICATED_API=true"
-        )
-    elif error.status is not None and error.body and not error.body.startswith("<"):
-        reason += f": {error.body[:200]}"
+        reason += _explain_redirect(error.location)
+    elif error.status is not None:
+        reason += said
     return FlowerError(
         reason,
         transient=error.transient,
         overloaded=error.overloaded,
+        unreachable=error.unreachable,
         status=error.status,
         retry_after=error.retry_after,
+    )
+
+
+def _explain_404(endpoint: Endpoint) -> str:
+    path = urlsplit(endpoint.url).path
+    if "/api" in path:
+        return f": leave {path[path.index('/api') :]} out of its URL"
+    return ": is this Flower? if it runs with --url-prefix, put the prefix into its URL"
+
+
+def _explain_redirect(location: str) -> str:
+    target = urlsplit(location)
+    shown = f", a redirect to {target.netloc}{target.path}"[:200]
+    if target.scheme == "https" and target.netloc:
+        return f"{shown}: use https:// in its URL"
+    return (
+        f"{shown}: a login page? With --auth (OAuth) no program can read a Flower; start a second Flower without --auth"
+        " for this job, inside the network or behind a proxy that signs in"
     )
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import http.cookiejar
+import itertools
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +18,7 @@ from typing import Any, TypeVar
 
 import requests
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from push_job import __version__, log
@@ -32,6 +34,9 @@ T = TypeVar("T")
 _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+#: Retries of a request whose error may be gone a little later.
+_RETRIES = 4
 
 #: Bytes to read at a time: few calls, and flat memory.
 _CHUNK = 256 * 1024
@@ -65,6 +70,8 @@ class Client:
 
     Attributes:
         endpoint: the server.
+        is_patient: whether a server that cannot be reached is tried until the deadline. In a service mesh the network
+            is refused until the sidecar is ready, and a restart of Flower takes seconds.
         timeout: limit in seconds for one request, from connecting to the last byte of the answer.
         requests: number of requests sent so far.
         last_byte_at: time of ``time.monotonic()`` when a byte last arrived.
@@ -73,6 +80,7 @@ class Client:
     def __init__(self, endpoint: Endpoint, timeout: float, redact: Redactor | None = None) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
+        self.is_patient = False
         self.requests = 0
         self.last_byte_at = 0.0
         self.redact = redact or Redactor(endpoint.sign_in.secrets())
@@ -159,10 +167,8 @@ class Client:
         Raises:
             TransportError: the last one if retrying cannot help, the first one if time ran out.
         """
-        # The first retry is immediate, the others wait 0.5, 1, 2, ... seconds plus up to 0.25.
-        retries = Retry(total=4, backoff_factor=0.25, backoff_max=5, backoff_jitter=0.25)
         first: TransportError | None = None
-        while True:
+        for retries in itertools.count():
             try:
                 return attempt()
             except TransportError as error:
@@ -170,15 +176,12 @@ class Client:
                 if self._aborted.is_set() or until - time.monotonic() < _TOO_SHORT:
                     # The last attempt had too little time, so the first error says more.
                     raise first from None
-                if not error.transient:
+                if not error.transient or (retries >= _RETRIES and not (self.is_patient and error.unreachable)):
                     raise
-                try:
-                    retries = retries.increment("GET", self.endpoint.url)
-                except MaxRetryError:
-                    raise error from None
-                pause = max(retries.get_backoff_time(), error.retry_after or 0.0)
+                pause = max(_pause_before(retries), error.retry_after or 0.0)
                 if time.monotonic() + pause >= until or self._aborted.wait(pause):
                     raise
+        raise AssertionError  # the loop has no end
 
     def check_aborted(self) -> None:
         """Raise TransportError after `abort`: an answer that seems complete may have been cut off."""
@@ -300,6 +303,11 @@ class _Auth(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers.update(self._headers)
         return request
+
+
+def _pause_before(retry: int) -> float:
+    """Return the seconds to wait before a retry, counted from 0: none, then 0.5, 1, 2, 4 and 5 plus up to 0.25."""
+    return 0.0 if retry == 0 else min(5.0, 0.25 * 2**retry) + random.uniform(0.0, 0.25)  # noqa: S311 - no secret
 
 
 def _retry_after(response: BaseHTTPResponse) -> float | None:

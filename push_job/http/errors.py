@@ -25,6 +25,7 @@ class TransportError(Exception):
 
     Attributes:
         transient: the same request may succeed later.
+        unreachable: the name does not resolve, or nothing listens; that may take a while to change.
         overloaded: the server stopped responding or aborted, so a smaller request may succeed.
         status: the HTTP status, if the server answered.
         body: the beginning of the answer's body, on one line.
@@ -38,6 +39,7 @@ class TransportError(Exception):
         *,
         transient: bool = False,
         overloaded: bool = False,
+        unreachable: bool = False,
         status: int | None = None,
         body: str = "",
         location: str = "",
@@ -46,6 +48,7 @@ class TransportError(Exception):
         super().__init__(reason)
         self.transient = transient
         self.overloaded = overloaded
+        self.unreachable = unreachable
         self.status = status
         self.body = body
         self.location = location
@@ -73,7 +76,8 @@ def translate_error(error: Exception, timeout: float | None, redact: Redactor | 
         if cause is not None:
             own, root = _reason(cause, redact), _reason(causes[-1], redact)
             reason = words.format(reason=own, root=root, within=within, waited=waited)
-            return TransportError(reason, transient=transient, overloaded=overloaded)
+            unreachable = isinstance(cause, _UNREACHABLE)
+            return TransportError(reason, transient=transient, overloaded=overloaded, unreachable=unreachable)
     return TransportError(f"the request could not be sent ({_reason(error, redact)})")
 
 
@@ -87,6 +91,8 @@ _UNKNOWN_CA = frozenset({18, 19, 20, 21})
 
 #: OpenSSL's reasons when the server speaks another protocol.
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+
+_UNREACHABLE = (NameResolutionError, socket.gaierror, ConnectionRefusedError)
 
 _NOT_HTTP = "its answer is not HTTP; is this the right port?"
 

@@ -18,6 +18,7 @@ from push_job import auth
 from push_job.metrics.extras import EXTRAS
 from push_job.options import parsers
 from push_job.options.usage import Duration, not_empty
+from push_job.pushgateway.encoding import ENCODINGS
 from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Settings
 
 DEFAULT_FLOWER = "http://127.0.0.1:5555"
@@ -143,7 +144,10 @@ flower_options = stacked(
 
 gateway_options = stacked(
     command_option(
-        "--pushgateway", metavar="URL", default=DEFAULT_PUSHGATEWAY, show_default=True, help="The Pushgateway."
+        "--pushgateway",
+        multiple=True,
+        metavar="URL",
+        help=f"The Pushgateway.  [default: {DEFAULT_PUSHGATEWAY}]",
     ),
     _server_options("pushgateway"),
     setting("--job", parse=parsers.parse_job, metavar="NAME", help="The job label of the groups."),
@@ -153,6 +157,12 @@ gateway_options = stacked(
         multiple=True,
         metavar="KEY=VALUE",
         help="Another label of the grouping key; repeat for more.",
+    ),
+    setting(
+        "--push-format",
+        parse=str,
+        type=click.Choice(list(ENCODINGS)),
+        help="Format of a push. text: for VictoriaMetrics and other servers that do not accept protobuf.",
     ),
 )
 

@@ -51,7 +51,12 @@ def _settings(options: dict[str, Any]) -> Settings:
     if options["shard"]:
         index, count = parse_shard(options["shard"])
         mine = flowers[index::count]
-    pushgateway = _server("pushgateway", given.get("pushgateway", DEFAULT_PUSHGATEWAY), given)
+    pushgateways = given.get("pushgateway") or (DEFAULT_PUSHGATEWAY,)
+    if len(pushgateways) > 1:
+        raise SettingsError(
+            "--pushgateway is given twice; run one job per Pushgateway, so that one cannot delay the other"
+        )
+    pushgateway = _server("pushgateway", pushgateways[0], given)
     prometheus, grafana = (
         _server(name, given[name], given) if given.get(name) else None for name in ("prometheus", "grafana")
     )

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 from prometheus_client import CollectorRegistry
 
-from push_job.auth import SignIn
-from push_job.http.client import REDIRECTS, Client
+from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.errors import TransportError
-from push_job.pushgateway import protobuf
+from push_job.pushgateway.encoding import ENCODINGS, Encoding
+from push_job.settings import Endpoint
+from push_job.text import one_line
 
 #: State of a group after a push that was not answered.
 UNKNOWN = "the group holds either the old push or the new one, never a part"
@@ -28,6 +31,12 @@ _NO_ANSWER_BEHIND_PROXY = frozenset({502, 504})
 #: Label values that need no encoding in a URL's path.
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9._~:-]+", re.ASCII)
 
+#: Bytes of an answer's body that are read to find out who answers.
+_BODY_LIMIT = 2**30
+
+#: Characters of such a body that are shown.
+_BEGINNING_LENGTH = 60
+
 #: Characters of a server's message that are repeated in an error.
 _MESSAGE_LENGTH = 300
 
@@ -36,12 +45,14 @@ class PushgatewayError(Exception):
     """The Pushgateway could not be reached or rejected a request; the message says why and what to do.
 
     Attributes:
-        rejected: it read the whole push and rejected its content (status 400).
+        rejected: it rejected the content of the push (status 400) or its size (413), so less may be accepted.
+        too_large: it rejected the size.
     """
 
-    def __init__(self, reason: str, *, rejected: bool = False) -> None:
+    def __init__(self, reason: str, *, rejected: bool = False, too_large: bool = False) -> None:
         super().__init__(reason)
-        self.rejected = rejected
+        self.rejected = rejected or too_large
+        self.too_large = too_large
 
 
 class PushgatewayClient:
@@ -50,48 +61,73 @@ class PushgatewayClient:
     Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
     """
 
-    def __init__(self, client: Client, job: str) -> None:
+    def __init__(self, client: Client, job: str, encoding: Encoding = ENCODINGS["protobuf"]) -> None:
         self.client = client
         self._job = job
+        self._encoding = encoding
 
-    def push(self, registry: CollectorRegistry, grouping_key: Mapping[str, str], until: float) -> None:
-        """Replace the group by the families of `registry`. Raises PushgatewayError."""
-        body = protobuf.encode(registry.collect())
-        self._request("PUT", grouping_key, until, {"Content-Type": protobuf.CONTENT_TYPE}, body)
+    def push(self, registry: CollectorRegistry, grouping_key: Mapping[str, str], until: float) -> float:
+        """Replace the group by the families of `registry`; return the server's Unix time. Raises PushgatewayError."""
+        body = self._encoding.encode(registry)
+        headers = {"Content-Type": self._encoding.content_type}
+        return self._request("PUT", grouping_key, until, headers, body, self._encoding.accepted)
 
     def delete(self, grouping_key: Mapping[str, str], until: float) -> None:
         """Delete the group; a group that does not exist is no error. Raises PushgatewayError."""
-        self._request("DELETE", grouping_key, until)
+        self._request("DELETE", grouping_key, until, {}, None, frozenset({200, 202}))
 
     def _request(
         self,
         method: str,
         grouping_key: Mapping[str, str],
         until: float,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> None:
+        headers: Mapping[str, str],
+        body: bytes | None,
+        accepted: frozenset[int],
+    ) -> float:
         url = f"{self.client.endpoint.url}{group_path(self._job, grouping_key)}"
         unanswered = False
 
-        def attempt() -> None:
+        def attempt() -> float:
             nonlocal unanswered
             try:
-                answer = self.client.send(method, url, until, headers=headers, data=body)
+                with contextlib.closing(self.client.send(method, url, until, headers=headers, data=body)) as answer:
+                    _check_answer(answer, accepted)
+                    return date_of(answer)
             except TransportError as error:
                 unanswered = unanswered or error.overloaded or error.status in _NO_ANSWER_BEHIND_PROXY
                 raise
-            # The status says that the group is stored. Reading the empty body keeps the connection; a body that
-            # another server announces is not waited for.
-            with contextlib.closing(answer), contextlib.suppress(TransportError):
-                if answer.headers.get("Content-Length") == "0":
-                    answer.body(0)
 
         try:
-            self.client.retrying(attempt, until)
+            return self.client.retrying(attempt, until)
         except TransportError as error:
-            sign_in = self.client.endpoint.sign_in
-            raise explain_push_error(error, sign_in, unanswered=unanswered and body is not None) from error
+            unknown = unanswered and body is not None
+            raise explain_push_error(error, self.client.endpoint, unanswered=unknown, size=len(body or b"")) from error
+
+
+def _check_answer(answer: Answer, accepted: frozenset[int]) -> None:
+    """Raise TransportError unless the answer is that of a Pushgateway: an accepted status and no body."""
+    if answer.status not in accepted:
+        hint = "VictoriaMetrics and others do; see --push-format" if answer.status == 204 else "a Pushgateway does not"
+        raise TransportError(f"it answered {answer.status} ({hint}), so nothing may have been stored")
+    if answer.headers.get("Content-Length") == "0":
+        answer.body(0)
+        return
+    # The beginning of a body says who answers. Its end is not waited for.
+    beginning = b""
+    with contextlib.suppress(TransportError):
+        beginning = next(iter(answer.chunks(_BODY_LIMIT)), b"").strip()
+    if beginning:
+        text = repr(one_line(beginning.decode("utf-8", "replace"), _BEGINNING_LENGTH))
+        what = "a web page" if beginning.startswith(b"<") else text
+        raise TransportError(f"it is not a Pushgateway: it answered {answer.status} with {what}, and may store nothing")
+
+
+def date_of(answer: Answer) -> float:
+    """Return the server's Unix time; ours if it does not say its own."""
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp() if "Date" in answer.headers else time.time()
+    return time.time()
 
 
 def group_path(job: str, grouping_key: Mapping[str, str]) -> str:
@@ -110,25 +146,34 @@ def _path_part(name: str, value: str) -> str:
     return f"{name}@base64/{urlsafe_b64encode(value.encode()).decode() or '='}"
 
 
-def explain_push_error(error: TransportError, sign_in: SignIn, *, unanswered: bool = False) -> PushgatewayError:
+def explain_push_error(
+    error: TransportError, endpoint: Endpoint, *, unanswered: bool = False, size: int = 0
+) -> PushgatewayError:
     """Return the PushgatewayError that says what a failed request means and what to do.
 
     Args:
         error: the failure.
-        sign_in: how the request was signed.
+        endpoint: the Pushgateway.
         unanswered: the push may have arrived although nothing answered it.
+        size: bytes of the push.
     """
     reason = str(error)
     if error.status == 401:
-        reason += f": {sign_in.explain_401('pushgateway')}"
+        reason += f": {endpoint.sign_in.explain_401('pushgateway')}"
     elif error.status == 403:
-        reason += ": these credentials may not push"
-    elif error.status == 404:
+        reason += f": {endpoint.sign_in.explain_403()}"
+    elif error.status == 404 and "/metrics" not in endpoint.url:
         reason += ": if it runs with a route prefix, put the prefix into its URL"
+    elif error.status == 413:
+        reason += f": the push has {size / 1e6:.1f} MB; raise the limit of the proxy (nginx: client_max_body_size)"
     elif error.status in REDIRECTS:
-        reason += ", a redirect: use the URL that it leads to"
+        reason += f", a redirect to {error.location or 'nowhere'}: use the URL that it leads to"
+    if error.status in (400, 404, 405) and "/metrics" in endpoint.url:
+        reason += f": leave {endpoint.url[endpoint.url.index('/metrics') :]} out of its URL"
     if error.status is not None and error.body and not error.body.startswith("<"):
         reason += f": {error.body[:_MESSAGE_LENGTH]}"
+        if error.status == 400 and "text format" in error.body:
+            reason += "; if it accepts only text, set --push-format text"
     if unanswered:
         reason += f"; {UNKNOWN}"
-    return PushgatewayError(reason, rejected=error.status == 400)
+    return PushgatewayError(reason, rejected=error.status == 400, too_large=error.status == 413)

@@ -1,0 +1,66 @@
+"""Servers around a Pushgateway: nginx in front of it, and VictoriaMetrics instead of it."""
+
+from pathlib import Path
+
+from testbed.process import Service, find_program
+from testbed.web import Client
+
+_NGINX = """
+daemon off; pid {folder}/{name}.pid; error_log {folder}/{name}.err;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/{name}-body; proxy_temp_path {folder}/{name}-proxy;
+  fastcgi_temp_path {folder}/{name}-fastcgi; uwsgi_temp_path {folder}/{name}-uwsgi; scgi_temp_path {folder}/{name}-scgi;
+  proxy_cache_path {folder}/{name}-cache keys_zone=cache:1m;
+  server {{ listen 127.0.0.1:{port}; {server} }}
+}}
+"""
+
+
+class Nginx(Service):
+    """An nginx with one server.
+
+    Args:
+        server: the directives of its `server` block.
+    """
+
+    def __init__(self, folder: Path, name: str, server: str) -> None:
+        super().__init__(folder, name)
+        self.server = server
+
+    @property
+    def url(self) -> str:
+        """Return its base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        """See Service."""
+        path = self.folder / f"{self.name}.conf"
+        path.write_text(_NGINX.format(folder=self.folder, name=self.name, port=self.port, server=self.server))
+        return [find_program("nginx", "nginx"), "-c", str(path), "-e", str(self.folder / f"{self.name}.err")]
+
+    def is_ready(self) -> bool:
+        """See Service."""
+        return Client().status(f"{self.url}/") is not None
+
+
+class VictoriaMetrics(Service):
+    """A single-node VictoriaMetrics with an empty store."""
+
+    @property
+    def url(self) -> str:
+        """Return its base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        """See Service."""
+        return [
+            find_program("victoria-metrics", "victoria-metrics"),
+            f"-httpListenAddr=127.0.0.1:{self.port}",
+            f"-storageDataPath={self.folder / self.name}-data",
+        ]
+
+    def is_ready(self) -> bool:
+        """See Service."""
+        return Client().status(f"{self.url}/health") == 200

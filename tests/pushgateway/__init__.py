@@ -1,0 +1,1 @@
+"""Tests of pushes to a Pushgateway, through proxies, and to other servers."""
