@@ -5,8 +5,9 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import redis
@@ -18,6 +19,17 @@ from testbed.web import Client
 
 ROOT = Path(__file__).resolve().parent.parent
 BROKER_VARIABLE = "SHOP_BROKER_URL"
+
+
+class Broker(Protocol):
+    """A broker for Celery and Flower."""
+
+    @property
+    def url(self) -> str:
+        """The broker URL."""
+
+    def subscriber_ports(self) -> set[int]:
+        """The client ports of the connections that receive events."""
 
 
 class Redis(Service):
@@ -74,7 +86,7 @@ class Flower(Service):
         self,
         folder: Path,
         name: str,
-        broker: Redis,
+        broker: Broker,
         python: Path,
         options: list[str],
         env: dict[str, str],
@@ -168,17 +180,23 @@ class Flower(Service):
 
 
 class Worker(Service):
-    """A Celery worker (prefork) of the shop in testbed/shop.py, sending events.
+    """A Celery worker (prefork) of an application in testbed/, sending events.
 
     Attributes:
         node: its Celery node name, e.g. `shop-1@myhost`.
+        app: the module with the application.
+        env: further variables.
     """
 
     listens = False
 
-    def __init__(self, folder: Path, name: str, broker: Redis, node: str, concurrency: int, options: list[str]) -> None:
+    def __init__(
+        self, folder: Path, name: str, broker: Broker, node: str, concurrency: int, options: list[str]
+    ) -> None:
         """`node` is the node name, or the part of it before the @."""
         super().__init__(folder, name)
+        self.app = "testbed.shop"
+        self.env: Mapping[str, str] = {}
         self.broker = broker
         self.node = node if "@" in node else f"{node}@{socket.gethostname()}"
         self.concurrency = concurrency
@@ -192,7 +210,7 @@ class Worker(Service):
                 "-m",
                 "celery",
                 "-A",
-                "testbed.shop",
+                self.app,
                 "worker",
                 "-E",
                 "-l",
@@ -205,7 +223,7 @@ class Worker(Service):
 
     def environment(self) -> dict[str, str]:
         """See Service."""
-        return {BROKER_VARIABLE: self.broker.url, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        return {BROKER_VARIABLE: self.broker.url, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.env}
 
     def is_ready(self) -> bool:
         """See Service."""

@@ -8,7 +8,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin
 
 missing=()
 # Each program has its package's name.
-for program in redis-server prometheus prometheus-pushgateway; do
+for program in redis-server rabbitmq-server prometheus prometheus-pushgateway; do
     command -v "$program" >/dev/null || missing+=("$program")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -1,4 +1,4 @@
-"""Redis, Flower, Celery workers, Pushgateway and Prometheus: real ones, on free ports, gone afterwards.
+"""Redis, RabbitMQ, Flower, Celery workers, Pushgateway and Prometheus: real ones, on free ports, gone afterwards.
 
     with Testbed() as bed:
         redis = bed.redis()
@@ -21,20 +21,24 @@ from types import TracebackType
 from typing import TypeVar
 
 from testbed import guard
-from testbed.celery_parts import Flower, Redis, Worker, python_with_flower
+from testbed.celery_parts import Broker, Flower, Redis, Worker, python_with_flower
 from testbed.process import Service, ServiceError
 from testbed.prometheus import Prometheus, Pushgateway, Target
+from testbed.rabbitmq import RabbitMQ, VirtualHost
 from testbed.web import Client
 
 __all__ = [
+    "Broker",
     "Client",
     "Flower",
     "Prometheus",
     "Pushgateway",
+    "RabbitMQ",
     "Redis",
     "Service",
     "ServiceError",
     "Testbed",
+    "VirtualHost",
     "Worker",
 ]
 
@@ -86,9 +90,13 @@ class Testbed:
         """A Redis, empty."""
         return self._started(Redis(self.folder, self._name("redis")))
 
+    def rabbitmq(self) -> RabbitMQ:
+        """A RabbitMQ with its management plugin; each test takes a virtual host of its own."""
+        return self._started(RabbitMQ(self.folder, self._name("rabbitmq")))
+
     def flower(
         self,
-        redis: Redis,
+        redis: Broker,
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         version: str | None = None,
@@ -97,7 +105,7 @@ class Testbed:
         """A Flower on this broker.
 
         Args:
-            redis: the broker.
+            redis: the broker, a Redis or a virtual host of a RabbitMQ.
             options: Flower's own, each as one string: `--basic_auth=user:password`.
             env: further variables; the default is FLOWER_UNAUTHENTICATED_API=true, which opens the API.
             version: `1.2.0` or `2.0.1`, from an environment built on first use; None is the installed one.
@@ -108,9 +116,19 @@ class Testbed:
         name = self._name("flower")
         return self._started(Flower(self.folder, name, redis, python, list(options), variables, address))
 
-    def worker(self, redis: Redis, name: str = "shop-1", concurrency: int = 2, options: Sequence[str] = ()) -> Worker:
-        """A worker of testbed/shop.py; `name` is its node name, or the part of it before the @."""
-        return self._started(Worker(self.folder, self._name("worker"), redis, name, concurrency, list(options)))
+    def worker(
+        self,
+        redis: Broker,
+        name: str = "shop-1",
+        concurrency: int = 2,
+        options: Sequence[str] = (),
+        app: str = "testbed.shop",
+        env: Mapping[str, str] | None = None,
+    ) -> Worker:
+        """A worker of testbed/shop.py or of another `app`; `name` is its node name, or the part before the @."""
+        worker = Worker(self.folder, self._name("worker"), redis, name, concurrency, list(options))
+        worker.app, worker.env = app, env or {}
+        return self._started(worker)
 
     def pushgateway(self, options: Sequence[str] = (), client: Client | None = None) -> Pushgateway:
         """A Pushgateway, empty; give a `client` if the options make it ask for a user or a certificate."""

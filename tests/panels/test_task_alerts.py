@@ -12,7 +12,7 @@ import pytest
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.process import wait_for
-from testbed.services import Testbed, Worker
+from testbed.services import Redis, Testbed, Worker
 from testbed.shop import shop_app
 from tests.panels.ask import answer
 from tests.panels.boards import ROOT
@@ -55,6 +55,7 @@ def clerk(testbed: Testbed, mailer: Worker) -> Worker:
 def bed(testbed: Testbed, push_job: PushJob, mailer: Worker, clerk: Worker) -> Bed:
     """A Flower that knows both."""
     redis, pushgateway = mailer.broker, testbed.pushgateway()
+    assert isinstance(redis, Redis)
     rules = [hurried(rules, testbed.folder) for rules in ROOT.glob("prometheus/rules/*.yml")]
     prometheus = testbed.prometheus(pushgateway, rule_files=rules, scrape_interval="500ms")
     bed = Bed(redis, testbed.flower(redis), pushgateway, prometheus, push_job)
