@@ -266,7 +266,7 @@ def explain(output: str, **options: Any) -> NoReturn:
     The Pushgateway is not touched.
     """
     from push_job.explain.diagnosis import diagnose
-    from push_job.explain.printing import as_json, as_text
+    from push_job.explain.report import as_json, as_text
 
     settings = read_settings(options)
     if sys.stdout is None:

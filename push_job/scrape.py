@@ -8,11 +8,14 @@ from collections.abc import Callable
 from prometheus_client.metrics_core import Metric
 
 from push_job import log
-from push_job.flower.api import Flower
+from push_job.flower.api import Flower, soon_enough
 from push_job.flower.incremental.scraper import TaskScraper
+from push_job.flower.task import label_text
 from push_job.http.client import Client
+from push_job.http.errors import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras import columns_of, read_extras
+from push_job.metrics.extras.forgotten_workers import is_forgotten
 from push_job.metrics.snapshot import Folding, Snapshot
 from push_job.settings import Settings
 
@@ -28,7 +31,7 @@ def read_snapshot(
     `reader` knows what was read before, and `progress` is told how many tasks were read so far. Raises FlowerError.
     """
     api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
-    workers = client.retrying(lambda: api.workers(until), until)
+    workers = _without_forgotten(api, client.retrying(lambda: api.workers(until), until), settings, until)
     reading = reader.read(api, settings.page_size, until, progress)
     tasks = reading.tasks
     by_kind = tasks.by_kind()
@@ -46,10 +49,35 @@ def read_snapshot(
     extras: list[Metric] = []
     if settings.extras:
         kept = reader.kept
-        extras = read_extras(settings.extras, api, by_kind, folding.type_label, settings.buckets, until - _EARLY, kept)
+        extras = read_extras(
+            settings.extras,
+            api,
+            by_kind,
+            folding.type_label,
+            settings.buckets,
+            until - _EARLY,
+            kept,
+            settings.forget_workers_after,
+        )
     reader.save()
     folded = folding.fold(tallies)
     of_tasks = families.of_tasks(tasks, folded)
     if reader.remembers:
         of_tasks += families.of_reading(whole=reading.whole, tasks_read=reading.tasks_read)
     return Snapshot(workers, folded, len(tasks), of_tasks, extras, reading.tasks_read)
+
+
+def _without_forgotten(api: Flower, workers: dict[str, bool], settings: Settings, until: float) -> dict[str, bool]:
+    """The workers that are alive, or gone and not yet forgotten; all of them where Flower does not show since when."""
+    if all(workers.values()):
+        return workers
+    try:
+        rows, now, _ = api.worker_list(soon_enough(until))
+    except TransportError as error:
+        log.event(logging.DEBUG, "kept all workers", flower=api.client.endpoint.address, error=str(error))
+        return workers
+    return {
+        name: alive
+        for name, alive in workers.items()
+        if alive or not is_forgotten(rows.get(label_text(name, "unknown")), now, settings.forget_workers_after)
+    }

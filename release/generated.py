@@ -15,7 +15,9 @@ import click
 import yaml
 
 from push_job.cli import main
+from push_job.explain.findings import KINDS
 from release.render import CHART, ROOT, template, without_helms_labels
+from tests.explain.troubles import RABBITMQ, REDIS, TROUBLES
 
 RULE = ROOT / "cronjob/components/rules/prometheus-rule.yaml"
 #: Variables for which the chart has a value of its own, or that make no sense in a pod.
@@ -87,12 +89,28 @@ def chart_page() -> str:
     return _between(CHART / "README.md", "values", "\n".join(rows))
 
 
+def trouble_page() -> str:
+    """docs/trouble.md with the kinds of findings, and the troubles that the tests make."""
+    kinds = [
+        "| `kind` in JSON | found when |",
+        "|---|---|",
+        *(f"| `{kind}` | {text} |" for kind, text in KINDS.items()),
+    ]
+    made = ["| trouble | RabbitMQ | Redis | found as |", "|---|---|---|---|"]
+    for trouble in TROUBLES:
+        ticks = " | ".join("yes" if broker in trouble.brokers else "" for broker in (RABBITMQ, REDIS))
+        made.append(f"| {trouble.text} | {ticks} | {f'`{trouble.kind}`' if trouble.kind else 'all is well'} |")
+    page = ROOT / "docs/trouble.md"
+    return _between_in(_between(page, "kinds", "\n".join(kinds)), page, "troubles", "\n".join(made))
+
+
 GENERATED: dict[Path, Callable[[], str]] = {
     CHART / "values.schema.json": values_schema,
     RULE: prometheus_rule,
     ROOT / "docs/options.md": options_page,
     ROOT / "docs/alerts.md": alerts_page,
     CHART / "README.md": chart_page,
+    ROOT / "docs/trouble.md": trouble_page,
 }
 
 
@@ -153,8 +171,12 @@ def _ends(line: str, indent: int) -> bool:
 
 def _between(page: Path, name: str, text: str) -> str:
     """The page with this text between its two marks."""
+    return _between_in(page.read_text(encoding="utf-8"), page, name, text)
+
+
+def _between_in(written: str, page: Path, name: str, text: str) -> str:
     marks = f"<!-- generated: {name} -->", f"<!-- end of {name} -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(marks[0])
+    before, _, rest = written.partition(marks[0])
     _, found, after = rest.partition(marks[1])
     if not found:
         raise ValueError(f"{page}: no {marks[0]} … {marks[1]}")

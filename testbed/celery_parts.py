@@ -59,6 +59,11 @@ class Redis(Service):
         except redis.RedisError:
             return False
 
+    def configure(self, setting: str, value: str) -> None:
+        """Change a setting while it runs."""
+        with self._connect() as connection:
+            connection.config_set(setting, value)
+
     def subscriber_ports(self) -> set[int]:
         """The client ports of all connections that are subscribed to some channel."""
         try:
@@ -179,6 +184,16 @@ class Flower(Service):
         )
 
 
+#: Celery with a clock that is fast by the first argument, in seconds.
+WRONG_CLOCK = """
+import sys, time
+real, fast = time.time, float(sys.argv.pop(1))
+time.time = lambda: real() + fast
+from celery.__main__ import main
+main()
+"""
+
+
 class Worker(Service):
     """A Celery worker (prefork) of an application in testbed/, sending events.
 
@@ -186,6 +201,8 @@ class Worker(Service):
         node: its Celery node name, e.g. `shop-1@myhost`.
         app: the module with the application.
         env: further variables.
+        clock: seconds by which its clock is fast.
+        is_quiet: whether it leaves events of tasks to its configuration.
     """
 
     listens = False
@@ -197,6 +214,8 @@ class Worker(Service):
         super().__init__(folder, name)
         self.app = "testbed.shop"
         self.env: Mapping[str, str] = {}
+        self.clock = 0.0
+        self.is_quiet = False
         self.broker = broker
         self.node = node if "@" in node else f"{node}@{socket.gethostname()}"
         self.concurrency = concurrency
@@ -206,13 +225,11 @@ class Worker(Service):
         """See Service."""
         return [
             *(
-                sys.executable,
-                "-m",
-                "celery",
+                *(sys.executable, *(("-c", WRONG_CLOCK, str(self.clock)) if self.clock else ("-m", "celery"))),
                 "-A",
                 self.app,
                 "worker",
-                "-E",
+                *(() if self.is_quiet else ("-E",)),
                 "-l",
                 "INFO",
                 "-n",

@@ -124,10 +124,14 @@ class Testbed:
         options: Sequence[str] = (),
         app: str = "testbed.shop",
         env: Mapping[str, str] | None = None,
+        clock: float = 0.0,
     ) -> Worker:
-        """A worker of testbed/shop.py or of another `app`; `name` is its node name, or the part before the @."""
+        """A worker of testbed/shop.py or of another `app`; `name` is its node name, or the part before the @.
+
+        `clock` is by how many seconds its clock is fast.
+        """
         worker = Worker(self.folder, self._name("worker"), redis, name, concurrency, list(options))
-        worker.app, worker.env = app, env or {}
+        worker.app, worker.env, worker.clock, worker.is_quiet = app, env or {}, clock, app != "testbed.shop"
         return self._started(worker)
 
     def pushgateway(self, options: Sequence[str] = (), client: Client | None = None) -> Pushgateway:

@@ -20,14 +20,14 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 def troubles_app(broker_url: str, **conf: Any) -> Celery:
     """The application for this broker."""
     made = Celery("troubles", broker=broker_url)
-    made.conf.update(
-        task_send_sent_event=True,
-        worker_send_task_events=True,
-        worker_prefetch_multiplier=4,
-        broker_connection_retry_on_startup=True,
-        task_ignore_result="result_backend" not in conf,
-        **conf,
-    )
+    usual = {
+        "task_send_sent_event": True,
+        "worker_send_task_events": True,
+        "worker_prefetch_multiplier": 4,
+        "broker_connection_retry_on_startup": True,
+        "task_ignore_result": "result_backend" not in conf,
+    }
+    made.conf.update({**usual, **conf})
     return made
 
 
@@ -87,6 +87,12 @@ def fail(kind: str = "value") -> None:
     if kind == "exit":
         raise SystemExit(1)
     raise ValueError(kind)
+
+
+@task("t.maybe")
+def maybe(succeed: bool) -> int:
+    """Succeed or fail."""
+    return 1 if succeed else 1 // 0
 
 
 @task("t.encode")

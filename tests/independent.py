@@ -67,9 +67,18 @@ def _durations(tasks: Iterable[dict[str, Any]], now: float) -> tuple[dict[Key, f
                 since = max(since, datetime.fromisoformat(task["eta"]).timestamp())
             sums[sample] += max(0.0, now - since)
             growing[sample] += 1
+        elif _is_custom_and_unfinished(task):
+            sums[sample] += max(0.0, now - task["timestamp"])
+            growing[sample] += 1
         else:
             sums[sample] += task["runtime"] or 0.0
     return sums, growing
+
+
+def _is_custom_and_unfinished(task: dict[str, Any]) -> bool:
+    is_custom = task["state"] not in {*STATES, "REJECTED", "IGNORED"}
+    ended = max(task["succeeded"] or 0.0, task["failed"] or 0.0)
+    return bool(is_custom and task["started"] and task["started"] > ended)
 
 
 def assert_agree(pushed: dict[Key, float], expected: dict[Key, float], growing: dict[Key, int], seconds: float) -> None:

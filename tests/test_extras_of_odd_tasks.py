@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from push_job.metrics.extras.failures import MOST_CLASSES
-from push_job.metrics.extras.pools import pool_size
+from push_job.metrics.extras.known_workers import pool_size
 from testbed.command import PushJob
 from testbed.services import Pushgateway
 from tests.extras_answers import GOOD, pushed

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from push_job.flower.page import TaskPage
-from push_job.flower.task import NOT_REPORTED, SINCE, Column, TextColumn, age_at
+from push_job.flower.task import NOT_REPORTED, SINCE, STATES, Column, TextColumn, age_at
 
 #: What a column holds where nothing was reported.
 _NONE = array("d", [NOT_REPORTED]).tobytes()
@@ -66,6 +66,8 @@ class TasksByKind:
             seconds = self._seconds([kind])
             if kind[1] in SINCE:
                 seconds = [age_at(self._now, start) for start in seconds]
+            elif kind[1] not in STATES:
+                seconds = [age_at(self._now, -number) if number < 0 else number for number in seconds]
             tallies[kind] = Tally(sum(part.size for part in parts), math.fsum(seconds))
         return tallies
 
@@ -76,11 +78,31 @@ class TasksByKind:
 
     def runtimes(self, task_type: str) -> list[float]:
         """The runtimes that were reported of a type, in seconds."""
-        return self._seconds(kind for kind in self._kinds[task_type] if kind[1] not in SINCE)
+        finished = self._seconds(kind for kind in self._kinds[task_type] if kind[1] not in SINCE)
+        custom = any(kind[1] not in STATES for kind in self._kinds[task_type])
+        return [seconds for seconds in finished if seconds >= 0] if custom else finished
+
+    def runtimes_in(self, task_type: str, state: str) -> list[float]:
+        """The runtimes that were reported of a type's tasks in one finished state, in seconds."""
+        return self._seconds([(task_type, state)])
 
     def oldest_starts(self) -> dict[tuple[str, str], float]:
-        """The first Unix time from which the age of an unfinished task counts."""
-        return {kind: min(starts) for kind in self._parts if kind[1] in SINCE and (starts := self._seconds([kind]))}
+        """The first Unix time from which the age of an unfinished task counts, by kind."""
+        return {kind: min(starts) for kind in self._parts if (starts := self._starts(kind))}
+
+    def _starts(self, kind: tuple[str, str]) -> list[float]:
+        """The Unix times from which the ages of a kind's unfinished tasks count; see `seconds_of`."""
+        if kind[1] in SINCE:
+            return self._seconds([kind])
+        return [] if kind[1] in STATES else [-number for number in self._seconds([kind]) if number < 0]
+
+    def states_of(self, task_type: str) -> list[str]:
+        """The states that tasks of a type are in."""
+        return [state for _, state in self._kinds[task_type]]
+
+    def count(self, task_type: str, state: str) -> int:
+        """How many tasks of a type are in a state."""
+        return sum(part.size for part in self._parts.get((task_type, state), ()))
 
     def has(self, column: Column) -> bool:
         """Whether a column that was read has any value."""
@@ -90,6 +112,10 @@ class TasksByKind:
     def values_of(self, column: Column, task_type: str) -> list[float]:
         """The values of a column that was read, those that were reported, of a type."""
         return self._known(self._kinds[task_type], lambda batch: batch.columns[column])
+
+    def values_in(self, column: Column, task_type: str, state: str) -> list[float]:
+        """The values of a column that was read, those that were reported, of a type's tasks in one state."""
+        return self._known([(task_type, state)], lambda batch: batch.columns[column])
 
     def newest(self, column: Column, state: str) -> dict[str, float]:
         """The highest value of a column that was reported of tasks in this state, by task type."""
@@ -115,7 +141,7 @@ class TasksByKind:
         """What was reported in a column of the tasks of these kinds."""
         known: list[float] = []
         for kind in kinds:
-            for part in self._parts[kind]:
+            for part in self._parts.get(kind, ()):
                 values = part.pick(column_of(part.batch))
                 # Mostly all are reported, and a sum tells that in a tenth of the time that it takes to look at each.
                 known += [value for value in values if value <= _ANY] if math.isnan(sum(values)) else values

@@ -194,6 +194,14 @@ scrape_options = stacked(
         metavar="N",
         help="Sum the rarest types under 'other' beyond this.",
     ),
+    option(
+        "--forget-workers-after",
+        type=_Seconds(min=0),
+        default=Settings.forget_workers_after,
+        show_default=True,
+        metavar="SECONDS",
+        help="Leave out workers whose last heartbeat is older; 0: never.",
+    ),
 )
 
 state_options = stacked(

@@ -92,6 +92,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "deadline": float,
     "page_size": int,
     "max_task_types": int,
+    "forget_workers_after": float,
     "state_file": str,
     "full_every": float,
 }

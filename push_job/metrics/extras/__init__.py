@@ -25,7 +25,8 @@ from push_job.metrics.families import Family, Gauge
 #: Each name of ``--with``, in the order in which they are read and pushed.
 EXTRAS: dict[str, Extra] = {
     module.EXTRA.name: module.EXTRA
-    for module in (queues, runtimes, waits, ages, failures, last_run, activity, pools, flower_metrics)
+    # Flower knows a new queue once it has asked the workers, so pools come before queues.
+    for module in (pools, queues, runtimes, waits, ages, failures, last_run, activity, flower_metrics)
 }
 
 SUCCESS = Gauge(
@@ -58,6 +59,7 @@ def read_extras(
     buckets: tuple[float, ...],
     until: float,
     kept: dict[str, dict[str, float]],
+    forget_after: float = 0.0,
 ) -> list[Metric]:
     """The families of the extras called `names`, and how each fared; the arguments are those of Reading."""
     names = tuple(names)
@@ -82,7 +84,9 @@ def read_extras(
         return found
 
     taken = frozenset(name for family in families_with(names) for name in family.sample_names)
-    reading = Reading(flower, tasks, flower.now, label, buckets, until, taken, kept, own_metrics_or_raise)
+    reading = Reading(
+        flower, tasks, flower.now, label, buckets, until, taken, kept, own_metrics_or_raise, names, forget_after
+    )
     added: list[Metric] = []
     success = SUCCESS.empty()
     for name in names:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from prometheus_client.metrics_core import Metric
 
+from push_job.metrics.extras.forgotten_workers import is_forgotten
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.extras.numbers import finite_number, finite_numbers, float_or_nan
 from push_job.metrics.families import Gauge
@@ -31,7 +32,8 @@ def _read(reading: Reading) -> list[Metric]:
     active, processed, age, prefetched, load = (
         family.empty() for family in (ACTIVE, PROCESSED, HEARTBEAT_AGE, PREFETCHED, LOAD)
     )
-    for name, worker in sorted(workers.items()):
+    shown = {name: row for name, row in workers.items() if not is_forgotten(row, now, reading.forget_after)}
+    for name, worker in sorted(shown.items()):
         for family, value in ((active, worker.get("active")), (processed, worker.get("processed"))):
             if (number := finite_number(value)) is not None:
                 family.add_metric([name], number)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from prometheus_client.metrics_core import Metric
 
 from push_job.flower.exception_names import failure_of
 from push_job.flower.page import OTHER_TEXTS
-from push_job.flower.task import TextColumn
+from push_job.flower.task import TextColumn, ended_at
 from push_job.metrics.extras.interface import Extra, Reading
 from push_job.metrics.families import Gauge
 from push_job.metrics.snapshot import most_frequent
@@ -19,14 +19,21 @@ FAILURES = Gauge(
     ("name", "exception"),
 )
 
+SINCE_SUCCESS = Gauge(
+    "celery_task_failures_since_success",
+    "Tasks that Flower remembers in FAILURE that failed after the last success of their type.",
+    ("name",),
+)
+
 #: The most classes that are told apart, the one for others among them. A class is told for all task types or for none.
 MOST_CLASSES = 50
 
-_CLASS = TextColumn(failure_of, "FAILURE")
+#: The class of the exception of each failed task.
+CLASS = TextColumn(failure_of, "FAILURE")
 
 
 def _read(reading: Reading) -> list[Metric]:
-    by_type = reading.tasks.texts_of(_CLASS)
+    by_type = reading.tasks.texts_of(CLASS)
     classes: Counter[str] = Counter()
     for counts in by_type.values():
         classes.update(counts)
@@ -38,7 +45,24 @@ def _read(reading: Reading) -> list[Metric]:
     family = FAILURES.empty()
     for labels, count in sorted(folded.items()):
         family.add_metric(labels, count)
-    return [family]
+    return [family, _since_success(reading)]
 
 
-EXTRA = Extra("failures", (FAILURES,), _read, columns=(_CLASS,))
+def _since_success(reading: Reading) -> Metric:
+    """The failures after the last success of each type: a type that fails since a deploy, whatever came before."""
+    counts: Counter[str] = Counter()
+    last_success: dict[str, float] = defaultdict(float)
+    for name, ended in reading.tasks.newest(ended_at, "SUCCESS").items():
+        last_success[reading.label(name)] = max(ended, last_success[reading.label(name)])
+        counts[reading.label(name)] += 0
+    for name in reading.tasks.types:
+        label = reading.label(name)
+        for failed in reading.tasks.values_in(ended_at, name, "FAILURE"):
+            counts[label] += failed > last_success[label]
+    family = SINCE_SUCCESS.empty()
+    for label, count in sorted(counts.items()):
+        family.add_metric([label], count)
+    return family
+
+
+EXTRA = Extra("failures", (FAILURES, SINCE_SUCCESS), _read, columns=(CLASS, ended_at))

@@ -1,0 +1,63 @@
+"""Tasks that Flower shows as started and that no worker runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from push_job.explain.facts import Facts, Task
+from push_job.explain.findings import Finding, Level
+from push_job.explain.phrases import names, types, when
+from push_job.terminal.formatting import count_words
+
+#: As many tasks that end unheard, with no success after them, are no single ``Ignore``: nothing can report its result.
+ALL_OF_THEM = 3
+
+
+def ended_unheard(facts: Facts) -> Iterator[Finding]:
+    """Tasks whose worker says that it does not run them: they ended, and Flower did not hear of it."""
+    tasks = facts.ended_unheard
+    if not tasks:
+        return
+    first = min(task.started or task.since or facts.now for task in tasks)
+    states = " or ".join(sorted({task.state for task in tasks}))
+    are, them = ("is", "it") if len(tasks) == 1 else ("are", "them")
+    fact = (
+        f"{count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} {are} {states} since"
+        f" {when(facts, first)} or later, but {names(task.worker for task in tasks)} no longer runs {them}"
+    )
+    if _nothing_succeeds(facts, tasks):
+        yield Finding(
+            Level.WRONG,
+            "results-lost",
+            f"{fact}; no task has succeeded since",
+            "likely the result backend is down: Celery then sends no event of a task's end",
+            "see whether the result backend (result_backend) runs and has room; the worker's log has its errors",
+            link=facts.link(tasks[0]),
+            explains=types(tasks),
+        )
+        return
+    yield Finding(
+        Level.UNSURE,
+        "ended-unheard",
+        fact,
+        "they ended and Flower did not hear how: a task that raises Ignore sends no event of its end, events are lost"
+        " while Flower is away, or the result backend was down",
+        "read the worker's log for their ids; restart Flower to have it forget them",
+        link=facts.link(tasks[0]),
+        explains=types(tasks),
+        unknown="how some tasks ended",
+    )
+
+
+def _nothing_succeeds(facts: Facts, tasks: Sequence[Task]) -> bool:
+    """Whether all that was started since some time ended unheard."""
+    newest = max(task.started or task.since or 0.0 for task in tasks)
+    succeeded = max((kind.last_success or 0.0 for kind in facts.types.values()), default=0.0)
+    unheard = sum((task.started or task.since or 0.0) > succeeded for task in tasks)
+    return unheard >= ALL_OF_THEM and newest > succeeded and not _is_always_so(facts, tasks)
+
+
+def _is_always_so(facts: Facts, tasks: Sequence[Task]) -> bool:
+    """Whether these are all that is known of one type, which never ends in a way that Flower hears."""
+    [*kinds] = types(tasks)
+    return len(kinds) == 1 and not facts.count("SUCCESS") and facts.count("FAILURE") > 0
