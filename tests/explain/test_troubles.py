@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from push_job.explain import facts
 from testbed.services import RabbitMQ, Redis, Testbed, VirtualHost
 from tests.explain.scenes import open_scene
 from tests.explain.troubles import RABBITMQ, REDIS, TROUBLES, Trouble
@@ -28,9 +29,13 @@ def broker(request: pytest.FixtureRequest, testbed: Testbed) -> Iterator[Redis |
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[1]}-{case[0].make.__name__}")
-def test_a_trouble_is_found(case: tuple[Trouble, str], testbed: Testbed, broker: Redis | VirtualHost) -> None:
+def test_a_trouble_is_found(
+    case: tuple[Trouble, str], testbed: Testbed, broker: Redis | VirtualHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trouble, _ = case
     scene = open_scene(testbed, broker, **trouble.scene)
+    # The rules wait for heartbeats of two seconds; these workers send one each second.
+    monkeypatch.setattr(facts, "SETTLED", 3)
     try:
         trouble.make(scene)
     finally:

@@ -47,7 +47,7 @@ def waiting_in(entries: list[dict[str, Any]]) -> dict[str, float]:
     """
     # RabbitMQ counts those that workers hold among its messages; and has no number in a queue's first seconds.
     lengths = _by_name(entries, lambda entry: entry.get("messages_ready", entry.get("messages")))
-    if not lengths:
+    if entries and not lengths:
         raise _empty()
     return lengths
 
