@@ -391,8 +391,12 @@ class Facts:
         """How many live workers consume each queue; None unless all of them said what they consume."""
         if not self.were_asked or self.silent:
             return None
-        answers = [worker.answer for worker in self.live if worker.answer]
-        return Counter(queue.name for answer in answers for queue in answer.queues or ())
+        return Counter(queue.name for queue in self.all_consumed)
+
+    @cached_property
+    def all_consumed(self) -> tuple[ConsumedQueue, ...]:
+        """The queues that live workers said they consume."""
+        return tuple(queue for worker in self.live if worker.answer for queue in worker.answer.queues or ())
 
     @cached_property
     def silent(self) -> tuple[Worker, ...]:
@@ -446,16 +450,20 @@ def _skew(worker: Worker, tasks: Iterable[Task], now: float) -> float:
     """
     own = [task for task in tasks if task.worker == worker.name and task.stamp is not None]
     fast = max((0.0, *((task.stamp or now) - now for task in own)))
-    answer = worker.answer
-    if fast > SKEWED or worker.clock is None or answer is None or "solo" in answer.pool:  # no ticks during a task
-        return fast
-    slow = 0.0
-    for task in own:
-        if task.id in (answer.running or ()) or task.id in (answer.held or ()):
-            ticks = worker.clock - (task.clock or 0) + 2
-            passed = min(ticks * max(worker.interval, 2.0), answer.uptime or math.inf) + SETTLED
-            slow = max(slow, now - (task.stamp or now) - passed)
+    slow = 0.0 if fast > SKEWED else max((0.0, *(_slow_by(worker, task, now) for task in own)))
     return -slow if slow > SKEWED else fast
+
+
+def _slow_by(worker: Worker, task: Task, now: float) -> float:
+    """Seconds by which a worker's clock is slow, at the least, by one task that it holds now; else 0."""
+    answer = worker.answer
+    if worker.clock is None or answer is None or "solo" in answer.pool:  # which does not tick during a task
+        return 0.0
+    if task.id not in (answer.running or frozenset()) | (answer.held or frozenset()):
+        return 0.0
+    ticks = worker.clock - (task.clock or 0) + 2
+    passed = min(ticks * max(worker.interval, 2.0), answer.uptime or math.inf) + SETTLED
+    return now - (task.stamp or now) - passed
 
 
 def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Task]:

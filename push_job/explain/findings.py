@@ -21,8 +21,12 @@ KINDS = {
         "within 10 s are one finding"
     ),
     "worker-busy": "`?`: a silent worker has `--pool solo`, which sends no heartbeat during a task",
+    "no-heartbeats": "`?`: a silent worker has never sent a heartbeat, only events of tasks",
     "worker-hangs": "a worker fell silent, and RabbitMQ still counts its consumer",
     "worker-stopped": "`?`: a worker stopped in order and held unfinished tasks",
+    "worker-restarted": (
+        "a worker was killed and runs again under its name, and tasks that its earlier process ran are STARTED"
+    ),
     "results-lost": "three tasks or more are STARTED, their worker does not run them, and nothing has succeeded since",
     "ended-unheard": "`?`: tasks are STARTED and their worker does not run them, while others succeed",
     "workers-full": (
@@ -45,9 +49,10 @@ KINDS = {
     ),
     "workers-idle": "`?`: messages wait in queues that live workers consume, and nothing has run for a minute",
     "failing": (
-        "a type failed three times since its last success, the last one within an hour; or three times within the "
-        "hour and one in ten of those that ended; or the last run of a type that comes regularly failed; or more than "
-        "one in ten of 20 or more tasks of all types failed within the hour"
+        "a type failed three times (once with `WorkerLostError`, `NotRegistered` or `ContentDisallowed`) since its "
+        "last success, the last one within an hour; or three times within the hour and one in ten of those that "
+        "ended; or the last run of a type that comes regularly failed; or more than one in ten of 20 or more tasks of "
+        "all types failed within the hour"
     ),
     "consumer-timeout": (
         "a worker on RabbitMQ has held a message for 20 minutes, for an ETA or with `acks_late`: after 30 minutes "

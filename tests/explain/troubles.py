@@ -291,6 +291,27 @@ def killed_worker(scene: Scene) -> None:
     assert finding.subject == scene.worker.node
 
 
+@trouble("the only worker is killed and started again under its name", "worker-restarted")
+def killed_and_restarted_worker(scene: Scene) -> None:
+    scene.wait("STARTED", scene.send("t.sleep", 300))
+    wait_for_heartbeats(scene)
+    scene.worker.kill()
+    scene.worker.start()
+    scene.flower.wait_for_worker(scene.worker.node)
+    [finding] = scene.until("worker-restarted", timeout=30)
+    assert "t.sleep" in finding.fact
+
+
+@trouble("a worker runs with `--without-heartbeat` and is idle", "no-heartbeats", REDIS)
+def no_heartbeats(scene: Scene) -> None:
+    # Flower calls it gone two minutes after its last event.
+    for event in ("received", "started", "succeeded"):
+        scene.events("celery@quiet", "quiet", "t.quick", **{event: 200})
+    scene.flower.wait_for_worker("celery@quiet", alive=False)
+    [finding] = scene.until("no-heartbeats", timeout=30)
+    assert "--without-heartbeat" in finding.likely
+
+
 @trouble("one of two workers is stopped in order", "", workers=("worker-1", "worker-2"))
 def stopped_worker(scene: Scene) -> None:
     scene.run("t.quick", 4)

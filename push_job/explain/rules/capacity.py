@@ -29,7 +29,6 @@ def full(facts: Facts) -> Iterator[Finding]:
     """All processes are busy and tasks wait."""
     if not is_full(facts):
         return
-    processes, active = facts.processes or 0.0, facts.active or 0
     waits = [task for task in facts.waiting if task.state != "RETRY"]
     longest = max((facts.age(task.since) for task in waits), default=0.0)
     messages = sum(queue.ready for queue in facts.waiting_queues)
@@ -37,20 +36,29 @@ def full(facts: Facts) -> Iterator[Finding]:
     # Where the tasks' sending is known, so is that none of them has waited for long.
     if not for_long and (not messages or (facts.has_sent_events and longest <= MAY_WAIT)):
         return
-    told = [f"a task has waited {time_words(longest)}"] if for_long else []
-    told += [f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in the queues"] if messages else []
     yield Finding(
         Level.WRONG if for_long else Level.UNSURE,
         "workers-full",
-        f"{'All' if active >= processes else f'{active:,} of'} {processes:,.0f} processes of"
-        f" {count_words(len(facts.live), 'live worker')} are busy with {names(task.name for task in facts.running)},"
-        f" and {' and '.join(told)}",
+        f"{_busy(facts)}, and {_what_waits(longest if for_long else 0.0, messages)}",
         "likely there are too few processes, or tasks take longer than they should"
         if for_long
         else "this may pass: no task is known to have waited for long",
         "add workers or raise --concurrency; see which tasks run for long" if for_long else "ask again in some minutes",
         explains=types(waits) if for_long else frozenset(),
     )
+
+
+def _busy(facts: Facts) -> str:
+    processes, active = facts.processes or 0.0, facts.active or 0
+    share = "All" if active >= processes else f"{active:,} of"
+    workers = count_words(len(facts.live), "live worker")
+    return f"{share} {processes:,.0f} processes of {workers} are busy with {names(task.name for task in facts.running)}"
+
+
+def _what_waits(longest: float, messages: int) -> str:
+    told = [f"a task has waited {time_words(longest)}"] if longest else []
+    told += [f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in the queues"] if messages else []
+    return " and ".join(told)
 
 
 def is_full(facts: Facts) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from push_job.explain.facts import Facts, Task
 from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import names, types, when
-from push_job.terminal.formatting import count_words
+from push_job.terminal.formatting import count_words, name_words
 
 #: As many tasks that end unheard, with no success after them, are no single ``Ignore``: nothing can report its result.
 ALL_OF_THEM = 3
@@ -15,7 +15,8 @@ ALL_OF_THEM = 3
 
 def ended_unheard(facts: Facts) -> Iterator[Finding]:
     """Tasks whose worker says that it does not run them: they ended, and Flower did not hear of it."""
-    tasks = facts.ended_unheard
+    yield from _of_killed_processes(facts)
+    tasks = [task for task in facts.ended_unheard if not _was_killed(facts, task)]
     if not tasks:
         return
     first = min(task.started or task.since or facts.now for task in tasks)
@@ -47,6 +48,37 @@ def ended_unheard(facts: Facts) -> Iterator[Finding]:
         explains=types(tasks),
         unknown="how some tasks ended",
     )
+
+
+def _of_killed_processes(facts: Facts) -> Iterator[Finding]:
+    """Tasks of workers that were killed and run again under the same name."""
+    for worker in facts.live:
+        tasks = [task for task in facts.ended_unheard if task.worker == worker.name and _was_killed(facts, task)]
+        if tasks:
+            uptime = worker.answer.uptime if worker.answer else None
+            yield Finding(
+                Level.WRONG,
+                "worker-restarted",
+                f"Worker {name_words(worker.name)} runs again since {when(facts, facts.now - (uptime or 0.0))}, and"
+                f" {count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} of its earlier process"
+                f" {'is' if len(tasks) == 1 else 'are'} STARTED",
+                "likely the earlier process was killed (out of memory?); what it ran is lost, unless acks_late has it"
+                " delivered again",
+                "see why it ended: the pod's last state (OOMKilled?), its previous log",
+                worker.name,
+                facts.link(tasks[0]),
+                explains=types(tasks),
+            )
+
+
+def _was_killed(facts: Facts, task: Task) -> bool:
+    """Whether a task began in an earlier process of its worker's name that did not stop in order."""
+    worker = facts.workers[task.worker]
+    uptime = worker.answer.uptime if worker.answer else None
+    online, offline = (worker.events.get(f"worker-{event}", 0) for event in ("online", "offline"))
+    # Flower may have missed the first start, but not the end of a process of whose task it heard.
+    died = online - offline > 1 or (online == 1 and offline == 0)
+    return died and uptime is not None and facts.age(task.started) > uptime + 1
 
 
 def _nothing_succeeds(facts: Facts, tasks: Sequence[Task]) -> bool:

@@ -20,6 +20,9 @@ FAILURES_OF_A_TYPE = 3
 FAILURE_RATIO = 0.1
 FAILURE_MINIMUM = 20
 
+#: Exceptions that one failure is enough of: whatever the type, something is wrong.
+CERTAIN = frozenset({"WorkerLostError", "NotRegistered", "ContentDisallowed"})
+
 #: So many failures in a row have to be this unlikely by the type's own ratio before they are called a change.
 BY_CHANCE = 0.01
 
@@ -69,7 +72,8 @@ def _of_type(facts: Facts, kind: TaskType) -> Finding | None:
     is_news = failed > 0 or (kind.last_failure is None and in_a_row > 0)
     if in_a_row and (_fails_always(facts, kind) if is_news else _missed_runs(facts, kind)):
         return _since_last_success(facts, kind)
-    if failed >= FAILURES_OF_A_TYPE and failed >= FAILURE_RATIO * ended:
+    is_certain = failed > 0 and _main_exception(kind) in CERTAIN
+    if is_certain or (failed >= FAILURES_OF_A_TYPE and failed >= FAILURE_RATIO * ended):
         likely, do = _advice(kind) or (
             "others succeed meanwhile: likely it is some of its input, or what it calls is not always there",
             "read the traceback of the newest and compare its arguments with a success",
@@ -138,8 +142,13 @@ def _exceptions(kind: TaskType) -> str:
 
 def _advice(kind: TaskType) -> tuple[str, str] | None:
     """What is known of the exception that most of its failures have."""
+    return ADVICE.get(_main_exception(kind))
+
+
+def _main_exception(kind: TaskType) -> str:
+    """The class, without its modules, of the exception that most of a type's failures have."""
     name = min(kind.exceptions.items(), key=lambda one: (-one[1], one[0]), default=("", 0))[0]
-    return ADVICE.get(name.rpartition(".")[2])
+    return name.rpartition(".")[2]
 
 
 def _here_and_there(facts: Facts) -> Iterator[Finding]:

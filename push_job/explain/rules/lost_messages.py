@@ -37,15 +37,16 @@ def lost(facts: Facts) -> list[Task]:
     """The tasks that were sent and are neither in their queue nor known to a worker, the oldest first."""
     if facts.consumed_queues is None or facts.queues.known is None or are_unreported(facts):
         return []
-    empty = {queue.name for queue in facts.queues.known if not queue.ready and not queue.unacknowledged}
-    consumed = [queue for worker in facts.live if worker.answer for queue in worker.answer.queues or ()]
-    return [
-        task
-        for task in facts.tasks_in("PENDING")
-        if facts.age(task.since) > REPORTED_WITHIN
-        and (its_queues := [queue.name for queue in consumed if gets(queue, task)])
-        and empty.issuperset(its_queues)
-    ]
+    return [task for task in facts.tasks_in("PENDING") if _has_left(facts, task)]
+
+
+def _has_left(facts: Facts, task: Task) -> bool:
+    """Whether a task was sent a while ago and every queue that could hold it is empty."""
+    if facts.age(task.since) <= REPORTED_WITHIN:
+        return False
+    empty = {queue.name for queue in facts.queues.known or () if not queue.ready and not queue.unacknowledged}
+    its_queues = {queue.name for queue in facts.all_consumed if gets(queue, task)}
+    return bool(its_queues) and its_queues <= empty
 
 
 def are_unreported(facts: Facts) -> bool:

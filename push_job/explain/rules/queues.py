@@ -16,10 +16,10 @@ def without_consumer(facts: Facts) -> Iterator[Finding]:
     """Messages in a queue, or tasks sent with a routing key, that no live worker consumes."""
     if not facts.live:
         return  # reported as such
-    unrouted = _unrouted(facts)
+    without_queue = unrouted(facts)
     counts = {queue.name: queue.ready for queue in facts.waiting_queues if facts.consumers(queue.name) == 0}
-    for name in sorted({*counts, *unrouted}, key=lambda name: (-counts.get(name, 0), name)):
-        tasks = unrouted.get(name, [])
+    for name in sorted({*counts, *without_queue}, key=lambda name: (-counts.get(name, 0), name)):
+        tasks = without_queue.get(name, [])
         first = oldest(tasks, facts.now)
         since = f", the oldest since {when(facts, first.since)}" if first and first.since else ""
         what = (
@@ -40,14 +40,13 @@ def without_consumer(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _unrouted(facts: Facts) -> dict[str, list[Task]]:
+def unrouted(facts: Facts) -> dict[str, list[Task]]:
     """The PENDING tasks that no queue of a live worker gets, by routing key."""
     if facts.consumed_queues is None:
         return {}
-    consumed = [queue for worker in facts.live if worker.answer for queue in worker.answer.queues or ()]
     found: dict[str, list[Task]] = defaultdict(list)
     for task in facts.tasks_in("PENDING"):
-        if task.routing_key and not any(gets(queue, task) for queue in consumed):
+        if task.routing_key and not any(gets(queue, task) for queue in facts.all_consumed):
             found[task.routing_key].append(task)
     return found
 

@@ -14,16 +14,28 @@ MOST_EVENTS = 5
 MOST_PER_TASK = 3
 MOST_RETRIES = 5
 
+#: Celery's own task that waits for the parts of a chord by being retried.
+POLLS = "celery.chord_unlock"
+
 
 def repeated(facts: Facts) -> Iterator[Finding]:
     """Types whose tasks are rejected or retried over and over."""
     for name, kind in sorted(facts.types.items()):
         known = sum(kind.counts.values())
+        if name == POLLS or _has_forgotten(facts, kind):
+            continue
         rejected, retried = (facts.events.get((name, f"task-{event}"), 0) for event in ("rejected", "retried"))
         if rejected >= max(MOST_EVENTS, MOST_PER_TASK * known):
             yield _rejected(facts, kind, rejected, known)
         elif retried >= MOST_EVENTS and retried >= MOST_RETRIES * known and not kind.last_success:
             yield _retried(facts, kind, retried, known)
+
+
+def _has_forgotten(facts: Facts, kind: TaskType) -> bool:
+    """Whether Flower has had more ends of a type than it knows, so that its events are not those of the known tasks."""
+    ends = {"task-succeeded": "SUCCESS", "task-failed": "FAILURE", "task-revoked": "REVOKED"}
+    ended = sum(facts.events.get((kind.name, event), 0) for event in ends)
+    return ended > sum(kind.counts.get(state, 0) for state in ends.values())
 
 
 def _rejected(facts: Facts, kind: TaskType, rejected: int, known: int) -> Finding:

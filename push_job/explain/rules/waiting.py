@@ -9,7 +9,7 @@ from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import when
 from push_job.explain.rules.capacity import WAIT_SECONDS, held_tasks, is_full
 from push_job.explain.rules.lost_messages import are_unreported, lost
-from push_job.explain.rules.queues import gets
+from push_job.explain.rules.queues import unrouted
 from push_job.terminal.formatting import count_words, name_words
 
 
@@ -17,14 +17,10 @@ def waiting(facts: Facts) -> Iterator[Finding]:
     """The task of each type that has waited for longest, where no other rule says why."""
     if not facts.live or are_unreported(facts):
         return  # reported as such
-    explained = {task.id for task in lost(facts)} | {
-        task.id for worker in facts.live for task in held_tasks(facts, worker)
-    }
+    explained = _explained(facts)
     seen: set[str] = set()
     for task in facts.waiting:
         if facts.age(task.since) <= WAIT_SECONDS or task.name in seen or task.id in explained:
-            continue
-        if (is_full(facts) and task.state != "RETRY") or _has_no_queue(facts, task):
             continue
         seen.add(task.name)
         where = f" at {name_words(task.worker)}" if task.state == "RECEIVED" and task.worker else ""
@@ -39,15 +35,14 @@ def waiting(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _has_no_queue(facts: Facts, task: Task) -> bool:
-    """Whether no live worker consumes the task's queue, which is reported with the queue."""
-    consumed = [queue for worker in facts.live if worker.answer for queue in worker.answer.queues or ()]
-    return (
-        task.state == "PENDING"
-        and facts.consumed_queues is not None
-        and bool(task.routing_key)
-        and not any(gets(queue, task) for queue in consumed)
-    )
+def _explained(facts: Facts) -> set[str]:
+    """The ids of waiting tasks that another rule reports: with their queue, their worker or a full pool."""
+    found = {task.id for task in lost(facts)}
+    found |= {task.id for worker in facts.live for task in held_tasks(facts, worker)}
+    found |= {task.id for tasks in unrouted(facts).values() for task in tasks}
+    if is_full(facts):
+        found |= {task.id for task in facts.waiting if task.state != "RETRY"}
+    return found
 
 
 def _why(facts: Facts, task: Task) -> tuple[str, str]:

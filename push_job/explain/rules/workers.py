@@ -146,7 +146,9 @@ def stopped_in_order(facts: Facts) -> Iterator[Finding]:
             f"Worker {name_words(worker.name)} stopped in order and held {held(tasks)}",
             "it may still be finishing what it runs (a warm shutdown), which Flower does not hear; if its process has"
             " ended, the broker delivers what it had not acknowledged to another worker",
-            "see that its process has ended and that the tasks' work is done",
+            "if nobody stopped it, look for PRECONDITION_FAILED in its log: RabbitMQ's consumer_timeout"
+            if facts.is_rabbitmq
+            else "see that its process has ended and that the tasks' work is done",
             worker.name,
             facts.link(first),
             explains=types(tasks),
@@ -178,6 +180,13 @@ def _why_silent(facts: Facts, silent: Sequence[Worker]) -> tuple[str, Level, str
             "likely it runs one long task in --pool solo, which sends no heartbeat meanwhile",
             "look at the task; use --pool threads or prefork if workers have to stay visible",
         )
+    if all(_sends_no_heartbeats(worker) for worker in silent):
+        return (
+            "no-heartbeats",
+            Level.UNSURE,
+            "it has never sent a heartbeat: likely it runs with --without-heartbeat and is idle",
+            "start it without --without-heartbeat: Flower, the panels and the alerts need heartbeats",
+        )
     connected = facts.extra_consumers or 0
     if connected >= len(silent):
         return _why_connected(facts, silent, connected)
@@ -203,6 +212,12 @@ def _why_silent(facts: Facts, silent: Sequence[Worker]) -> tuple[str, Level, str
         " it ran is lost, unless acks_late has it delivered again",
         "see why it ended: the pod's last state (OOMKilled?), its log",
     )
+
+
+def _sends_no_heartbeats(worker: Worker) -> bool:
+    """Whether Flower has had events of its tasks, but none of the worker itself."""
+    of_worker = ("worker-heartbeat", "worker-online", "worker-offline")
+    return any(worker.events.values()) and not any(worker.events.get(event) for event in of_worker)
 
 
 def _why_connected(facts: Facts, silent: Sequence[Worker], connected: int) -> tuple[str, Level, str, str]:
