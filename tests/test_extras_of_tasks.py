@@ -182,7 +182,9 @@ def test_failures_are_counted_by_the_class_of_their_exception(
             exception = TEXTS.get(task["exception"] or "") or task["exception"].split("(")[0]
             expected[key(FAILURES, name=task["name"], exception=exception)] += 1
     samples = push(push_job, flower, clean_pushgateway, "--with", "failures")
-    assert of_family(samples, FAILURES) == expected
+    assert {
+        sample: count for sample, count in of_family(samples, FAILURES).items() if sample[0] == FAILURES
+    } == expected
     assert samples[key(FAILURES, name="shop.stock.reserve", exception="OutOfStockError")] == 3
     for exception in TEXTS.values():
         assert key(FAILURES, name="shop.odd", exception=exception) in samples

@@ -99,7 +99,7 @@ def test_each_alert_is_quiet_when_all_is_well_and_fires_when_it_is_not(bed: Bed,
     assert told == {name: [({}, number)] for name, number in QUIET.items()}
     assert fired(bed) == set()
 
-    tell(bed.redis.url, bed.flower, [Tasks("shop.report", "STARTED", 1, 4000.0)], worker=clerk.node)
+    tell(bed.redis.url, bed.flower, [Tasks("shop.report", "RETRY", 1, 4000.0)], worker=clerk.node)
     come(bed, clerk, "shop.nightly", *(4000.0 + 120.0 * number for number in range(8, 0, -1)))
     with TaskEvents(bed.redis.url) as events:
         task = str(uuid.uuid4())

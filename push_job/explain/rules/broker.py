@@ -18,6 +18,7 @@ def refuses(facts: Facts) -> Iterator[Finding]:
         f"Workers are alive, but Flower cannot ask its broker for the queues: {facts.queues.error}",
         "likely the broker refuses commands: a Redis at its maxmemory (noeviction), one that is loading or read-only,"
         " or a user without the right to read",
-        "run redis-cli INFO memory on the broker (used_memory, maxmemory); Flower's log has the error",
+        "run redis-cli INFO memory on the broker (used_memory, maxmemory); Flower's log has the error. If the broker"
+        " has just gone away, asking again in ten seconds says so",
         unknown="how many messages wait in the queues",
     )
