@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -69,13 +70,16 @@ _ASK_AFTER_UNKNOWN = 2
 
 #: How often, and after how many seconds, a worker is looked at again if its heartbeats come earlier than this part
 #: of their interval.
-_LOOKS, _BETWEEN_LOOKS, _EARLY = 4, 0.7, 0.7
+_LOOKS, _BETWEEN_LOOKS, _EARLY = 3, 0.7, 0.7
 
 #: Seconds of "recent".
 RECENT = 3600
 
 #: Of the tasks with the newest events, how many are looked at for wrong clocks.
 _NEWEST = 100
+
+#: What kombu.transport.native_delayed_delivery puts before the routing key of a delayed message.
+_DELAY = re.compile(r"(?:[01]\.){28}")
 
 #: Families of Flower's own.
 _STARTED_AT, _EVENTS = "process_start_time_seconds", "flower_events"
@@ -461,6 +465,9 @@ def _task(task_id: str, entry: Mapping[str, Any]) -> Task:
     name, state, worker, routing_key, exchange = (
         label_text(entry.get(key), "") for key in ("name", "state", "worker", "routing_key", "exchange")
     )
+    # Native delayed delivery: the message goes through exchanges that count its delay down, bit by bit.
+    if delay := _DELAY.match(routing_key):
+        routing_key, exchange = routing_key[delay.end() :], ""
     return Task(
         task_id,
         name,

@@ -13,10 +13,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest import mock
 
+from push_job.explain import facts
 from push_job.explain.findings import Level
-from push_job.explain.rules import capacity
+from push_job.explain.rules import capacity, repeats
+from testbed.events import TaskEvents
 from testbed.process import wait_for
-from tests.explain.scenes import Scene, start_worker
+from testbed.services import Redis, Testbed, VirtualHost
+from tests.explain.scenes import Scene, open_scene, start_worker
 
 REDIS, RABBITMQ = "Redis", "RabbitMQ"
 
@@ -60,6 +63,17 @@ def trouble(
         return make
 
     return register
+
+
+def check(trouble: Trouble, testbed: Testbed, broker: Redis | VirtualHost) -> None:
+    """Make a trouble on this broker and check that it is found."""
+    scene = open_scene(testbed, broker, **trouble.scene)
+    try:
+        # The rules wait for heartbeats of two seconds and for more rejections; these workers send one each second.
+        with mock.patch.object(facts, "SETTLED", 3), mock.patch.object(repeats, "MOST_EVENTS", 3):
+            trouble.make(scene)
+    finally:
+        scene.close()
 
 
 @trouble("a type has succeeded hundreds of times and fails since a deploy", "failing", REDIS)
@@ -214,13 +228,10 @@ def mistyped_queue_unseen(scene: Scene) -> None:
 @trouble("a mistyped routing key, where another queue is bound to a topic exchange", "no-consumer", RABBITMQ)
 def mistyped_key_beside_a_topic(scene: Scene) -> None:
     scene.app.control.add_consumer(
-        "topical",
-        exchange="shop",
-        exchange_type="topic",
-        routing_key="shop.#",
-        destination=[scene.worker.node],
-        reply=True,
+        "topical", exchange="shop", exchange_type="topic", routing_key="shop.#", destination=[scene.worker.node]
     )
+    workers = f"{scene.flower.url}/api/workers?refresh=1"
+    wait_for("the worker to consume it", lambda: "topical" in str(scene.flower.client.get_json(workers)), 30)
     good = scene.send("t.quick", exchange="shop", routing_key="shop.orders.new")
     scene.wait("SUCCESS", good)
     bad = scene.send("t.quick", exchange="shop", routing_key="shpo.orders.new")
@@ -252,8 +263,6 @@ def wrong_serializer(scene: Scene) -> None:
 @contextlib.contextmanager
 def backdated(scene: Scene, task_id: str, seconds: float) -> Any:
     """A task that was sent so long ago to the workers' queue, in which there is none."""
-    from testbed.events import TaskEvents
-
     with TaskEvents(scene.broker.url) as events:
         events.send(
             "task-sent",
@@ -392,7 +401,6 @@ def shared_node_name(scene: Scene) -> None:
     RABBITMQ,
 )
 def eta_held_for_long(scene: Scene) -> None:
-    from testbed.events import TaskEvents
 
     eta = (datetime.now(timezone.utc) + timedelta(hours=2)).isoformat()
     with TaskEvents(scene.broker.url) as events:
@@ -410,6 +418,12 @@ def busy_and_well(scene: Scene) -> None:
         scene.send("t.sleep", 0.05)
     scene.send("t.progress", 20)
     scene.send("t.quick", countdown=120)
+    delayed = f"{'0.' * 20}{'1.' * 8}celery"
+    with TaskEvents(scene.broker.url) as events:
+        eta = (datetime.now(timezone.utc) + timedelta(seconds=255)).isoformat()
+        fields = {"name": "t.quick", "eta": eta, "routing_key": delayed, "exchange": "celery_delayed_27"}
+        events.send("task-sent", uuid="delayed", hostname="sender@web", **fields)
+    scene.wait("PENDING", "delayed")
     scene.run("t.quick", 5)
     for _ in range(3):
         diagnosis = scene.explain()

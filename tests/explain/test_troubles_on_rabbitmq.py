@@ -1,11 +1,23 @@
-"""The whole way with a RabbitMQ: a worker, a Flower that may ask the management API, a push and `explain`."""
+"""`explain` on real troubles with a RabbitMQ, and the whole way of a push."""
 
 import json
 import re
 
+import pytest
+
 from testbed.command import PushJob
 from testbed.services import Pushgateway, Testbed, VirtualHost
 from testbed.troubles import troubles_app
+from tests.explain.troubles import RABBITMQ, TROUBLES, Trouble, check
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [trouble for trouble in TROUBLES if RABBITMQ in trouble.brokers],
+    ids=lambda trouble: trouble.make.__name__,
+)
+def test_a_trouble_is_found(trouble: Trouble, testbed: Testbed, virtual_host: VirtualHost) -> None:
+    check(trouble, testbed, virtual_host)
 
 
 def test_push_and_explain_on_rabbitmq(
