@@ -398,3 +398,37 @@ def test_a_type_is_not_overdue_too_if_its_tasks_are_known_to_be_held_up() -> Non
     answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset())
     known = facts(running, workers={"celery@a": worker(active=1, answer=answer)}, types=kind)
     assert found(known) == [("stuck", "wrong", "shop.a")]
+
+
+@pytest.mark.parametrize(
+    ("online", "offline", "flower_age", "expected"),
+    [
+        (2, 0, DAY, "worker-restarted"),
+        (1, 0, DAY, "worker-restarted"),
+        (2, 1, DAY, "ended-unheard"),
+        (1, 0, 60.0, "ended-unheard"),  # the task began before Flower did: it may have missed an orderly stop
+        (0, 0, DAY, "ended-unheard"),
+    ],
+)
+def test_tasks_of_an_earlier_process_of_a_worker(online: int, offline: int, flower_age: float, expected: str) -> None:
+    lost = task("STARTED", 7200)
+    answer = dataclasses.replace(ANSWER, running=frozenset(), held=frozenset(), uptime=300.0)
+    again = worker(answer=answer, events={"worker-online": online, "worker-offline": offline})
+    known = facts(lost, workers={"celery@a": again}, started_at=NOW - flower_age, types=a_type(last_success=NOW - 9))
+    assert only(known).kind == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "ago", "expected"),
+    [
+        ("shop.a", 100, "results-lost"),  # it has succeeded before
+        ("shop.ignores", 100, "ended-unheard"),  # only this type never ends
+        ("shop.a", 7200, "ended-unheard"),  # long ago
+    ],
+)
+def test_a_result_backend_that_is_down_is_told_from_ignore(name: str, ago: float, expected: str) -> None:
+    lost = [task("STARTED", ago + number, name) for number in range(4)]
+    known = facts(*lost, types={**a_type(last_success=NOW - 9000), **a_type(name, counts={"STARTED": 4})})
+    if name == "shop.a":
+        known = facts(*lost, types=a_type(last_success=NOW - 9000, counts={"STARTED": 4, "SUCCESS": 9}))
+    assert only(known).kind == expected

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from push_job.explain.facts import Facts, Task
+from push_job.explain.facts import FINAL_STATES, Facts, Task
 from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import names, types, when
 from push_job.terminal.formatting import count_words, name_words
 
 #: As many tasks that end unheard, with no success after them, are no single ``Ignore``: nothing can report its result.
 ALL_OF_THEM = 3
+
+#: Seconds for which such an end is news.
+RECENTLY = 3600
 
 
 def ended_unheard(facts: Facts) -> Iterator[Finding]:
@@ -31,7 +34,8 @@ def ended_unheard(facts: Facts) -> Iterator[Finding]:
             Level.WRONG,
             "results-lost",
             f"{fact}; no task has succeeded since",
-            "likely the result backend is down: Celery then sends no event of a task's end",
+            "likely the result backend is down: Celery then sends no event of a task's end (nor does it if the tasks"
+            " raise Ignore)",
             "see whether the result backend (result_backend) runs and has room; the worker's log has its errors",
             link=facts.link(tasks[0]),
             explains=types(tasks),
@@ -76,20 +80,22 @@ def _was_killed(facts: Facts, task: Task) -> bool:
     worker = facts.workers[task.worker]
     uptime = worker.answer.uptime if worker.answer else None
     online, offline = (worker.events.get(f"worker-{event}", 0) for event in ("online", "offline"))
-    # Flower may have missed the first start, but not the end of a process of whose task it heard.
-    died = online - offline > 1 or (online == 1 and offline == 0)
+    # Flower may have missed the first start, but not an orderly stop of a process whose task it heard begin.
+    heard = (task.started or 0.0) > (facts.started_at or facts.now)
+    died = online - offline > 1 or (heard and online > offline == 0)
     return died and uptime is not None and facts.age(task.started) > uptime + 1
 
 
 def _nothing_succeeds(facts: Facts, tasks: Sequence[Task]) -> bool:
-    """Whether all that was started since some time ended unheard."""
+    """Whether all that was started lately ended unheard, whatever its type."""
     newest = max(task.started or task.since or 0.0 for task in tasks)
     succeeded = max((kind.last_success or 0.0 for kind in facts.types.values()), default=0.0)
     unheard = sum((task.started or task.since or 0.0) > succeeded for task in tasks)
-    return unheard >= ALL_OF_THEM and newest > succeeded and not _is_always_so(facts, tasks)
+    is_news = newest > succeeded and facts.age(newest) <= RECENTLY
+    return is_news and unheard >= ALL_OF_THEM and not _only_these_types(facts, tasks)
 
 
-def _is_always_so(facts: Facts, tasks: Sequence[Task]) -> bool:
-    """Whether these are all that is known of one type, which never ends in a way that Flower hears."""
-    [*kinds] = types(tasks)
-    return len(kinds) == 1 and not facts.count("SUCCESS") and facts.count("FAILURE") > 0
+def _only_these_types(facts: Facts, tasks: Sequence[Task]) -> bool:
+    """Whether no task of these types has ever ended, while tasks of others have: the types raise Ignore."""
+    ended = {name for name, kind in facts.types.items() if any(kind.counts.get(state) for state in FINAL_STATES)}
+    return bool(ended) and not ended & types(tasks)
