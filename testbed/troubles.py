@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from celery import Celery, Task  # type: ignore[import-untyped]  # celery ships no types
+from celery import Celery, Task, chord  # type: ignore[import-untyped]  # celery ships no types
 from celery.exceptions import Ignore, Reject  # type: ignore[import-untyped]
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -66,6 +66,11 @@ class RpcError(Exception):
 def quick() -> int:
     """Succeed at once."""
     return 1
+
+
+@task("t.tick")
+def tick() -> None:
+    """Succeed; for what comes regularly."""
 
 
 @task("t.sleep")
@@ -136,6 +141,27 @@ def soft_limit() -> None:
 def retry(self: Task) -> None:
     """Ask to be run again, for ever."""
     raise self.retry(countdown=0.2, exc=ValueError("not yet"))
+
+
+@task("t.flaky", bind=True, max_retries=3)
+def flaky(self: Task) -> int:
+    """Succeed at the second try."""
+    if not self.request.retries:
+        raise self.retry(countdown=0.2)
+    return 1
+
+
+@task("t.collect")
+def collect(results: list[int]) -> int:
+    """Sum the results of a chord."""
+    return sum(results)
+
+
+@task("t.chord")
+def start_chord(body_id: str) -> None:
+    """Start a chord whose body has this id."""
+    body = app.signature("t.collect").set(task_id=body_id)
+    chord([app.signature("t.quick") for _ in range(3)], app=app)(body)
 
 
 @task("t.rated", rate_limit="1/h")

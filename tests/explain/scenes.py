@@ -133,8 +133,15 @@ def open_scene(
     conf: dict[str, Any] | None = None,
     sends: dict[str, Any] | None = None,
     clock: float = 0.0,
+    results: bool = False,
 ) -> Scene:
-    """Start a Flower and workers, side by side; `sends` has settings of the app that sends."""
+    """Start a Flower and workers, side by side.
+
+    `sends` has settings of the app that sends; `results` is whether the workers have a result backend.
+    """
+    if results:
+        backend = {"result_backend": (broker if isinstance(broker, Redis) else testbed.redis()).url}
+        conf = {**(conf or {}), **backend}
     options = broker.flower_options if isinstance(broker, VirtualHost) and flower_options is None else flower_options
     names = list(workers)
     with ThreadPoolExecutor() as threads:

@@ -210,7 +210,8 @@ def _why_silent(facts: Facts, silent: Sequence[Worker]) -> tuple[str, Level, str
         Level.WRONG,
         "likely it was killed (out of memory?) or lost its network; with --pool solo it is silent during a task. What"
         " it ran is lost, unless acks_late has it delivered again",
-        "see why it ended: the pod's last state (OOMKilled?), its log",
+        "see why it ended: the pod's last state (OOMKilled?), its log"
+        + ("" if facts.live else "; if its process runs, whether it and Flower reach the broker's port"),
     )
 
 
