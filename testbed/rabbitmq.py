@@ -46,7 +46,9 @@ class VirtualHost:
         return [f"--broker_api={self.server.api}"]
 
     def wait_for_queue(self, name: str, messages: int = 0) -> None:
-        """Return once the management API has so many ready messages of it; it has no number in the first seconds.
+        """Return once the management API says that so many of its messages are ready.
+
+        It has no number in the first seconds.
 
         Raises:
             ServiceError: it does not within half a minute.
@@ -134,7 +136,7 @@ class RabbitMQ(Service):
         )
 
     def set_memory_alarm(self, *, on: bool) -> None:
-        """Raise the memory alarm, which blocks all that publish, or end it; returns once it holds."""
+        """Raise or end the memory alarm, which blocks all that publish, and wait for it."""
         self.control("set_vm_memory_high_watermark", "0" if on else "0.9")
         wait_for("the memory alarm to change", lambda: self._has_alarm() is on, 20)
 

@@ -1,4 +1,4 @@
-"""A Celery application whose tasks make trouble: what the tests of `push-job explain` run.
+"""A Celery application whose tasks make trouble, for tests of `push-job explain`.
 
 Variables choose what its configuration says: TROUBLES_EVENTS=0 leaves out the events of sending, TROUBLES_BACKEND is
 the result backend, TROUBLES_CONF is a JSON object with further settings.

@@ -26,7 +26,10 @@ _GRACE = 0.25
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings about one Flower, worst first; `facts` is None if it could not be scraped."""
+    """The findings about one Flower, worst first.
+
+    `facts` is None if it could not be scraped.
+    """
 
     flower: Endpoint
     facts: Facts | None

@@ -1,4 +1,4 @@
-"""The facts about one Flower that the rules judge: immutable, and None where something is not known.
+"""The immutable facts about one Flower that the rules judge.
 
 An empty collection means that there is nothing; None means that nobody said. Times are Unix seconds.
 """
@@ -65,7 +65,7 @@ class Task:
 
     @property
     def has_started(self) -> bool:
-        """Whether a worker began it and it has not ended: STARTED, or a custom state after that."""
+        """Whether it runs: it is STARTED, or in a custom state after that."""
         return self.state == "STARTED" or (
             self.state not in STATES and self.state not in FINAL_STATES and self.started is not None
         )
@@ -142,7 +142,7 @@ class Worker:
 
     @property
     def stopped_in_order(self) -> bool:
-        """Whether it announced its end, or has too few heartbeats for one that died after a while."""
+        """Whether it announced its end, by the heartbeats that Flower keeps of it."""
         return self.heartbeats is not None and (
             not self.heartbeats or (len(self.heartbeats) < HEARTBEATS_KEPT and self.events.get("worker-offline", 0) > 0)
         )
@@ -297,13 +297,13 @@ class Facts:
 
     @cached_property
     def started(self) -> tuple[Task, ...]:
-        """The listed tasks that a worker began and that have not ended, as far as Flower heard."""
+        """The listed tasks that have started and not ended, as far as Flower heard."""
         found = (task for group in self.unfinished.values() for task in group.tasks or () if task.has_started)
         return tuple(sorted(found, key=lambda task: (task.started or task.since or self.now, task.id)))
 
     @cached_property
     def skews(self) -> Mapping[str, float]:
-        """Seconds by which the clocks of live workers are fast, negative where they are slow, at the least."""
+        """Seconds by which clocks of live workers are fast (negative: slow), by name."""
         found = {}
         for worker in self.live:
             if abs(skew := _skew(worker, (*self.newest, *self.started, *self.tasks_in("RECEIVED")), self.now)) > SKEWED:
@@ -312,7 +312,7 @@ class Facts:
 
     @cached_property
     def ended_unheard(self) -> tuple[Task, ...]:
-        """The started tasks that their live worker does not run: they ended and Flower did not hear of it."""
+        """The tasks that ended without Flower hearing of it: their worker is alive."""
         lost: list[Task] = []
         for worker in self.live:
             if worker.name not in self.skews:
@@ -335,14 +335,17 @@ class Facts:
 
     @cached_property
     def running(self) -> tuple[Task, ...]:
-        """The started tasks that a live worker may run, without those whose ages rest on a wrong clock."""
+        """The started tasks that a live worker may run.
+
+        Without those whose ages rest on a wrong clock.
+        """
         lost = {task.id for task in self.ended_unheard}
         live = {worker.name for worker in self.live} - self.skews.keys()
         return tuple(task for task in self.started if task.worker in live and task.id not in lost)
 
     @cached_property
     def waiting(self) -> tuple[Task, ...]:
-        """The tasks that wait for a live worker, the oldest first: RECEIVED ones that their worker still holds."""
+        """The tasks that wait for a live worker, or at it, the oldest first."""
         held = []
         for task in self.tasks_in("PENDING", "RECEIVED", "RETRY"):
             worker = self.workers.get(task.worker) if task.state == "RECEIVED" else None
@@ -359,7 +362,10 @@ class Facts:
 
     @cached_property
     def extra_consumers(self) -> int | None:
-        """Consumers that RabbitMQ counts and that are no live worker's: a silent worker is still connected."""
+        """Consumers that RabbitMQ counts in addition to those of live workers.
+
+        They belong to silent workers that are still connected.
+        """
         counts = {queue.name: queue.consumers for queue in self.queues.known or () if queue.consumers is not None}
         if not counts or (self.live and self.consumed_queues is None):
             return None
@@ -379,7 +385,7 @@ class Facts:
         return 0.0 if since is None else max(0.0, self.now - since)
 
     def consumers(self, queue: str) -> int | None:
-        """How many consumers a queue has, by the broker or else by the live workers; None if neither can say."""
+        """How many consumers a queue has; None if neither broker nor workers say."""
         of_broker = next((known.consumers for known in self.queues.known or () if known.name == queue), None)
         of_workers = self.consumed_queues
         if of_workers is None or of_broker == 0:
@@ -388,7 +394,7 @@ class Facts:
 
     @cached_property
     def consumed_queues(self) -> Counter[str] | None:
-        """How many live workers consume each queue; None unless all of them said what they consume."""
+        """How many live workers consume each queue; None unless all of them said so."""
         if not self.were_asked or self.silent:
             return None
         return Counter(queue.name for queue in self.all_consumed)
@@ -406,7 +412,7 @@ class Facts:
 
     @cached_property
     def processes(self) -> float | None:
-        """How many tasks all live workers can run at once; None unless all of them said so."""
+        """How many tasks the live workers can run at once; None unless all said so."""
         sizes = [worker.answer.processes if worker.answer else None for worker in self.live]
         known = [size for size in sizes if size is not None]
         return sum(known) if known and len(known) == len(sizes) else None
@@ -442,7 +448,9 @@ def is_a_type(name: str) -> bool:
 
 
 def _skew(worker: Worker, tasks: Iterable[Task], now: float) -> float:
-    """Seconds by which a live worker's clock is fast, negative if it is slow: the least that its events prove.
+    """Seconds by which a live worker's clock is fast, negative if it is slow.
+
+    The least that its events prove.
 
     Fast: an event came from the future. Slow: a worker's logical clock ticks at each heartbeat, so no more time than
     that many intervals can have passed since an event, whatever time stamp it carries. That holds only for tasks that
@@ -455,7 +463,7 @@ def _skew(worker: Worker, tasks: Iterable[Task], now: float) -> float:
 
 
 def _slow_by(worker: Worker, task: Task, now: float) -> float:
-    """Seconds by which a worker's clock is slow, at the least, by one task that it holds now; else 0."""
+    """Seconds by which one task that a worker holds now proves its clock slow; else 0."""
     answer = worker.answer
     if worker.clock is None or answer is None or "solo" in answer.pool:  # which does not tick during a task
         return 0.0
@@ -467,7 +475,7 @@ def _slow_by(worker: Worker, task: Task, now: float) -> float:
 
 
 def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Task]:
-    """Those of a worker's started tasks that it does not run, by what it says itself; `started` is oldest first.
+    """The started tasks that their worker does not run; `started` is oldest first.
 
     The ids that it lists are the best evidence. A pool of threads lists tasks that have ended too, if their end
     could not be reported, so never more run than it has processes. Where only a number is known, the newest run.

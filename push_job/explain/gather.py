@@ -1,4 +1,4 @@
-"""Read one Flower into ``Facts``: a full scrape, then a few small questions, each only where it matters.
+"""Read one Flower into ``Facts``: a full scrape, then a few small questions.
 
 A question that fails loses nothing else: its answer is None, and ``unanswered`` has the reason.
 """
@@ -86,7 +86,7 @@ _STARTED_AT, _EVENTS = "process_start_time_seconds", "flower_events"
 
 
 class Questions:
-    """Questions to one Flower, all of them over by `until`, a time of ``time.monotonic()``."""
+    """Questions to one Flower, over by `until`, a time of ``time.monotonic()``."""
 
     def __init__(self, flower: Flower, until: float) -> None:
         self.flower = flower
@@ -120,7 +120,9 @@ class Questions:
 def gather(
     client: Client, settings: Settings, until: float, scraped_by: float, progress: Callable[[int], None]
 ) -> Facts:
-    """Read one Flower; scraped by `scraped_by` and over by `until`, times of ``time.monotonic()``.
+    """Read one Flower.
+
+    It is scraped by `scraped_by` and all is over by `until`, times of ``time.monotonic()``.
 
     Raises:
         TransportError: Flower could not be scraped.
@@ -276,7 +278,7 @@ def _of_entries(entries: Iterable[Mapping[str, Any]]) -> tuple[Queue, ...]:
 
 @dataclass(frozen=True)
 class _Counters:
-    """Flower's own counters: when its process started, and the events that it has had since; see Facts."""
+    """Flower's own counters; see the attributes of these names in Facts."""
 
     started_at: float | None
     events: Mapping[tuple[str, str], int]
@@ -308,7 +310,7 @@ def _earliest(questions: Questions, count: int) -> float | None:
 
 
 def _with_process_ids(questions: Questions, facts: Facts) -> Facts:
-    """The facts with the process ids of workers whose heartbeats come too often for one process."""
+    """Add the process ids of workers whose heartbeats come too often for one."""
     suspects = [worker.name for worker in facts.live if _beats_too_often(worker, facts.newest)]
     pids: dict[str, set[int]] = {name: set(facts.workers[name].pids) for name in suspects}
     for _ in range(_LOOKS if suspects else 0):
@@ -324,7 +326,7 @@ def _with_process_ids(questions: Questions, facts: Facts) -> Facts:
 
 
 def _beats_too_often(worker: Worker, newest: Iterable[Task]) -> bool:
-    """Whether two of a worker's heartbeats are closer than one process sends them; task events count as none."""
+    """Whether two of a worker's heartbeats are closer than one process sends them."""
     stamps = {task.stamp for task in newest if task.worker == worker.name}
     stamps |= {time for task in newest if task.worker == worker.name for time in (task.received, task.started)}
     beats = sorted(beat for beat in worker.heartbeats or () if beat not in stamps)
@@ -349,7 +351,7 @@ def _with_pools(questions: Questions, facts: Facts) -> Facts:
 
 
 def _with_answers(questions: Questions, facts: Facts) -> Facts:
-    """The facts with what the workers answer, if tasks wait for them; and what those run that run one for long."""
+    """Add what the workers answer, where tasks wait or run for a while."""
     if not facts.live:
         return facts
     asked: Mapping[str, dict[str, Any]] = {}
@@ -375,7 +377,7 @@ def _is_worth_asking(facts: Facts, task: Task) -> bool:
 
 
 def _ask_one_by_one(questions: Questions, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What each worker says itself that has held a task for long, has too many, or has a clock that looks wrong."""
+    """Ask each worker with an old task, too many tasks or a wrong clock."""
     oldest: dict[str, float] = {}
     for task in (*facts.started, *facts.tasks_in("RECEIVED")):
         since = task.started if task.has_started and task.started else task.since or facts.now

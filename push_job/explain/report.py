@@ -123,7 +123,7 @@ def _extent(diagnoses: list[Diagnosis]) -> str:
 
 
 def _chosen(diagnoses: list[Diagnosis]) -> list[tuple[Diagnosis, Finding]]:
-    """The findings to show: the levels in their order, the Flowers in theirs, no more than a few of one kind."""
+    """The findings to show, in order of level, no more than a few of one kind."""
     found = [(diagnosis, finding) for diagnosis in diagnoses for finding in diagnosis.findings]
     found.sort(key=lambda one: (_ORDER.index(one[1].level), one[1].kind != "flower-down"))
     chosen = []
@@ -157,5 +157,5 @@ def _folded(text: str, width: int, indent: str) -> list[str]:
 
 
 def _height(lines: list[str], width: int) -> int:
-    """Lines on the screen, where those that are too long, as a link may be, are folded."""
+    """Lines on the screen, which folds those that are too long, as a link may be."""
     return sum(max(1, math.ceil(len(click.unstyle(line)) / width)) for line in lines)

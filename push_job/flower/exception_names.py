@@ -1,4 +1,7 @@
-"""The class of the exception that failed a task, from its ``repr`` or else from the traceback, never from a message."""
+"""The class of the exception that failed a task.
+
+It comes from the exception's ``repr`` or else from the traceback, never from a message.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _HEAD = "Traceback (most recent call last):\n"
 
 
 def exception_class(text: Any) -> str:
-    """``ValueError`` of ``ValueError('…')``, with its modules if it has them; UNKNOWN_CLASS of other texts.
+    """``ValueError`` of ``ValueError('…')``; UNKNOWN_CLASS of other texts.
 
     Nothing that may be a part of the message is taken for a class: a name has to be followed by parentheses at once.
     """
@@ -36,7 +39,7 @@ def exception_class(text: Any) -> str:
 
 
 def class_in_traceback(text: Any) -> str:
-    """``ValueError`` of a traceback that ends with ``ValueError: …``; UNKNOWN_CLASS of other texts.
+    """``ValueError`` of a traceback of ``ValueError: …``; UNKNOWN_CLASS of others.
 
     The name is on the first line after the frames that is not indented: a message may have more lines, and some of
     them may look like the end of a traceback too.
@@ -52,7 +55,7 @@ def class_in_traceback(text: Any) -> str:
 
 
 def _after_first_chain(text: str) -> str:
-    """The frames of the exception that was raised last; those before it in a chain are its causes."""
+    """The frames of the exception that was raised last, and what follows them."""
     if not text.startswith(_HEAD):
         return ""
     *_, last = _CHAINED.split(text)

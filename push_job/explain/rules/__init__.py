@@ -1,4 +1,4 @@
-"""The rules: each is a function from facts to findings. Their order here is the order of their findings."""
+"""The rules, functions from facts to findings, in the order of their findings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ RULES: tuple[Rule, ...] = (
 
 
 def findings_of(facts: Facts) -> list[Finding]:
-    """All findings, worst first. What explains that a type is overdue is not reported twice."""
+    """All findings, worst first.
+
+    A type is not overdue too if another finding explains that it has not succeeded.
+    """
     findings = [finding for rule in RULES for finding in rule(facts)]
     explained = frozenset().union(*(finding.explains for finding in findings))
     return [finding for finding in findings if finding.kind != "overdue" or finding.subject not in explained]

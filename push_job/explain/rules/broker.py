@@ -9,7 +9,7 @@ from push_job.explain.findings import Finding, Level
 
 
 def refuses(facts: Facts) -> Iterator[Finding]:
-    """Flower hears workers through its broker, but the broker refuses its question about the queues."""
+    """Flower hears workers through its broker, which refuses to say its queues."""
     if not (facts.queues.refused and facts.live):
         return
     yield Finding(

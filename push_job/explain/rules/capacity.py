@@ -1,4 +1,4 @@
-"""Workers that are full, that hold tasks back, or that do nothing while messages wait."""
+"""Workers that are full, hold tasks back, or idle while messages wait."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def is_full(facts: Facts) -> bool:
 
 
 def held_back(facts: Facts) -> Iterator[Finding]:
-    """Tasks that a worker has fetched and does not begin, although a process of it is free."""
+    """Tasks that a worker holds and does not begin, although a process is free."""
     for worker in facts.live:
         tasks = held_tasks(facts, worker)
         if not tasks:
@@ -103,7 +103,7 @@ def held_tasks(facts: Facts, worker: Worker) -> list[Task]:
 
 
 def idle(facts: Facts) -> Iterator[Finding]:
-    """Messages wait in queues that live workers consume, and none of these does anything."""
+    """Messages wait in queues that live workers consume, and nothing runs."""
     messages = sum(queue.ready for queue in facts.waiting_queues if facts.consumers(queue.name))
     newest = max((kind.last_success or 0.0 for kind in facts.types.values()), default=0.0)
     is_idle = facts.processes is not None and facts.active == 0 and facts.age(newest) > IDLE_AFTER

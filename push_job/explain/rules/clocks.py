@@ -10,7 +10,10 @@ from push_job.terminal.formatting import name_words, time_words
 
 
 def wrong_clocks(facts: Facts) -> Iterator[Finding]:
-    """Live workers whose events carry times that cannot be; the ages of their tasks are not judged."""
+    """Live workers whose events carry times that cannot be.
+
+    The ages of their tasks are not judged.
+    """
     for name, skew in sorted(facts.skews.items(), key=lambda one: (-abs(one[1]), one[0])):
         yield Finding(
             Level.WRONG,

@@ -1,4 +1,4 @@
-"""Messages that a worker on RabbitMQ holds for so long that RabbitMQ will close its channel."""
+"""Messages that a worker holds until RabbitMQ closes its channel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WARN_AFTER = 1200
 
 
 def held_for_long(facts: Facts) -> Iterator[Finding]:
-    """Tasks that wait for an ETA, or run with acks_late, and whose message is not acknowledged for 20 minutes."""
+    """Tasks with a far ETA or acks_late, not acknowledged for 20 minutes."""
     if not facts.is_rabbitmq:
         return
     live = {worker.name for worker in facts.live}

@@ -17,7 +17,7 @@ RECENTLY = 3600
 
 
 def ended_unheard(facts: Facts) -> Iterator[Finding]:
-    """Tasks whose worker says that it does not run them: they ended, and Flower did not hear of it."""
+    """Tasks that ended without Flower hearing of it: their worker runs them no longer."""
     yield from _of_killed_processes(facts)
     tasks = [task for task in facts.ended_unheard if not _was_killed(facts, task)]
     if not tasks:
@@ -76,7 +76,7 @@ def _of_killed_processes(facts: Facts) -> Iterator[Finding]:
 
 
 def _was_killed(facts: Facts, task: Task) -> bool:
-    """Whether a task began in an earlier process of its worker's name that did not stop in order."""
+    """Whether an earlier process of its worker began the task and was killed."""
     worker = facts.workers[task.worker]
     uptime = worker.answer.uptime if worker.answer else None
     online, offline = (worker.events.get(f"worker-{event}", 0) for event in ("online", "offline"))
@@ -96,6 +96,6 @@ def _nothing_succeeds(facts: Facts, tasks: Sequence[Task]) -> bool:
 
 
 def _only_these_types(facts: Facts, tasks: Sequence[Task]) -> bool:
-    """Whether no task of these types has ever ended, while tasks of others have: the types raise Ignore."""
+    """Whether only tasks of these types never end: they raise Ignore."""
     ended = {name for name, kind in facts.types.items() if any(kind.counts.get(state) for state in FINAL_STATES)}
     return bool(ended) and not ended & types(tasks)

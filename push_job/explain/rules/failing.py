@@ -56,7 +56,7 @@ ADVICE = {
 
 
 def failing(facts: Facts) -> Iterator[Finding]:
-    """Types that fail since their last success, or too often; or else many types that fail a little."""
+    """Types that fail since their last success or too often; else many a little."""
     order = sorted(facts.types.values(), key=lambda kind: (-kind.failures_since_success, -_failed(kind), kind.name))
     found = [finding for kind in order if (finding := _of_type(facts, kind))]
     yield from found or _here_and_there(facts)
@@ -93,7 +93,7 @@ def _of_type(facts: Facts, kind: TaskType) -> Finding | None:
 
 
 def _fails_always(facts: Facts, kind: TaskType) -> bool:
-    """Whether the failures since the last success are more than the type's usual ones by chance."""
+    """Whether the failures since the last success are more than usual."""
     in_a_row = kind.failures_since_success
     if in_a_row < FAILURES_OF_A_TYPE:
         return _missed_runs(facts, kind)
@@ -103,7 +103,7 @@ def _fails_always(facts: Facts, kind: TaskType) -> bool:
 
 
 def _missed_runs(facts: Facts, kind: TaskType) -> bool:
-    """Whether a type that comes regularly has failed when it last came, of one that comes often the last two times."""
+    """Whether the last run of a regular type failed; if it comes often, the last two."""
     if kind.interval is None or not kind.failures_since_success:
         return False
     return kind.interval >= RECENTLY or facts.age(kind.last_success or 0.0) > 2 * kind.interval
@@ -146,7 +146,7 @@ def _advice(kind: TaskType) -> tuple[str, str] | None:
 
 
 def _main_exception(kind: TaskType) -> str:
-    """The class, without its modules, of the exception that most of a type's failures have."""
+    """The class of the exception of most failures of a type, without its modules."""
     name = min(kind.exceptions.items(), key=lambda one: (-one[1], one[0]), default=("", 0))[0]
     return name.rpartition(".")[2]
 

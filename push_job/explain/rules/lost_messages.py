@@ -1,4 +1,4 @@
-"""Tasks that were sent, are in no queue any more, and of which no worker has said anything."""
+"""Tasks that were sent, are in no queue any more, and no worker reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPORTED_WITHIN = 60
 
 
 def lost_messages(facts: Facts) -> Iterator[Finding]:
-    """PENDING tasks whose queue is empty: a worker took the message and reported nothing."""
+    """PENDING tasks whose queue is empty: a worker took them and reported nothing."""
     tasks = lost(facts)
     if not tasks:
         return
@@ -34,7 +34,7 @@ def lost_messages(facts: Facts) -> Iterator[Finding]:
 
 
 def lost(facts: Facts) -> list[Task]:
-    """The tasks that were sent and are neither in their queue nor known to a worker, the oldest first."""
+    """The tasks that are neither in their queue nor with a worker, oldest first."""
     if facts.consumed_queues is None or facts.queues.known is None or are_unreported(facts):
         return []
     return [task for task in facts.tasks_in("PENDING") if _has_left(facts, task)]
@@ -50,5 +50,5 @@ def _has_left(facts: Facts, task: Task) -> bool:
 
 
 def are_unreported(facts: Facts) -> bool:
-    """Whether all that Flower knows of tasks is what their senders reported, though workers have done some."""
+    """Whether only senders reported tasks, although workers have done some."""
     return facts.task_count == facts.count("PENDING") and any(worker.processed for worker in facts.workers.values())

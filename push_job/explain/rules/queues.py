@@ -13,7 +13,7 @@ from push_job.terminal.formatting import count_words, name_words
 
 
 def without_consumer(facts: Facts) -> Iterator[Finding]:
-    """Messages in a queue, or tasks sent with a routing key, that no live worker consumes."""
+    """Messages in a queue, or tasks with a routing key, that nobody consumes."""
     if not facts.live:
         return  # reported as such
     without_queue = unrouted(facts)
@@ -52,7 +52,7 @@ def unrouted(facts: Facts) -> dict[str, list[Task]]:
 
 
 def gets(queue: ConsumedQueue, task: Task) -> bool:
-    """Whether a queue gets a task, by the exchange and routing key that the task was sent with."""
+    """Whether a queue gets a task, by the task's exchange and routing key."""
     if task.routing_key == queue.name:
         return True
     if task.exchange and task.exchange != queue.exchange:

@@ -32,7 +32,7 @@ def repeated(facts: Facts) -> Iterator[Finding]:
 
 
 def _has_forgotten(facts: Facts, kind: TaskType) -> bool:
-    """Whether Flower has had more ends of a type than it knows, so that its events are not those of the known tasks."""
+    """Whether Flower has forgotten tasks of a type, whose events it still counts."""
     ends = {"task-succeeded": "SUCCESS", "task-failed": "FAILURE", "task-revoked": "REVOKED"}
     ended = sum(facts.events.get((kind.name, event), 0) for event in ends)
     return ended > sum(kind.counts.get(state, 0) for state in ends.values())

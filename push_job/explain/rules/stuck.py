@@ -18,7 +18,7 @@ STUCK_NOT_BEFORE = 300
 
 
 def stuck(facts: Facts) -> Iterator[Finding]:
-    """The oldest running task of each type that has run for far longer than any success of its type."""
+    """The oldest task of each type that runs far longer than any success did."""
     seen: set[str] = set()
     for task in facts.running:
         age, longest = _age(facts, task), _longest(facts, task.name)
@@ -31,7 +31,7 @@ def stuck(facts: Facts) -> Iterator[Finding]:
 
 
 def _age(facts: Facts, task: Task) -> float:
-    """Seconds since the task started; since its last event if it reports a state of its own."""
+    """Seconds since the task started, or since its last event in a custom state."""
     return facts.age(task.started or task.since if task.state == "STARTED" else task.since)
 
 

@@ -95,7 +95,7 @@ def queues_unknown(facts: Facts) -> Iterator[Finding]:
 
 
 def sending_unknown(facts: Facts) -> Iterator[Finding]:
-    """No task has the event of its sending: one that goes to a queue that nobody consumes is invisible."""
+    """No task has an event of its sending: one in an unconsumed queue is invisible."""
     if facts.task_count and facts.has_sent_events is False:
         yield Finding(
             Level.UNSURE,

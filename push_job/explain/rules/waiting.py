@@ -36,7 +36,7 @@ def waiting(facts: Facts) -> Iterator[Finding]:
 
 
 def _explained(facts: Facts) -> set[str]:
-    """The ids of waiting tasks that another rule reports: with their queue, their worker or a full pool."""
+    """The ids of waiting tasks that another rule reports."""
     found = {task.id for task in lost(facts)}
     found |= {task.id for worker in facts.live for task in held_tasks(facts, worker)}
     found |= {task.id for tasks in unrouted(facts).values() for task in tasks}

@@ -120,7 +120,7 @@ def went_silent(facts: Facts) -> Iterator[Finding]:
 
 
 def stopped_in_order(facts: Facts) -> Iterator[Finding]:
-    """Workers that announced their end and held tasks, which they may still be finishing."""
+    """Workers that announced their end and held tasks, which may still run."""
     for worker in facts.gone:
         tasks = facts.held_by(worker.name)
         if not worker.stopped_in_order or not tasks:
@@ -156,7 +156,10 @@ def stopped_in_order(facts: Facts) -> Iterator[Finding]:
 
 
 def _groups(facts: Facts) -> list[tuple[Worker, ...]]:
-    """The workers that fell silent and are worth reporting, by the time at which they did, the newest first."""
+    """The workers that fell silent lately or with tasks, grouped by time.
+
+    The newest group is first.
+    """
     groups: list[list[Worker]] = []
     for worker in facts.gone:
         heard = worker.last_heartbeat
@@ -222,7 +225,7 @@ def _sends_no_heartbeats(worker: Worker) -> bool:
 
 
 def _why_connected(facts: Facts, silent: Sequence[Worker], connected: int) -> tuple[str, Level, str, str]:
-    """The same where RabbitMQ still counts their consumers, so that they are connected."""
+    """The same, where RabbitMQ still counts the consumers of these workers."""
     if facts.live:
         return (
             "worker-hangs",

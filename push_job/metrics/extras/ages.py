@@ -1,4 +1,4 @@
-"""``--with ages``: the age of the oldest unfinished task, which a mean hides among thousands.
+"""``--with ages``: the age of the oldest unfinished task, which a mean hides.
 
 Flower shows a task as STARTED for ever if it did not hear of its end: Celery sends no event when the result backend
 is down or the task raises ``Ignore``, and events are lost while Flower is away. Such a task would make an alert on
@@ -57,7 +57,7 @@ _MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class _Started:
-    """A started task: its id, kind and worker, and since when it is in its state and has been running."""
+    """A started task, in its state `since` then and running since `started`."""
 
     id: str
     kind: tuple[str, str]
@@ -121,7 +121,10 @@ def _started(task_id: str, entry: dict[str, Any]) -> _Started | None:
 
 
 def _compared(reading: Reading, tasks: Iterable[_Started]) -> tuple[list[_Started], list[_Started]]:
-    """The tasks that their workers run, and those that ended without Flower hearing of it. Raises FlowerError."""
+    """The tasks that run, and those that ended without Flower hearing of it.
+
+    Raises FlowerError.
+    """
     rows, now, _ = reading.flower.worker_list(reading.until)
     known = known_workers(reading.flower, reading.until)
     by_worker: dict[str, list[_Started]] = defaultdict(list)
@@ -152,7 +155,9 @@ def _compared(reading: Reading, tasks: Iterable[_Started]) -> tuple[list[_Starte
 
 
 def _still_run(started: list[_Started], can_run: int, said: dict[str, Any] | None) -> set[str]:
-    """The ids of a worker's started tasks that it runs, no more than `can_run`; `started` is oldest first.
+    """The ids of a worker's started tasks that it runs, no more than `can_run`.
+
+    `started` is oldest first.
 
     The newest ones, of those that it lists itself if it answered.
     """

@@ -1,4 +1,4 @@
-"""``--with failures``: which exceptions the failed tasks ended with, by class and never by message."""
+"""``--with failures``: the exceptions of failed tasks, by class."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _read(reading: Reading) -> list[Metric]:
 
 
 def _since_success(reading: Reading) -> Metric:
-    """The failures after the last success of each type: a type that fails since a deploy, whatever came before."""
+    """The failures after the last success of each type."""
     counts: Counter[str] = Counter()
     last_success: dict[str, float] = defaultdict(float)
     for name, ended in reading.tasks.newest(ended_at, "SUCCESS").items():

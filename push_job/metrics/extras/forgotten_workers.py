@@ -11,7 +11,9 @@ HEARTBEATS_KEPT = 4
 
 
 def is_forgotten(row: dict[str, Any] | None, now: float, forget_after: float) -> bool:
-    """Whether a worker has left: it stopped in order, or has not been heard for `forget_after` seconds (0: never).
+    """Whether a worker stopped in order or has been silent for `forget_after` seconds.
+
+    0: never, however long it is silent.
 
     `row` is what Flower's page of workers has of it: None where Flower itself leaves it out (--purge-offline-workers).
     """

@@ -1,4 +1,4 @@
-"""Ask Flower what the workers say of themselves: now, which asks them too, or when it asked them last."""
+"""What the workers say of themselves, now or when Flower asked them last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _CLOCK_SLACK = 30.0
 
 
 def ask_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
-    """What each worker says of itself, by node name, now or when it answered last. Raises FlowerError."""
+    """What each worker says now, or when it answered last, by node name.
+
+    Raises FlowerError.
+    """
     asked = flower.get_json("/api/workers", until, most_bytes=_MOST_BYTES, refresh=1)
     if not isinstance(asked, dict) or not all(isinstance(answer, dict) for answer in asked.values()):
         raise FlowerError("its /api/workers?refresh=1 is not what Flower answers")
@@ -24,7 +27,7 @@ def ask_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
 
 
 def ask_worker(flower: Flower, worker: str, until: float) -> dict[str, Any] | None:
-    """What one worker says of itself now, the tasks that it runs too; None if it does not answer.
+    """What one worker says now, with the tasks that it runs; None if it is silent.
 
     Raises:
         FlowerError: Flower did not answer.
@@ -45,14 +48,14 @@ def ask_worker(flower: Flower, worker: str, until: float) -> dict[str, Any] | No
 
 
 def known_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
-    """What Flower knows of each worker from earlier answers; asks no worker. Raises FlowerError."""
+    """What Flower knows from earlier answers; asks no worker. Raises FlowerError."""
     known = flower.get_json("/api/workers", until, most_bytes=_MOST_BYTES)
     found = known.items() if isinstance(known, dict) else ()
     return {name: said for name, said in found if isinstance(said, dict)}
 
 
 def pool_size(answer: dict[str, Any]) -> float | None:
-    """How many tasks a worker can run at once, by what it said of itself; None where it said nothing of the sort.
+    """How many tasks a worker can run at once; None where it did not say.
 
     A pool of any kind says what its most was at its start. An autoscaler goes up to a most of its own, and a pool may
     have been told to grow: then it has more processes.

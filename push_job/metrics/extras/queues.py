@@ -1,4 +1,4 @@
-"""``--with queues``: how many messages wait in the broker, and on RabbitMQ who consumes them."""
+"""``--with queues``: messages that wait in the broker; RabbitMQ's consumers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class QueuesEmptyError(FlowerError):
 
 
 def _read(reading: Reading) -> list[Metric]:
-    """The length of each queue that Flower's broker reports, and RabbitMQ's consumers. Raises FlowerError."""
+    """The length of each queue, and RabbitMQ's consumers. Raises FlowerError."""
     lengths, consumers = LENGTH.empty(), CONSUMERS.empty()
     entries = ask_queues(reading.flower, reading.until)
     for name, messages in sorted(waiting_in(entries).items()):
@@ -84,7 +84,10 @@ def ask_queues(flower: Flower, until: float) -> list[dict[str, Any]]:
 
 
 def _own(flower: Flower, entries: list[dict[str, Any]], until: float) -> list[dict[str, Any]]:
-    """The entries of Flower's own virtual host: one on "/" asks RabbitMQ for the queues of all of them."""
+    """The entries of Flower's own virtual host.
+
+    A Flower on "/" asks RabbitMQ for the queues of all virtual hosts.
+    """
     hosts = {str(entry.get("vhost", "/")) for entry in entries}
     if hosts == {"/"}:
         return entries
@@ -98,7 +101,7 @@ def _own(flower: Flower, entries: list[dict[str, Any]], until: float) -> list[di
 
 
 def virtual_host_of(answers: Iterable[dict[str, Any]]) -> str | None:
-    """The virtual host that workers use, by their own statistics; None if none of them said."""
+    """The virtual host that workers use, by their statistics; None if none said."""
     for said in answers:
         stats = said.get("stats")
         broker = stats.get("broker") if isinstance(stats, dict) else None
