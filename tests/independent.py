@@ -61,14 +61,11 @@ def _durations(tasks: Iterable[dict[str, Any]], now: float) -> tuple[dict[Key, f
     growing: dict[Key, int] = defaultdict(int)
     for task in tasks:
         sample = key("celery_task_duration_seconds_by_state", name=task["name"] or "unknown", state=task["state"])
-        if task["state"] in ENTERED_BY:
-            since = task[ENTERED_BY[task["state"]]] or task["timestamp"]
+        if task["state"] in ENTERED_BY or _is_custom_and_unfinished(task):
+            since = task[ENTERED_BY.get(task["state"], "timestamp")] or task["timestamp"]
             if task["eta"]:
                 since = max(since, datetime.fromisoformat(task["eta"]).timestamp())
             sums[sample] += max(0.0, now - since)
-            growing[sample] += 1
-        elif _is_custom_and_unfinished(task):
-            sums[sample] += max(0.0, now - task["timestamp"])
             growing[sample] += 1
         else:
             sums[sample] += task["runtime"] or 0.0
