@@ -436,12 +436,16 @@ def busy_and_well(scene: Scene) -> None:
         assert scene.explain().findings == []
 
 
-def wait_for_heartbeats(scene: Scene) -> None:
-    """Return once Flower has had as many heartbeats of each worker as it keeps."""
+def wait_for_heartbeats(scene: Scene, more: int = 3) -> None:
+    """Return once Flower has had so many more heartbeats of each worker: its events of tasks do not count."""
 
-    def are_there() -> bool:
+    def beats() -> dict[str, int]:
         rows = scene.flower.client.get_json(f"{scene.flower.url}/workers?json=1")["data"]
-        beats = {row["hostname"]: len(row["heartbeats"]) for row in rows}
-        return all(beats.get(worker.node, 0) >= 4 for worker in scene.workers)
+        return {row["hostname"]: row.get("worker-heartbeat", 0) for row in rows}
 
-    wait_for("four heartbeats of each worker", are_there, 30)
+    before = beats()
+    wait_for(
+        "heartbeats of each worker",
+        lambda: all(beats().get(one.node, 0) >= before.get(one.node, 0) + more for one in scene.workers),
+        30,
+    )
