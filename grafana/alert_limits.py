@@ -13,15 +13,15 @@ def alert_limit(alert: str) -> float:
     """Return the limit in an alert's expression, e.g. 300 in `(…) > 300`.
 
     Raises:
-        ValueError: There is no such alert, or its expression has not exactly one such comparison.
+        ValueError: There is no such alert, or its expression has not exactly one such limit.
     """
     expression = _expressions().get(alert)
     if expression is None:
         raise ValueError(f"prometheus/rules has no alert {alert}")
-    limits = re.findall(r"\)\s+> ([\d.]+)\b", expression)
+    limits = set(re.findall(r"\)\s+> ([\d.]+)\b", expression))
     if len(limits) != 1:
         raise ValueError(f"the expression of {alert} has {len(limits)} limits instead of one: {expression}")
-    return float(limits[0])
+    return float(limits.pop())
 
 
 def age_limit() -> int:

@@ -286,7 +286,7 @@ def explain(output: str, **options: Any) -> NoReturn:
     It does not contact the Pushgateway.
     """
     from push_job.explain.diagnosis import diagnose
-    from push_job.explain.printing import as_json, as_text
+    from push_job.explain.report import as_json, as_text
 
     settings = read_settings(options)
     _require_stdout()

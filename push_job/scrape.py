@@ -8,11 +8,14 @@ from collections.abc import Callable
 from prometheus_client.metrics_core import Metric
 
 from push_job import log
-from push_job.flower.api import Flower
+from push_job.flower.api import Flower, optional_deadline
 from push_job.flower.incremental.scraper import TaskScraper
+from push_job.flower.task import label_text
 from push_job.http.client import Client
+from push_job.http.errors import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras import columns_of, read_extras
+from push_job.metrics.extras.forgotten_workers import is_forgotten
 from push_job.metrics.snapshot import Folding, Snapshot
 from push_job.settings import Settings
 
@@ -36,7 +39,7 @@ def read_snapshot(
         TransportError: if it cannot be done by the deadline.
     """
     flower = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
-    workers = client.retrying(lambda: flower.workers(until), until)
+    workers = _without_forgotten(flower, client.retrying(lambda: flower.workers(until), until), settings, until)
     scraped = scraper.scrape(flower, settings.page_size, until, progress)
     tasks = scraped.tasks
     by_kind = tasks.by_kind()
@@ -53,9 +56,16 @@ def read_snapshot(
         )
     extras: list[Metric] = []
     if settings.extras:
-        kept = scraper.kept
-        label, margin = folding.type_label, until - _EXTRAS_MARGIN
-        extras = read_extras(settings.extras, flower, by_kind, label, settings.buckets, margin, kept)
+        extras = read_extras(
+            settings.extras,
+            flower,
+            by_kind,
+            folding.type_label,
+            settings.buckets,
+            until - _EXTRAS_MARGIN,
+            scraper.kept,
+            settings.forget_workers_after,
+        )
     folded = folding.fold(tallies)
     task_families = families.of_tasks(tasks, folded)
     if scraper.keeps_state:
@@ -63,3 +73,19 @@ def read_snapshot(
     snapshot = Snapshot(workers, folded, len(tasks), task_families, extras, scraped.tasks_read)
     scraper.save()
     return snapshot
+
+
+def _without_forgotten(flower: Flower, workers: dict[str, bool], settings: Settings, until: float) -> dict[str, bool]:
+    """Return the workers without those that are gone for long; all of them if Flower does not show since when."""
+    if all(workers.values()):
+        return workers
+    try:
+        rows, now, _ = flower.worker_list(optional_deadline(until))
+    except TransportError as error:
+        log.event(logging.DEBUG, "kept all workers", flower=flower.client.endpoint.address, error=str(error))
+        return workers
+    return {
+        name: alive
+        for name, alive in workers.items()
+        if alive or not is_forgotten(rows.get(label_text(name, "unknown")), now, settings.forget_workers_after)
+    }

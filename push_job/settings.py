@@ -134,6 +134,7 @@ class Settings:
     deadline: float = 50.0
     page_size: int | None = None
     max_task_types: int = 1000
+    forget_workers_after: float = 3600.0
     extras: tuple[str, ...] = ()
     buckets: tuple[float, ...] = _BUCKETS
     prometheus: Endpoint | None = None

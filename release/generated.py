@@ -15,8 +15,10 @@ import click
 import yaml
 
 from push_job.cli import main
+from push_job.explain.findings import KINDS
 from push_job.metrics.extras import EXTRAS, SUCCESS, families_with
 from release.render import CHART, ROOT, template, without_helms_labels
+from tests.explain.troubles import RABBITMQ, REDIS, TROUBLES
 
 RULE = ROOT / "cronjob/components/rules/prometheus-rule.yaml"
 #: Variables that the chart's `settings` rejects: the chart has a value for them, or they make no sense in a pod.
@@ -110,6 +112,21 @@ def chart_page() -> str:
     return _between(CHART / "README.md", "values", "\n".join(rows))
 
 
+def trouble_page() -> str:
+    """Return docs/trouble.md with the kinds of findings and the troubles that the tests make."""
+    kinds = [
+        "| `kind` in JSON | found when |",
+        "|---|---|",
+        *(f"| `{kind}` | {text} |" for kind, text in KINDS.items()),
+    ]
+    made = ["| trouble | RabbitMQ | Redis | found as |", "|---|---|---|---|"]
+    for trouble in TROUBLES:
+        ticks = " | ".join("yes" if broker in trouble.brokers else "" for broker in (RABBITMQ, REDIS))
+        made.append(f"| {trouble.text} | {ticks} | {f'`{trouble.kind}`' if trouble.kind else 'all is well'} |")
+    page = ROOT / "docs/trouble.md"
+    return _replace_between(_between(page, "kinds", "\n".join(kinds)), "troubles", "\n".join(made))
+
+
 GENERATED: dict[Path, Callable[[], str]] = {
     CHART / "values.schema.json": values_schema,
     RULE: prometheus_rule,
@@ -118,6 +135,7 @@ GENERATED: dict[Path, Callable[[], str]] = {
     ROOT / "docs/options.md": options_page,
     ROOT / "docs/alerts.md": alerts_page,
     CHART / "README.md": chart_page,
+    ROOT / "docs/trouble.md": trouble_page,
 }
 
 

@@ -5,8 +5,9 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import redis
@@ -18,6 +19,17 @@ from testbed.web import Client
 
 ROOT = Path(__file__).resolve().parent.parent
 BROKER_VARIABLE = "SHOP_BROKER_URL"
+
+
+class Broker(Protocol):
+    """A broker for Celery and Flower."""
+
+    @property
+    def url(self) -> str:
+        """The broker URL."""
+
+    def subscriber_ports(self) -> set[int]:
+        """The client ports of the connections that receive events."""
 
 
 class Redis(Service):
@@ -47,6 +59,11 @@ class Redis(Service):
         except redis.RedisError:
             return False
 
+    def configure(self, setting: str, value: str) -> None:
+        """Change a setting while it runs."""
+        with self._connect() as connection:
+            connection.config_set(setting, value)
+
     def subscriber_ports(self) -> set[int]:
         """Return the client ports of all connections with a subscription."""
         try:
@@ -74,7 +91,7 @@ class Flower(Service):
         self,
         folder: Path,
         name: str,
-        broker: Redis,
+        broker: Broker,
         python: Path,
         options: list[str],
         env: dict[str, str],
@@ -167,18 +184,38 @@ class Flower(Service):
         )
 
 
+#: Celery with a clock that is fast by the first argument, in seconds.
+WRONG_CLOCK = """
+import sys, time
+real, fast = time.time, float(sys.argv.pop(1))
+time.time = lambda: real() + fast
+from celery.__main__ import main
+main()
+"""
+
+
 class Worker(Service):
-    """A Celery worker (prefork) of testbed/shop.py that sends events.
+    """A Celery worker (prefork) of an application in testbed/ that sends events.
 
     Attributes:
         node: Celery node name, e.g. `shop-1@myhost`.
+        app: module with the application.
+        env: more variables.
+        clock: seconds by which its clock is fast.
+        is_quiet: whether it sends task events only if its configuration says so.
     """
 
     listens = False
 
-    def __init__(self, folder: Path, name: str, broker: Redis, node: str, concurrency: int, options: list[str]) -> None:
+    def __init__(
+        self, folder: Path, name: str, broker: Broker, node: str, concurrency: int, options: list[str]
+    ) -> None:
         """Create a worker; `node` is the node name or its part before the @."""
         super().__init__(folder, name)
+        self.app = "testbed.shop"
+        self.env: Mapping[str, str] = {}
+        self.clock = 0.0
+        self.is_quiet = False
         self.broker = broker
         self.node = node if "@" in node else f"{node}@{socket.gethostname()}"
         self.concurrency = concurrency
@@ -188,13 +225,11 @@ class Worker(Service):
         """See Service."""
         return [
             *(
-                sys.executable,
-                "-m",
-                "celery",
+                *(sys.executable, *(("-c", WRONG_CLOCK, str(self.clock)) if self.clock else ("-m", "celery"))),
                 "-A",
-                "testbed.shop",
+                self.app,
                 "worker",
-                "-E",
+                *(() if self.is_quiet else ("-E",)),
                 "-l",
                 "INFO",
                 "-n",
@@ -205,7 +240,7 @@ class Worker(Service):
 
     def environment(self) -> dict[str, str]:
         """See Service."""
-        return {BROKER_VARIABLE: self.broker.url, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        return {BROKER_VARIABLE: self.broker.url, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.env}
 
     def is_ready(self) -> bool:
         """See Service."""

@@ -8,7 +8,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin
 
 missing=()
 # Programs and packages have the same names.
-for program in redis-server prometheus prometheus-pushgateway nginx victoria-metrics; do
+for program in redis-server rabbitmq-server prometheus prometheus-pushgateway nginx victoria-metrics; do
     command -v "$program" >/dev/null || missing+=("$program")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

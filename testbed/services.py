@@ -21,21 +21,25 @@ from types import TracebackType
 from typing import TypeVar
 
 from testbed import guard
-from testbed.celery_services import Flower, Redis, Worker, python_with_flower
+from testbed.celery_services import Broker, Flower, Redis, Worker, python_with_flower
 from testbed.other_servers import Nginx, VictoriaMetrics
 from testbed.process import Service, ServiceError
 from testbed.prometheus import Prometheus, Pushgateway, Target
+from testbed.rabbitmq import RabbitMQ, VirtualHost
 from testbed.web import Client
 
 __all__ = [
+    "Broker",
     "Client",
     "Flower",
     "Prometheus",
     "Pushgateway",
+    "RabbitMQ",
     "Redis",
     "Service",
     "ServiceError",
     "Testbed",
+    "VirtualHost",
     "Worker",
 ]
 
@@ -87,9 +91,13 @@ class Testbed:
         """Start an empty Redis."""
         return self._started(Redis(self.folder, self._name("redis")))
 
+    def rabbitmq(self) -> RabbitMQ:
+        """A RabbitMQ with its management plugin; each test takes a virtual host of its own."""
+        return self._started(RabbitMQ(self.folder, self._name("rabbitmq")))
+
     def flower(
         self,
-        redis: Redis,
+        redis: Broker,
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         version: str | None = None,
@@ -98,7 +106,7 @@ class Testbed:
         """Start a Flower on this broker.
 
         Args:
-            redis: broker.
+            redis: broker, a Redis or a virtual host of a RabbitMQ.
             options: options of Flower, each as one string: `--basic_auth=user:password`.
             env: more variables; the default is FLOWER_UNAUTHENTICATED_API=true, which opens the API.
             version: `1.2.0` or `2.0.1`, in an environment that is built on first use; None for the installed one.
@@ -109,9 +117,30 @@ class Testbed:
         name = self._name("flower")
         return self._started(Flower(self.folder, name, redis, python, list(options), variables, address))
 
-    def worker(self, redis: Redis, name: str = "shop-1", concurrency: int = 2, options: Sequence[str] = ()) -> Worker:
-        """Start a worker of testbed/shop.py; `name` is (the start of) its node name."""
-        return self._started(Worker(self.folder, self._name("worker"), redis, name, concurrency, list(options)))
+    def worker(
+        self,
+        redis: Broker,
+        name: str = "shop-1",
+        concurrency: int = 2,
+        options: Sequence[str] = (),
+        app: str = "testbed.shop",
+        env: Mapping[str, str] | None = None,
+        clock: float = 0.0,
+    ) -> Worker:
+        """Start a worker of testbed/shop.py or of another application.
+
+        Args:
+            redis: broker.
+            name: node name, or its part before the @.
+            concurrency: number of pool processes.
+            options: more options.
+            app: module with the application.
+            env: more variables.
+            clock: seconds by which its clock is fast.
+        """
+        worker = Worker(self.folder, self._name("worker"), redis, name, concurrency, list(options))
+        worker.app, worker.env, worker.clock, worker.is_quiet = app, env or {}, clock, app != "testbed.shop"
+        return self._started(worker)
 
     def pushgateway(self, options: Sequence[str] = (), client: Client | None = None) -> Pushgateway:
         """Start an empty Pushgateway; `client` has its user or certificate."""

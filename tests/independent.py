@@ -61,8 +61,8 @@ def _durations(tasks: Iterable[dict[str, Any]], now: float) -> tuple[dict[Key, f
     growing: dict[Key, int] = defaultdict(int)
     for task in tasks:
         sample = key("celery_task_duration_seconds_by_state", name=task["name"] or "unknown", state=task["state"])
-        if task["state"] in ENTERED_BY:
-            since = task[ENTERED_BY[task["state"]]] or task["timestamp"]
+        if task["state"] in ENTERED_BY or _is_custom_and_unfinished(task):
+            since = task[ENTERED_BY.get(task["state"], "timestamp")] or task["timestamp"]
             if task["eta"]:
                 since = max(since, datetime.fromisoformat(task["eta"]).timestamp())
             sums[sample] += max(0.0, now - since)
@@ -70,6 +70,12 @@ def _durations(tasks: Iterable[dict[str, Any]], now: float) -> tuple[dict[Key, f
         else:
             sums[sample] += task["runtime"] or 0.0
     return sums, growing
+
+
+def _is_custom_and_unfinished(task: dict[str, Any]) -> bool:
+    is_custom = task["state"] not in {*STATES, "REJECTED", "IGNORED"}
+    ended = max(task["succeeded"] or 0.0, task["failed"] or 0.0)
+    return bool(is_custom and task["started"] and task["started"] > ended)
 
 
 def assert_agree(pushed: dict[Key, float], expected: dict[Key, float], growing: dict[Key, int], seconds: float) -> None:

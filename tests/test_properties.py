@@ -157,6 +157,22 @@ def valid_runtime(task: Any) -> float:
     return float(runtime) if isinstance(runtime, int | float) and 0 <= runtime <= 3.2e9 else 0.0
 
 
+def time_is_valid(value: float) -> bool:
+    return not isinstance(value, bool) and 0 < value <= 6.4e9
+
+
+def is_unfinished(task: dict[str, Any]) -> bool:
+    """Whether it has not ended: also in a custom state, if it has started and neither succeeded nor failed since."""
+    state = task.get("state")
+    if state in IN_FLIGHT or not isinstance(state, str) or state in {*STATES, "REJECTED", "IGNORED"}:
+        return state in IN_FLIGHT
+    started, *ended = (
+        float(value) if isinstance(value := task.get(field), int | float) and time_is_valid(value) else 0.0
+        for field in ("started", "succeeded", "failed")
+    )
+    return started > max(ended)
+
+
 def is_hashable(value: Any) -> bool:
     """Whether a state can be looked up in a set."""
     return not isinstance(value, list | dict)
@@ -186,9 +202,7 @@ def test_sums_of_runtimes_are_kept(document: dict[str, Any], sizes: list[int]) -
     assume(not document or any(isinstance(task, dict) for task in document.values()))
     assume(all(not isinstance(task, dict) or is_hashable(task.get("state")) for task in document.values()))
     finished = {
-        task_id: task
-        for task_id, task in document.items()
-        if not isinstance(task, dict) or task.get("state") not in IN_FLIGHT
+        task_id: task for task_id, task in document.items() if not isinstance(task, dict) or not is_unfinished(task)
     }
     assume(not finished or any(isinstance(task, dict) for task in finished.values()))
     text = text_of(read([written(finished)], sizes), {})

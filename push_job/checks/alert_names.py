@@ -16,6 +16,7 @@ ALERT_NAMES = (
     "FlowerDown",
     "FlowerUnsteady",
     "CeleryTaskStuck",
+    "CeleryTypeFailing",
     "CeleryPeriodicTaskOverdue",
     "CeleryQueueNotConsumed",
     "CeleryWorkersFull",

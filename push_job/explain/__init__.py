@@ -1,5 +1,5 @@
-"""``push-job explain``: what is wrong with Celery now, in plain words.
+"""``push-job explain``: say what is wrong with Celery, in plain English.
 
-The data goes from ``facts`` (one snapshot) and ``asking`` (what is asked when it is called for) to ``findings`` (the
-rules), by ``diagnosis``, and from there to ``printing``.
+``gather`` reads a Flower into ``facts``, ``rules`` turn the facts into ``findings``, ``report`` prints those.
+``diagnosis`` runs that for each Flower. To add a rule, add a file to ``rules`` and a line to its registry.
 """

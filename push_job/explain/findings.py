@@ -1,95 +1,111 @@
-"""What is wrong with Celery, as far as one Flower can tell: facts become findings, worst first.
-
-A finding says what is known as it is known, and "likely" where it infers. Each rule is a function that yields its
-findings; they are called in the order of how bad those are, and that is the order of the list.
-"""
+"""A finding: one thing that is wrong, unknown or worth knowing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
 
-from push_job.explain import tasks, workers
-from push_job.explain.case import SAME, Case, Finding, Level
-from push_job.terminal.formatting import moment_words, time_words
-
-#: Seconds after its start in which Flower knows little of tasks.
-_YOUNG = 600
-
-#: What --max-tasks usually is a multiple of.
-_ROUND = 1000
-
-#: What Flower 2.0 lists when it is full and started without --max-tasks: up to some thousands more than it remembers.
-_FULL_BY_DEFAULT = range(100_000, 110_000)
-
-#: What each of the facts' extras would have told.
-_OF_EXTRAS = {
-    "queues": "how many messages wait in the queues",
-    "ages": "which tasks are the oldest",
-    "failures": "which exceptions there were",
-    "last-run": "what comes regularly",
+#: When each kind is found, in Markdown; docs/trouble.md has this table. The names are stable.
+KINDS = {
+    "flower-down": "a Flower could not be scraped",
+    "broker-refuses": "workers are alive, and Flower's broker refuses its question about the queues (HTTP 500)",
+    "broker-away": "no worker is alive, and Flower cannot ask its broker either",
+    "broker-blocked": (
+        "no worker is alive, all fell silent at once, and RabbitMQ still counts their consumers: an alarm"
+    ),
+    "no-workers": "no worker is alive; with `?` if Flower started less than 30 s ago and knows of none",
+    "workers-silent": "RabbitMQ counts consumers, and Flower has never heard a worker or hears the only one no longer",
+    "no-consumer": "messages wait in a queue, or tasks are PENDING with a routing key, that no live worker consumes",
+    "worker-gone": (
+        "a worker fell silent within the last hour, or fell silent and holds unfinished tasks; those that fell silent "
+        "within 10 s are one finding"
+    ),
+    "worker-busy": "`?`: a silent worker has `--pool solo`, which sends no heartbeat during a task",
+    "no-heartbeats": "`?`: a silent worker has never sent a heartbeat, only events of tasks",
+    "worker-hangs": "a worker fell silent, and RabbitMQ still counts its consumer",
+    "worker-stopped": "`?`: a worker stopped in order and held unfinished tasks",
+    "worker-restarted": (
+        "a worker was killed and runs again under its name, and tasks that its earlier process ran are STARTED"
+    ),
+    "results-lost": "three tasks or more are STARTED, their worker does not run them, and nothing has succeeded since",
+    "ended-unheard": "`?`: tasks are STARTED and their worker does not run them, while others succeed",
+    "workers-full": (
+        "95 % of the processes of all live workers are busy, and a task has waited for more than five minutes; `?` if "
+        "messages wait and it is not known for how long"
+    ),
+    "held-back": "a worker has a free process and has held a task for more than five minutes; `?` from 30 s on",
+    "stuck": (
+        "a running task takes three times as long as the longest success of its type, and more than five minutes; an "
+        "hour, if none of its type has succeeded; `?` if an hour, but less than three times the longest"
+    ),
+    "repeats": (
+        "five rejections and three times as many as tasks, or five retries and five times as many as tasks with no "
+        "success"
+    ),
+    "message-lost": "a task has been PENDING for a minute, its queue is empty, and no worker reported it",
+    "waiting": (
+        "a task has been PENDING, RECEIVED or in RETRY for more than five minutes, from its ETA on, and nothing above "
+        "says why"
+    ),
+    "workers-idle": "`?`: messages wait in queues that live workers consume, and nothing has run for a minute",
+    "failing": (
+        "a type failed three times (once with `WorkerLostError`, `NotRegistered` or `ContentDisallowed`) since its "
+        "last success, the last one within an hour; or three times within the hour and one in ten of those that "
+        "ended; or the last run of a type that comes regularly failed; or more than one in ten of 20 or more tasks of "
+        "all types failed within the hour"
+    ),
+    "consumer-timeout": (
+        "a worker on RabbitMQ has held a message for 20 minutes, for an ETA or with `acks_late`: after 30 minutes "
+        "RabbitMQ closes its channel; or it has stopped and held one for 30"
+    ),
+    "clock-skew": (
+        "the events of a live worker carry times that cannot be, by a minute or more; its tasks' ages are not judged"
+    ),
+    "shared-node-name": "two processes send heartbeats under one node name",
+    "overdue": (
+        "a type that comes regularly ([extras.md](extras.md)) last succeeded more than three of its intervals ago; "
+        "`?` if the interval is below 50 s, as a batch's may be"
+    ),
+    "no-task-events": "`?`: workers have done tasks, and reported none of them",
+    "not-answered": "`?`: Flower, or a live worker, did not answer a question",
+    "queues-unknown": "`?`: Flower does not say how long the queues are, as without `--broker-api` on RabbitMQ",
+    "sending-unknown": "`?`: no task has an event of its sending, so one in a queue that nobody consumes is invisible",
+    "flower-young": "`?`: Flower started within ten minutes and knows no task",
+    "no-tasks": "`?`: Flower knows no task",
+    "flower-full": "a note: Flower remembers a round number of tasks, likely its `--max-tasks`, and how far back",
 }
 
 
-def findings_of(case: Case) -> list[Finding]:
-    """All that is worth knowing, worst first."""
-    rules = (
-        workers.no_workers,
-        workers.workers_that_went,
-        workers.queues,
-        tasks.stuck,
-        tasks.waiting,
-        tasks.failing,
-        tasks.overdue,
-        _memory,
-        _unanswered,  # last, when all has been asked
-    )
-    return [finding for rule in rules for finding in rule(case)]
+class Level(Enum):
+    """How much a finding matters; the value is its name in JSON."""
+
+    WRONG = "wrong"
+    UNSURE = "unsure"  # it may be wrong, or something that matters is not known
+    NOTE = "note"
 
 
-def _memory(case: Case) -> Iterator[Finding]:
-    """What Flower cannot know, and how far back it remembers."""
-    facts, age = case.facts, case.flowers_age
-    earliest = case.ask.earliest(facts.task_count) if facts.task_count else None
-    knows_none_before = earliest is not None and earliest >= (case.started_at or 0.0) - SAME
-    if age is not None and age < _YOUNG and (not facts.task_count or knows_none_before):
-        what = "no task yet" if not facts.task_count else "nothing of tasks before that"
-        yield Finding(
-            Level.UNSURE,
-            "flower-young",
-            f"Flower started {time_words(age)} ago and knows {what}",
-            "it forgets all at a restart, unless it runs with --persistent",
-            "ask again later; if nobody restarted it, see why it ended (the pod's last state)",
-        )
-    elif not facts.task_count:
-        processed = sum(worker.processed for worker in case.listed.values())
-        yield Finding(
-            Level.UNSURE,
-            "no-tasks",
-            f"Flower knows no task, though workers have done {processed:,.0f}" if processed else "Flower knows no task",
-            "likely workers send no task events" if processed else "likely none has run since it started",
-            "try push-job check, which tells which, and how to mend it",
-        )
-    elif earliest is not None and (facts.task_count % _ROUND == 0 or facts.task_count in _FULL_BY_DEFAULT):
-        yield Finding(
-            Level.NOTE,
-            "flower-full",
-            f"Flower remembers {facts.task_count:,} tasks, back to {moment_words(earliest, case.now)}"
-            f" ({time_words(max(0.0, case.now - earliest))})",
-            "likely it is full, at its --max-tasks: what was before is forgotten, also by all of the above",
-            "raise --max-tasks if that is too short, as for a daily task",
-        )
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, unknown or worth knowing.
 
+    Attributes:
+        level: how much it matters.
+        kind: one of KINDS.
+        fact: what is known, with times in UTC and ages.
+        likely: the likely cause.
+        do: the next step: a command, a log line or a setting.
+        subject: the worker, queue or task type, as Flower names it.
+        link: Flower's page of the task to look at.
+        unknown: what cannot be known, for the headline.
+        explains: task types whose missing successes this accounts for.
+    """
 
-def _unanswered(case: Case) -> Iterator[Finding]:
-    """What could not be learnt, so that nobody takes it for well."""
-    missing = dict.fromkeys((_OF_EXTRAS[extra] for extra in sorted(case.facts.left_out & _OF_EXTRAS.keys())), "")
-    missing |= case.ask.unanswered
-    if missing:
-        reason = next(filter(None, missing.values()), "")
-        yield Finding(
-            Level.UNSURE,
-            "not-answered",
-            f"Flower did not tell {', nor '.join(missing)}{f': {reason}' if reason else ''}",
-            "more may be wrong than is told here",
-            "try push-job check, which tells what Flower does not answer, and why",
-        )
+    level: Level
+    kind: str
+    fact: str
+    likely: str
+    do: str
+    subject: str = ""
+    link: str | None = None
+    unknown: str = ""
+    explains: frozenset[str] = frozenset()

@@ -14,6 +14,9 @@ import msgspec
 #: The states that every task type has a sample for.
 STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
 
+#: States, in addition to those, that Celery gives a task that has ended.
+OTHER_FINAL_STATES = frozenset({"REJECTED", "IGNORED"})
+
 #: What stands for a task type or state that Flower never learnt, or that is no text.
 UNKNOWN_TYPE = "unknown"
 UNKNOWN_STATE = "UNKNOWN"
@@ -53,6 +56,7 @@ class TaskFields(msgspec.Struct, gc=False):
     exception: Any = None
     timestamp: Any = None
     runtime: Any = None
+    traceback: Any = None
     clock: Any = None
 
 
@@ -95,10 +99,23 @@ def label_text(value: Any, otherwise: str) -> str:
 
 
 def seconds_of(task: TaskFields) -> float:
-    """A finished task's seconds; of one that is not, the Unix time from which its age counts (see `age_at`)."""
-    if type(task.state) is not str or task.state not in SINCE:
-        return _duration(task.runtime)
-    return since_of(task)
+    """A finished task's seconds; of an unfinished one, the Unix time from which its age counts (see `age_at`).
+
+    A custom state may have tasks of both kinds, so the time of its unfinished ones is negative.
+    """
+    if type(task.state) is str and task.state in SINCE:
+        return since_of(task)
+    return -since_of(task) if is_unfinished_in_custom_state(task) else _duration(task.runtime)
+
+
+def is_unfinished_in_custom_state(task: TaskFields) -> bool:
+    """Whether a task in a custom state, as of ``send_event("task-progress")``, has started and not ended."""
+    if type(task.state) is not str or task.state in STATES or task.state in OTHER_FINAL_STATES:
+        return False
+    started = time_of(task.started)
+    return started is not None and not any(
+        (time_of(ended) or 0.0) >= started for ended in (task.succeeded, task.failed)
+    )
 
 
 def _duration(value: Any) -> float:
@@ -108,8 +125,8 @@ def _duration(value: Any) -> float:
     return NOT_REPORTED
 
 
-def _moment(value: Any) -> float | None:
-    """A Unix time in seconds, or None for what is none."""
+def time_of(value: Any) -> float | None:
+    """The value if it is a Unix time in seconds, or None."""
     return float(value) if type(value) in (int, float) and 0 < value <= LATEST else None
 
 
@@ -132,7 +149,10 @@ def _eta(value: Any) -> float | None:
 def since_of(task: TaskFields) -> float:
     """Since when an unfinished task is in its state: the event that put it there, or its ETA if later; Unix time."""
     field = SINCE.get(task.state) if type(task.state) is str else None
-    start = None if field is None else _moment(getattr(task, field)) or _moment(task.timestamp)
+    if field is not None:
+        start = time_of(getattr(task, field)) or time_of(task.timestamp)
+    else:
+        start = time_of(task.timestamp) if is_unfinished_in_custom_state(task) else None
     if start is None:
         return NOT_REPORTED
     return max(start, _eta_or_zero(task))
@@ -155,12 +175,12 @@ def received_of(task: TaskFields) -> float:
 
 def wait_of(task: TaskFields) -> float:
     """From received (or sent, or its ETA, whichever is latest) to started, or NOT_REPORTED."""
-    return _wait_since(task, max(_moment(task.received) or 0.0, _moment(task.sent) or 0.0, _eta_or_zero(task)))
+    return _wait_since(task, max(time_of(task.received) or 0.0, time_of(task.sent) or 0.0, _eta_or_zero(task)))
 
 
 def queue_wait_of(task: TaskFields) -> float:
     """From sent (or its ETA, whichever is later) to started, or NOT_REPORTED, as where no event told of the sending."""
-    sent = _moment(task.sent)
+    sent = time_of(task.sent)
     return NOT_REPORTED if sent is None else _wait_since(task, max(sent, _eta_or_zero(task)))
 
 
@@ -170,10 +190,10 @@ def _eta_or_zero(task: TaskFields) -> float:
 
 def _wait_since(task: TaskFields, arrived: float) -> float:
     """From `arrived`, which is 0.0 if it is not known, to started."""
-    started = _moment(task.started)
+    started = time_of(task.started)
     if started is None or not arrived:
         return NOT_REPORTED
-    if started < (_moment(task.received) or 0.0) or (started < arrived and task.retried is not None):
+    if started < (time_of(task.received) or 0.0) or (started < arrived and task.retried is not None):
         return NOT_REPORTED  # it waits once more, and was started an earlier time: retried, or delivered again
     # Who sends and who starts it have clocks of their own: a short wait may come out below none.
     return max(0.0, started - arrived)
@@ -181,13 +201,18 @@ def _wait_since(task: TaskFields, arrived: float) -> float:
 
 def came_at(task: TaskFields) -> float:
     """When the task came into being, as far as Flower knows: sent, or else received, or started; Unix time."""
-    return _moment(task.sent) or _moment(task.received) or _moment(task.started) or NOT_REPORTED
+    return time_of(task.sent) or time_of(task.received) or time_of(task.started) or NOT_REPORTED
+
+
+def sent_at(task: TaskFields) -> float:
+    """When the task was sent, if its sender sent an event; Unix time."""
+    return time_of(task.sent) or NOT_REPORTED
 
 
 def ended_at(task: TaskFields) -> float:
     """When a task that is in SUCCESS or FAILURE came to its end; Unix time. Of others it says nothing."""
     ended = task.succeeded if task.state == "SUCCESS" else task.failed
-    return _moment(ended) or _moment(task.timestamp) or NOT_REPORTED
+    return time_of(ended) or time_of(task.timestamp) or NOT_REPORTED
 
 
 # What follows gives the same numbers for many tasks: what is usual of them is written out, for a call for each task

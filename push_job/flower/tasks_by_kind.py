@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from push_job.flower.page import TaskPage
-from push_job.flower.task import NOT_REPORTED, SINCE, Column, TextColumn, age_at
+from push_job.flower.task import NOT_REPORTED, SINCE, STATES, Column, TextColumn, age_at
 
 #: A column's bytes where nothing was reported.
 _NOTHING = array("d", [NOT_REPORTED]).tobytes()
@@ -66,6 +66,8 @@ class TasksByKind:
             seconds = self._seconds([kind])
             if kind[1] in SINCE:
                 seconds = [age_at(self._now, start) for start in seconds]
+            elif kind[1] not in STATES:
+                seconds = [age_at(self._now, -number) if number < 0 else number for number in seconds]
             tallies[kind] = Tally(sum(part.size for part in parts), math.fsum(seconds))
         return tallies
 
@@ -76,11 +78,31 @@ class TasksByKind:
 
     def runtimes(self, task_type: str) -> list[float]:
         """Return the reported runtimes of a task type, in seconds."""
-        return self._seconds(kind for kind in self._kinds_of_type[task_type] if kind[1] not in SINCE)
+        finished = self._seconds(kind for kind in self._kinds_of_type[task_type] if kind[1] not in SINCE)
+        has_custom = any(kind[1] not in STATES for kind in self._kinds_of_type[task_type])
+        return [seconds for seconds in finished if seconds >= 0] if has_custom else finished
+
+    def runtimes_in(self, task_type: str, state: str) -> list[float]:
+        """Return the reported runtimes of a task type in one finished state, in seconds."""
+        return self._seconds([(task_type, state)])
 
     def oldest_starts(self) -> dict[tuple[str, str], float]:
         """Return the earliest Unix time from which the age of an unfinished task counts, by kind."""
-        return {kind: min(starts) for kind in self._parts if kind[1] in SINCE and (starts := self._seconds([kind]))}
+        return {kind: min(starts) for kind in self._parts if (starts := self._starts(kind))}
+
+    def _starts(self, kind: tuple[str, str]) -> list[float]:
+        """Return the Unix times from which the ages of a kind's unfinished tasks count; see `seconds_of`."""
+        if kind[1] in SINCE:
+            return self._seconds([kind])
+        return [] if kind[1] in STATES else [-number for number in self._seconds([kind]) if number < 0]
+
+    def states_of(self, task_type: str) -> list[str]:
+        """Return the states of a task type's tasks."""
+        return [state for _, state in self._kinds_of_type.get(task_type, ())]
+
+    def count(self, task_type: str, state: str) -> int:
+        """Return the number of tasks of a task type in one state."""
+        return sum(part.size for part in self._parts.get((task_type, state), ()))
 
     def has(self, column: Column) -> bool:
         """Return whether any task has a value in a column."""
@@ -90,6 +112,10 @@ class TasksByKind:
     def values_of(self, column: Column, task_type: str) -> list[float]:
         """Return the reported values of a task type in a column."""
         return self._reported(self._kinds_of_type[task_type], lambda page: page.columns[column])
+
+    def values_in(self, column: Column, task_type: str, state: str) -> list[float]:
+        """Return the reported values of a task type's tasks in one state in a column."""
+        return self._reported([(task_type, state)], lambda page: page.columns[column])
 
     def newest(self, column: Column, state: str) -> dict[str, float]:
         """Return the highest reported value of a column in `state`, by task type."""
@@ -114,7 +140,7 @@ class TasksByKind:
         """Return the values of these kinds that were reported."""
         reported: list[float] = []
         for kind in kinds:
-            for part in self._parts[kind]:
+            for part in self._parts.get(kind, ()):
                 values = part.pick(column_of(part.page))
                 # Usually all are reported. Their sum shows it in a tenth of the time of looking at each.
                 reported += [value for value in values if value <= math.inf] if math.isnan(sum(values)) else values

@@ -189,6 +189,13 @@ scrape_options = stacked(
         metavar="N",
         help="Beyond this number, count the rarest task types as 'other'.",
     ),
+    setting(
+        "--forget-workers-after",
+        parse=float,
+        type=Duration(zero=True),
+        metavar="SECONDS",
+        help="Leave out workers whose last heartbeat is older. 0: never.",
+    ),
 )
 
 state_options = stacked(

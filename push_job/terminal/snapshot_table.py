@@ -112,7 +112,7 @@ def _upright(sheet: _Sheet) -> Table:
 
 def _workers(snapshot: Snapshot) -> _Sheet:
     sheet = _Sheet(["Worker", "Heartbeats"], [], [])
-    for name, alive in sorted(snapshot.workers.items()):
+    for name, alive in sorted(snapshot.workers.items(), key=lambda worker: (not worker[1], worker[0])):
         seen = Text("seen", "green") if alive else Text("stopped", "red")
         sheet.rows.append([Text(printable(name)), seen])
     if not snapshot.workers:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from push_job import __version__
-from push_job.explain import limits
+from push_job.explain.rules import capacity, failing, overdue, stuck
 from release.render import CHART, ROOT
 from tests.deploy import command_line
 from tests.deploy.manifests import CRONJOB, build, container_of, of_kind
@@ -57,7 +57,6 @@ NOT_EXPLAINED = {"age", "newFailures", "steadyRatio"}
 def test_explain_and_the_alerts_have_the_same_limits() -> None:
     rules = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["rules"]
     numbers = {name: value for name, value in rules.items() if isinstance(value, int | float) and value is not False}
-    explained = {
-        name: getattr(limits, re.sub("([A-Z])", r"_\1", name).upper()) for name in numbers.keys() - NOT_EXPLAINED
-    }
+    limits = {name: value for rule in (capacity, failing, overdue, stuck) for name, value in vars(rule).items()}
+    explained = {name: limits[re.sub("([A-Z])", r"_\1", name).upper()] for name in numbers.keys() - NOT_EXPLAINED}
     assert numbers == {**explained, **{name: numbers[name] for name in NOT_EXPLAINED}}

@@ -127,17 +127,23 @@ def test_age_of_an_old_push(age: int, at_ten_minutes: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("values", "outcome"),
-    [({}, "fire"), ({"failureRatio": 0.5}, "quiet"), ({"failureMinimum": 101}, "quiet")],
-    ids=["as it is", "a higher ratio", "a higher minimum"],
+    [
+        ({}, "fire"),
+        ({"failureRatio": 0.5}, "quiet"),
+        ({"failureMinimum": 161}, "quiet"),
+        ({"failureIgnore": "t|shop\\..*"}, "quiet"),
+        ({"failureIgnore": "other"}, "fire"),
+    ],
+    ids=["as it is", "a higher ratio", "a higher minimum", "left out", "another type left out"],
 )
 def test_failure_ratio(values: dict[str, Any], outcome: str, tmp_path: Path) -> None:
-    """20 of 100 finished tasks failed recently."""
+    """Of 80 recently finished tasks 20 failed, and none of the 80 before."""
     groups = rendered(**values)
     series = {
         f"push_time_seconds{{{GROUP}}}": "0+60x60",
         f"flower_up{{{GROUP}}}": "1x60",
         f'celery_task_types_by_state{{{GROUP}, task_type="t", state="FAILURE"}}': "0x20 20x40",
-        f'celery_task_types_by_state{{{GROUP}, task_type="t", state="SUCCESS"}}': "80x60",
+        f'celery_task_types_by_state{{{GROUP}, task_type="t", state="SUCCESS"}}': "80x20 140x40",
     }
     promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryFailureRatioHigh"}}}))])
 

@@ -16,7 +16,7 @@ from push_job.flower.incremental.scraper import ScrapedTasks
 from push_job.http.client import Client
 from push_job.settings import Endpoint
 from testbed.events import TaskEvents
-from testbed.services import Flower, Redis
+from testbed.services import Broker, Flower
 from tests.independent import durations_by_labels
 
 VERSIONS = ("1.2.0", "2.0.1", None)
@@ -35,7 +35,7 @@ REBORN = "celery@reborn"
 class Shop:
     """Sends events of all kinds for young and old tasks; a context manager."""
 
-    def __init__(self, redis: Redis, seed: int) -> None:
+    def __init__(self, redis: Broker, seed: int) -> None:
         self.events = TaskEvents(redis.url, buffer=20)
         self.events_of_reborn = TaskEvents(redis.url, buffer=20)
         self.chance = random.Random(seed)

@@ -19,7 +19,7 @@ from tests.panels.boards import ROOT
 from tests.panels.scene import FOR_EVER, Tasks, send_tasks
 
 SHOP_AT_FIRST = (
-    Tasks("shop.pay", "SUCCESS", 12, 2.0),
+    Tasks("shop.pay", "SUCCESS", 16, 2.0),
     Tasks("shop.mail", "SUCCESS", 10, 0.5),
     Tasks("shop.pay", "FAILURE", 3, 1.0),
     Tasks("shop.pay", "RECEIVED", 2, 600.0),
@@ -89,7 +89,7 @@ def scene(testbed: Testbed, push_job: PushJob) -> Scene:
     # CeleryWorkerWentAway compares with the median of the previous samples.
     _wait_until(prometheus, f'count_over_time(instance:celery_workers:sum{{job="{JOB}"}}[1h]) >= 6')
     with TaskEvents(shop_redis.url) as events:
-        events.worker("celery@shop-2", event="offline")
+        events.worker("celery@shop-2", freq=0.01)  # killed: no other heartbeat comes in that time
     shop.wait_for_worker("celery@shop-2", alive=False)
     send_tasks(shop_redis.url, shop, SHOP_LATER, worker="celery@shop-1")
     push(JOB, shop)

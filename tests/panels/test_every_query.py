@@ -9,7 +9,7 @@ import yaml
 from testbed.queries import JOB
 from tests.panels.ask import answer, offered, shown
 from tests.panels.boards import ALL, ROOT, PanelQuery, Values, annotations, panels, queries_of, variables
-from tests.panels.conftest import Scene
+from tests.panels.conftest import SHOP_AT_FIRST, Scene
 from tests.panels.expected import (
     NOTHING,
     Between,
@@ -32,7 +32,7 @@ from tests.panels.expected import (
     workers_by_name,
     workers_of_each_group,
 )
-from tests.panels.scene import STATES
+from tests.panels.scene import STATES, counted
 
 BOARD = "celery-by-flower"
 
@@ -181,14 +181,22 @@ def per_group(number: Callable[[Scene, str], float]) -> Callable[[Scene], Expect
     return expected
 
 
-def in_job(*states: str) -> Callable[[Scene, str], float]:
-    """Return the number of a job's tasks in these states."""
+def per_group_and_type(state: str, *, added: bool = False) -> Callable[[Scene], Expected]:
+    """Return the number of tasks of each type and group in a state, or those `added` by the group's last push."""
 
-    def number(scene: Scene, job: str) -> float:
-        (tasks,) = [tasks for (its_job, _), tasks in scene.tasks.items() if its_job == job]
-        return sum(group.count for group in tasks if group.state in states)
+    def expected(scene: Scene) -> Expected:
+        jobs = {"mail.eu": ["mail.eu", "mailxeu"], JOB: [JOB]}
+        found: dict[frozenset[tuple[str, str]], float | Between] = {}
+        for (job, instance), tasks in scene.tasks.items():
+            counts = counted(tasks, state)
+            before = counted(SHOP_AT_FIRST if job == JOB else tasks, state)
+            for name, count in counts.items():
+                number = count - before.get(name, count) if added else count
+                for its_job in jobs[job]:
+                    found |= of(number, job=its_job, instance=instance, task_type=name)
+        return found
 
-    return number
+    return expected
 
 
 def waiting_too_long(scene: Scene) -> Expected:
@@ -205,10 +213,12 @@ RULES: Mapping[str, Callable[[Scene], Expected]] = {
     "instance:celery_workers:sum": per_group(
         lambda scene, job: next(sum(up.values()) for (its_job, _), up in scene.workers.items() if its_job == job)
     ),
-    "instance:celery_tasks_failed:sum": per_group(in_job("FAILURE")),
-    "instance:celery_tasks_finished:sum": per_group(in_job("FAILURE", "SUCCESS")),
+    "instance_type:celery_tasks_failed:sum": per_group_and_type("FAILURE"),
+    "instance_type:celery_tasks_succeeded:sum": per_group_and_type("SUCCESS"),
+    "instance_type:celery_tasks_failed:added1h": per_group_and_type("FAILURE", added=True),
+    "instance_type:celery_tasks_succeeded:added1h": per_group_and_type("SUCCESS", added=True),
     "CeleryWorkerWentAway": lambda scene: of(0, job=JOB, instance=scene.shop, app="celery@shop-2"),
-    "CeleryFailureRatioHigh": lambda scene: of(4 / 27, job=JOB, instance=scene.shop),
+    "CeleryFailureRatioHigh": lambda scene: of(4 / 21, job=JOB, instance=scene.shop, task_type="shop.pay"),
     "CeleryTasksWaitTooLong": waiting_too_long,
     # The scene has none of these problems; tests/panels/test_trouble.py makes each alert fire.
     "CeleryNoWorkers": nothing,
@@ -226,6 +236,7 @@ RULES: Mapping[str, Callable[[Scene], Expected]] = {
     "instance:celery_pools_busy:ratio": nothing,
     "CeleryTaskStuck": nothing,
     "CeleryPeriodicTaskOverdue": nothing,
+    "CeleryTypeFailing": nothing,
     "CeleryQueueNotConsumed": nothing,
     "CeleryWorkersFull": nothing,
     "CeleryNewException": nothing,

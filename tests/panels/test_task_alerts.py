@@ -12,7 +12,7 @@ import pytest
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.process import wait_for
-from testbed.services import Testbed, Worker
+from testbed.services import Redis, Testbed, Worker
 from testbed.shop import shop_app
 from tests.panels.ask import answer
 from tests.panels.boards import ROOT
@@ -55,6 +55,7 @@ def clerk(testbed: Testbed, mailer: Worker) -> Worker:
 def bed(testbed: Testbed, push_job: PushJob, mailer: Worker, clerk: Worker) -> Bed:
     """A Flower that knows both."""
     redis, pushgateway = mailer.broker, testbed.pushgateway()
+    assert isinstance(redis, Redis)
     rules = [shortened(rules, testbed.folder) for rules in ROOT.glob("prometheus/rules/*.yml")]
     prometheus = testbed.prometheus(pushgateway, rule_files=rules, scrape_interval="500ms")
     bed = Bed(redis, testbed.flower(redis), pushgateway, prometheus, push_job)
@@ -98,7 +99,7 @@ def test_each_alert_is_quiet_when_all_is_well_and_fires_when_it_is_not(bed: Bed,
     assert told == {name: [({}, number)] for name, number in QUIET.items()}
     assert fired(bed) == set()
 
-    send_tasks(bed.redis.url, bed.flower, [Tasks("shop.report", "STARTED", 1, 4000.0)], worker=clerk.node)
+    send_tasks(bed.redis.url, bed.flower, [Tasks("shop.report", "RETRY", 1, 4000.0)], worker=clerk.node)
     come(bed, clerk, "shop.nightly", *(4000.0 + 120.0 * number for number in range(8, 0, -1)))
     with TaskEvents(bed.redis.url) as events:
         task = str(uuid.uuid4())

@@ -16,6 +16,8 @@ contain "from", because the value would have no effect.
 {{- $thresholds := list
   (dict "name" "failureMinimum" "alert" "CeleryFailureRatioHigh" "from" ">= 20)" "to" (printf ">= %v)" $set.failureMinimum))
   (dict "name" "failureRatio" "alert" "CeleryFailureRatioHigh" "from" ") > 0.1" "to" (printf ") > %v" $set.failureRatio))
+  (dict "name" "failureIgnore" "alert" "CeleryFailureRatioHigh" "from" "!~\"\"" "to" (printf "!~%s" (quote $set.failureIgnore)))
+  (dict "name" "failureIgnore" "alert" "CeleryTypeFailing" "from" "!~\"\"" "to" (printf "!~%s" (quote $set.failureIgnore)))
   (dict "name" "waitSeconds" "alert" "CeleryTasksWaitTooLong" "from" ") > 300" "to" (printf ") > %v" $set.waitSeconds))
   (dict "name" "stuckSeconds" "alert" "CeleryTaskStuck" "from" ") > 3600" "to" (printf ") > %v" $set.stuckSeconds))
   (dict "name" "overdueIntervals" "alert" "CeleryPeriodicTaskOverdue" "from" "> 3 * (" "to" (printf "> %v * (" $set.overdueIntervals))

@@ -22,14 +22,15 @@ from push_job.flower.tasks_by_kind import TasksByKind
 from push_job.http.errors import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras import activity, ages, failures, flower_metrics, last_run, pools, queues, runtimes, waits
-from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.extras.own_metrics import read_own_metrics
 from push_job.metrics.families import Family, Gauge
 
 #: Every extra by its name, in the order in which they are read and pushed.
 EXTRAS: dict[str, Extra] = {
     module.EXTRA.name: module.EXTRA
-    for module in (queues, runtimes, waits, ages, failures, last_run, activity, pools, flower_metrics)
+    # Flower knows a new queue once it has asked the workers, so pools come before queues.
+    for module in (pools, queues, runtimes, waits, ages, failures, last_run, activity, flower_metrics)
 }
 
 SUCCESS = Gauge(
@@ -62,8 +63,9 @@ def read_extras(
     buckets: tuple[float, ...],
     until: float,
     kept: dict[str, dict[str, float]],
+    forget_after: float = 0.0,
 ) -> list[Metric]:
-    """Return the families of the extras called `names`, and whether each succeeded; see Reading for the arguments."""
+    """Return the families of the extras called `names` and whether each succeeded; see ExtraContext for the rest."""
     names = tuple(names)
 
     @cache
@@ -84,13 +86,15 @@ def read_extras(
         return found
 
     taken = frozenset(name for family in families_with(names) for name in family.sample_names)
-    reading = Reading(flower, tasks, flower.now, label, buckets, until, taken, kept, own_metrics_or_raise)
+    context = ExtraContext(
+        flower, tasks, flower.now, label, buckets, until, taken, kept, own_metrics_or_raise, names, forget_after
+    )
     added: list[Metric] = []
     success = SUCCESS.empty()
     for name in names:
         error = None
         try:
-            added += EXTRAS[name].read(reading)
+            added += EXTRAS[name].read(context)
         except TransportError as reason:
             error = str(reason)
         except Exception as bug:  # noqa: BLE001 - a bug in an extra must not prevent the main families

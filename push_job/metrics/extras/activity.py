@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from prometheus_client.metrics_core import Metric
 
-from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.extras.forgotten_workers import is_forgotten
+from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.extras.numbers import finite_number, finite_numbers, float_or_nan
 from push_job.metrics.families import Gauge
 
@@ -24,14 +25,15 @@ PREFETCHED = Gauge(
 LOAD = Gauge("celery_worker_load_average", "The worker's load average.", ("worker", "period"))
 
 
-def _read(reading: Reading) -> list[Metric]:
+def _read(context: ExtraContext) -> list[Metric]:
     # Only Flower's own families know what was prefetched.
-    fetched = _prefetched(reading.own_metrics())
-    workers, now, _ = reading.flower.worker_list(reading.until)
+    fetched = _prefetched(context.own_metrics())
+    workers, now, _ = context.flower.worker_list(context.until)
     active, processed, age, prefetched, load = (
         family.empty() for family in (ACTIVE, PROCESSED, HEARTBEAT_AGE, PREFETCHED, LOAD)
     )
-    for name, worker in sorted(workers.items()):
+    shown = {name: row for name, row in workers.items() if not is_forgotten(row, now, context.forget_after)}
+    for name, worker in sorted(shown.items()):
         for family, value in ((active, worker.get("active")), (processed, worker.get("processed"))):
             if (number := finite_number(value)) is not None:
                 family.add_metric([name], number)

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 from push_job import log
-from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.extras.numbers import float_or_nan
 
 #: Families of Flower's process. They say nothing about Celery and clash with the Pushgateway's own.
@@ -28,15 +28,15 @@ _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _BY_PUSHGATEWAY = frozenset({"push_time_seconds", "push_failure_time_seconds"})
 
 
-def _read(reading: Reading) -> list[Metric]:
+def _read(context: ExtraContext) -> list[Metric]:
     """Return Flower's families, except those of its process and those that the Pushgateway would reject.
 
     The Pushgateway rejects the whole push, so a family that clashes with another one is left out and logged.
     """
-    taken = reading.taken | _BY_PUSHGATEWAY
+    taken = context.taken | _BY_PUSHGATEWAY
     passed: list[Metric] = []
     left_out: list[str] = []
-    for family in map(_as_pushed, filter(_is_passed_on, reading.own_metrics())):
+    for family in map(_as_pushed, filter(_is_passed_on, context.own_metrics())):
         if taken.isdisjoint(_names(family)) and _is_valid(family):
             passed.append(family)
             taken = taken | _names(family)
@@ -46,7 +46,7 @@ def _read(reading: Reading) -> list[Metric]:
         log.event(
             logging.WARNING,
             "left out invalid or clashing families of Flower's /metrics",
-            flower=reading.flower.client.endpoint.address,
+            flower=context.flower.client.endpoint.address,
             families=" ".join(left_out)[:200],
         )
     return passed

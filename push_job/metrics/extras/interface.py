@@ -14,7 +14,7 @@ from push_job.metrics.families import Family
 
 
 @dataclass(frozen=True)
-class Reading:
+class ExtraContext:
     """What there is to read of one Flower, after its tasks were read.
 
     Attributes:
@@ -27,6 +27,8 @@ class Reading:
         taken: names of samples that stand for something in this push.
         kept: what extras keep from turn to turn of tasks that Flower may forget, numbers by a name of theirs and task
             type; for them to change. Empty in each turn where nothing is remembered.
+        extras: the names of all extras of this push.
+        forget_after: seconds after its last heartbeat when a worker is left out; 0 for never.
         own_metrics: Flower's own families, those that an extra wants, read once however many do. Raises FlowerError.
     """
 
@@ -39,6 +41,8 @@ class Reading:
     taken: frozenset[str]
     kept: dict[str, dict[str, float]]
     own_metrics: Callable[[], list[Metric]]
+    extras: tuple[str, ...] = ()
+    forget_after: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Extra:
 
     name: str
     families: tuple[Family, ...]
-    read: Callable[[Reading], list[Metric]]
+    read: Callable[[ExtraContext], list[Metric]]
     columns: tuple[Column, ...] = ()
     own_families: Callable[[str], bool] = lambda _: False
     foreign_labels: tuple[str, ...] = ()

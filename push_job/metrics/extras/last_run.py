@@ -8,7 +8,7 @@ from operator import itemgetter, sub
 from prometheus_client.metrics_core import Metric
 
 from push_job.flower.task import UNKNOWN_TYPE, came_at, ended_at
-from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.families import Gauge
 
 LAST_SUCCESS = Gauge(
@@ -44,31 +44,31 @@ _MOST_KEPT = 1000
 _CLOCK_SLACK = 300.0
 
 
-def _read(reading: Reading) -> list[Metric]:
+def _read(context: ExtraContext) -> list[Metric]:
     success, failure, interval = LAST_SUCCESS.empty(), LAST_FAILURE.empty(), INTERVAL.empty()
     for family, state in ((success, "SUCCESS"), (failure, "FAILURE")):
         newest: dict[str, float] = {}
-        for name, ended in _with_forgotten(reading, state).items():
-            label = reading.label(name)
+        for name, ended in _with_forgotten(context, state).items():
+            label = context.label(name)
             newest[label] = max(ended, newest.get(label, ended))
         for name, ended in sorted(newest.items()):
             family.add_metric([name], ended)
     # Types that are counted together, or have no name, have no rhythm of their own.
-    for name in sorted(name for name in reading.tasks.types if reading.label(name) == name != UNKNOWN_TYPE):
-        regular = usual_interval(reading.tasks.values_of(came_at, name))
+    for name in sorted(name for name in context.tasks.types if context.label(name) == name != UNKNOWN_TYPE):
+        regular = usual_interval(context.tasks.values_of(came_at, name))
         if regular is not None:
             interval.add_metric([name], regular)
     return [success, failure, interval]
 
 
-def _with_forgotten(reading: Reading, state: str) -> dict[str, float]:
+def _with_forgotten(context: ExtraContext, state: str) -> dict[str, float]:
     """When each task type ended last in this state, those too that only earlier turns have seen."""
-    newest = reading.tasks.newest(ended_at, state)
-    for name, ended in reading.kept.get(state, {}).items():
+    newest = context.tasks.newest(ended_at, state)
+    for name, ended in context.kept.get(state, {}).items():
         newest[name] = max(ended, newest.get(name, ended))
     # What a wrong clock puts into the future is told as long as Flower does, but not kept for ever.
-    past = {name: ended for name, ended in newest.items() if ended <= reading.now + _CLOCK_SLACK}
-    reading.kept[state] = dict(sorted(past.items(), key=itemgetter(1))[-_MOST_KEPT:])
+    past = {name: ended for name, ended in newest.items() if ended <= context.now + _CLOCK_SLACK}
+    context.kept[state] = dict(sorted(past.items(), key=itemgetter(1))[-_MOST_KEPT:])
     return newest
 
 

@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 
 from push_job.flower.task import queue_wait_of, wait_of
 from push_job.metrics.extras.histograms import WINDOW, by_task_type
-from push_job.metrics.extras.interface import Extra, Reading
+from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.families import Histogram
 
 WAIT = Histogram(
@@ -23,11 +23,11 @@ QUEUE_WAIT = Histogram(
 )
 
 
-def _read(reading: Reading) -> list[Metric]:
-    tasks = reading.tasks
+def _read(context: ExtraContext) -> list[Metric]:
+    tasks = context.tasks
     # Where nothing tells of the sending, as is usual, there is no use in looking at each task.
     return [
-        by_task_type(family, partial(tasks.values_of, column), reading) if tasks.has(column) else family.empty()
+        by_task_type(family, partial(tasks.values_of, column), context) if tasks.has(column) else family.empty()
         for family, column in ((WAIT, wait_of), (QUEUE_WAIT, queue_wait_of))
     ]
 

@@ -1,4 +1,4 @@
-"""Findings as text for a person, no more than a screen of it, or as JSON for a program."""
+"""Print findings: as text, no more than a screen of it, or as JSON for a program."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
-from push_job.explain.case import Finding, Level
 from push_job.explain.diagnosis import Diagnosis
-from push_job.terminal.formatting import count_words
+from push_job.explain.findings import Finding, Level
+from push_job.terminal.formatting import count_words, time_words
+from push_job.text import printable
 
 #: Lines on a screen that is 24 high, the line with the next prompt among them.
 _LINES = 23
@@ -32,7 +33,7 @@ _COLOURS = {Level.WRONG: "red", Level.UNSURE: "yellow", Level.NOTE: "cyan"}
 
 
 def as_text(diagnoses: Iterable[Diagnosis], *, in_unicode: bool) -> str:
-    """What a terminal shows: whether all is well, then each finding, worst first.
+    """What a terminal shows: a headline, then each finding, worst first.
 
     `in_unicode` is whether it can show a cross.
     """
@@ -63,8 +64,9 @@ def as_json(diagnoses: Iterable[Diagnosis]) -> str:
         {
             "flower": diagnosis.flower.address,
             "up": diagnosis.facts is not None,
-            "workers": None if diagnosis.facts is None else diagnosis.facts.live,
+            "workers": None if diagnosis.facts is None else len(diagnosis.facts.live),
             "tasks": None if diagnosis.facts is None else diagnosis.facts.task_count,
+            "unknown": _unknown([diagnosis]),
             "findings": [_as_object(finding) for finding in diagnosis.findings],
         }
         for diagnosis in diagnoses
@@ -85,26 +87,44 @@ def _as_object(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _unknown(diagnoses: Iterable[Diagnosis]) -> list[str]:
+    """What cannot be known, each once."""
+    findings = (finding for diagnosis in diagnoses for finding in diagnosis.findings)
+    return list(dict.fromkeys(finding.unknown for finding in findings if finding.unknown))
+
+
 def _headline(diagnoses: list[Diagnosis]) -> str:
     if not diagnoses:
         return "No Flower is in this shard"
-    wrong = sum(diagnosis.wrong for diagnosis in diagnoses)
+    who = f"Flower {diagnoses[0].flower.address}" if len(diagnoses) == 1 else count_words(len(diagnoses), "Flower")
+    return f"{who}: {_verdict(diagnoses)} ({_extent(diagnoses)})"
+
+
+def _verdict(diagnoses: list[Diagnosis]) -> str:
+    wrong, unknown = sum(diagnosis.wrong for diagnosis in diagnoses), _unknown(diagnoses)
     unsure = any(finding.level is Level.UNSURE for diagnosis in diagnoses for finding in diagnosis.findings)
     if wrong:
         verdict = f"{count_words(wrong, 'thing')} {'is' if wrong == 1 else 'are'} wrong"
+    elif unknown:
+        verdict = "nothing is known to be wrong"
     else:
-        verdict = "nothing is known to be wrong, but not all can be known" if unsure else "all is well"
+        return "something may be wrong" if unsure else "all is well"
+    more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+    return f"{verdict}, but not all can be known: {unknown[0]}{more}" if unknown else verdict
+
+
+def _extent(diagnoses: list[Diagnosis]) -> str:
     known = [diagnosis.facts for diagnosis in diagnoses if diagnosis.facts is not None]
-    workers, tasks = sum(facts.live for facts in known), sum(facts.task_count for facts in known)
-    extent = (
-        f"{count_words(workers, 'live worker')}, {count_words(tasks, 'task')}" if known else "nothing could be read"
-    )
-    who = f"Flower {diagnoses[0].flower.address}" if len(diagnoses) == 1 else count_words(len(diagnoses), "Flower")
-    return f"{who}: {verdict} ({extent})"
+    if not known:
+        return "nothing could be read"
+    workers, tasks = sum(len(facts.live) for facts in known), sum(facts.task_count for facts in known)
+    ages = [facts.age(facts.started_at) for facts in known if facts.is_young]
+    young = f" of the last {time_words(min(ages))}" if ages else ""
+    return f"{count_words(workers, 'live worker')}, {count_words(tasks, 'task')}{young}"
 
 
 def _chosen(diagnoses: list[Diagnosis]) -> list[tuple[Diagnosis, Finding]]:
-    """The findings to show: the levels in their order, the Flowers in theirs, no more than a few of one kind."""
+    """The findings to show, in order of level, no more than a few of one kind."""
     found = [(diagnosis, finding) for diagnosis in diagnoses for finding in diagnosis.findings]
     found.sort(key=lambda one: (_ORDER.index(one[1].level), one[1].kind != "flower-down"))
     chosen = []
@@ -128,10 +148,15 @@ def _block(where: str, finding: Finding, mark: str, width: int) -> list[str]:
 
 def _folded(text: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        printable(text),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
 def _height(lines: list[str], width: int) -> int:
-    """Lines on the screen, where those that are too long, as a link may be, are folded."""
+    """Lines on the screen, which folds those that are too long, as a link may be."""
     return sum(max(1, math.ceil(len(click.unstyle(line)) / width)) for line in lines)

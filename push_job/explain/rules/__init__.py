@@ -1,0 +1,65 @@
+"""The rules, functions from facts to findings, in the order of their findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from push_job.explain.facts import Facts
+from push_job.explain.findings import Finding
+from push_job.explain.rules import (
+    broker,
+    capacity,
+    clocks,
+    consumer_timeout,
+    ended_unheard,
+    failing,
+    lost_messages,
+    node_names,
+    overdue,
+    queues,
+    repeats,
+    stuck,
+    unknown,
+    waiting,
+    workers,
+)
+
+Rule = Callable[[Facts], Iterator[Finding]]
+
+RULES: tuple[Rule, ...] = (
+    broker.refuses,
+    workers.none_alive,
+    queues.without_consumer,
+    workers.went_silent,
+    ended_unheard.ended_unheard,
+    capacity.full,
+    capacity.held_back,
+    stuck.stuck,
+    repeats.repeated,
+    lost_messages.lost_messages,
+    waiting.waiting,
+    capacity.idle,
+    failing.failing,
+    consumer_timeout.held_for_long,
+    clocks.wrong_clocks,
+    node_names.shared_names,
+    overdue.overdue,
+    workers.stopped_in_order,
+    unknown.no_events,
+    unknown.unanswered,
+    unknown.silent_workers,
+    unknown.queues_unknown,
+    unknown.sending_unknown,
+    unknown.young,
+    unknown.full,
+)
+
+
+def findings_of(facts: Facts) -> list[Finding]:
+    """All findings, worst first.
+
+    A type is not overdue too if another finding explains that it has not succeeded.
+    """
+    findings = [finding for rule in RULES for finding in rule(facts)]
+    explained = frozenset().union(*(finding.explains for finding in findings))
+    return [finding for finding in findings if finding.kind != "overdue" or finding.subject not in explained]

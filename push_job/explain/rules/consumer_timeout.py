@@ -1,0 +1,45 @@
+"""Messages that a worker holds until RabbitMQ closes its channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from push_job.explain.facts import Facts, Task
+from push_job.explain.findings import Finding, Level
+from push_job.explain.phrases import names, when
+from push_job.explain.rules.workers import CONSUMER_TIMEOUT
+from push_job.terminal.formatting import count_words
+
+#: Seconds for which a message may be held before a warning.
+WARN_AFTER = 1200
+
+
+def held_for_long(facts: Facts) -> Iterator[Finding]:
+    """Tasks with a far ETA or acks_late, not acknowledged for 20 minutes."""
+    if not facts.is_rabbitmq:
+        return
+    live = {worker.name for worker in facts.live}
+    tasks = [task for task in (*facts.tasks_in("RECEIVED"), *facts.running) if task.worker in live]
+    late = sorted((task for task in tasks if _is_held(facts, task)), key=lambda task: (task.received or 0.0, task.id))
+    if not late:
+        return
+    yield Finding(
+        Level.WRONG,
+        "consumer-timeout",
+        f"{names(task.worker for task in late)} has held {count_words(len(late), 'task')} of"
+        f" {names(task.name for task in late)} unacknowledged since {when(facts, late[0].received or facts.now)}",
+        "RabbitMQ closes a consumer's channel after 30 minutes (consumer_timeout), which stops the worker; an ETA or"
+        " acks_late holds a message for so long",
+        "raise consumer_timeout in rabbitmq.conf, or use shorter ETAs and tasks",
+        late[0].worker,
+        facts.link(late[0]),
+    )
+
+
+def _is_held(facts: Facts, task: Task) -> bool:
+    if facts.age(task.received) <= WARN_AFTER or task.received is None:
+        return False
+    if task.state == "RECEIVED":
+        return task.eta is not None and task.eta - task.received > CONSUMER_TIMEOUT
+    worker = facts.workers[task.worker]
+    return worker.answer is not None and task.id in worker.answer.unacknowledged

@@ -1,0 +1,24 @@
+"""Workers that share one node name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from push_job.explain.facts import Facts
+from push_job.explain.findings import Finding, Level
+from push_job.terminal.formatting import name_words
+
+
+def shared_names(facts: Facts) -> Iterator[Finding]:
+    """Node names under which more than one process sends heartbeats."""
+    for worker in facts.live:
+        if len(worker.pids) > 1:
+            yield Finding(
+                Level.WRONG,
+                "shared-node-name",
+                f"More than one worker runs as {name_words(worker.name)} (process ids"
+                f" {', '.join(map(str, sorted(worker.pids)))})",
+                "Flower and Celery take them for one: numbers flip between them, and remote control reaches both",
+                "give each worker its own node name: -n NAME@%h",
+                worker.name,
+            )

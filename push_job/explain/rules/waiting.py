@@ -1,0 +1,69 @@
+"""Tasks that wait for longer than they should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from push_job.explain.facts import Facts, Task
+from push_job.explain.findings import Finding, Level
+from push_job.explain.phrases import when
+from push_job.explain.rules.capacity import WAIT_SECONDS, held_tasks, is_full
+from push_job.explain.rules.lost_messages import are_unreported, lost
+from push_job.explain.rules.queues import unrouted
+from push_job.terminal.formatting import count_words, name_words
+
+
+def waiting(facts: Facts) -> Iterator[Finding]:
+    """The task of each type that has waited for longest, where no other rule says why."""
+    if not facts.live or are_unreported(facts):
+        return  # reported as such
+    explained = _explained(facts)
+    seen: set[str] = set()
+    for task in facts.waiting:
+        if facts.age(task.since) <= WAIT_SECONDS or task.name in seen or task.id in explained:
+            continue
+        seen.add(task.name)
+        where = f" at {name_words(task.worker)}" if task.state == "RECEIVED" and task.worker else ""
+        yield Finding(
+            Level.WRONG,
+            "waiting",
+            f"A task {name_words(task.name)} has been {task.state}{where} since {when(facts, task.since or facts.now)}",
+            *_why(facts, task),
+            task.name,
+            facts.link(task),
+            explains=frozenset({task.name}),
+        )
+
+
+def _explained(facts: Facts) -> set[str]:
+    """The ids of waiting tasks that another rule reports."""
+    found = {task.id for task in lost(facts)}
+    found |= {task.id for worker in facts.live for task in held_tasks(facts, worker)}
+    found |= {task.id for tasks in unrouted(facts).values() for task in tasks}
+    if is_full(facts):
+        found |= {task.id for task in facts.waiting if task.state != "RETRY"}
+    return found
+
+
+def _why(facts: Facts, task: Task) -> tuple[str, str]:
+    """The likely cause and the next step."""
+    if task.state == "RETRY":
+        return (
+            "likely its time to be tried again came and the worker that held it is gone or busy",
+            "see its ETA on its page, and whether a worker consumes its queue",
+        )
+    if task.state == "RECEIVED":
+        return (
+            "likely its worker runs something long, or has lost the task",
+            f"run `celery -A APP inspect reserved -d {name_words(task.worker)}`; restart it if the task is not there",
+        )
+    messages = sum(queue.ready for queue in facts.waiting_queues)
+    if messages:
+        return (
+            f"likely its queue is long: {count_words(messages, 'message')} wait",
+            "add workers, or see what the ones that consume that queue run",
+        )
+    return (
+        "likely no worker has fetched it, or one did without sending events",
+        "see which worker consumes its queue (-Q), and whether it sends events (-E)",
+    )

@@ -1,0 +1,176 @@
+"""A Celery application whose tasks make trouble, for tests of `push-job explain`.
+
+Variables choose what its configuration says: TROUBLES_EVENTS=0 leaves out the events of sending, TROUBLES_BACKEND is
+the result backend, TROUBLES_CONF is a JSON object with further settings.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from celery import Celery, Task, chord  # type: ignore[import-untyped]  # celery ships no types
+from celery.exceptions import Ignore, Reject  # type: ignore[import-untyped]
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+
+def troubles_app(broker_url: str, **conf: Any) -> Celery:
+    """The application for this broker."""
+    made = Celery("troubles", broker=broker_url)
+    usual = {
+        "task_send_sent_event": True,
+        "worker_send_task_events": True,
+        "worker_prefetch_multiplier": 4,
+        "broker_connection_retry_on_startup": True,
+        "task_ignore_result": "result_backend" not in conf,
+    }
+    made.conf.update({**usual, **conf})
+    return made
+
+
+app = troubles_app(
+    os.environ.get("SHOP_BROKER_URL", "redis://127.0.0.1:6379/0"), **json.loads(os.environ.get("TROUBLES_CONF", "{}"))
+)
+
+
+def task(name: str, **options: Any) -> Callable[[AnyFunction], AnyFunction]:
+    """Register the function with the workers' application under this name."""
+
+    def register(function: AnyFunction) -> AnyFunction:
+        app.task(name=name, **options)(function)
+        return function
+
+    return register
+
+
+class ValidationError(ValueError):
+    """Like pydantic's: its repr is its text, on several lines."""
+
+    def __repr__(self) -> str:
+        return "1 validation error for Order\nprice\n  Input should be a valid number"
+
+    __str__ = __repr__
+
+
+class RpcError(Exception):
+    """Like gRPC's."""
+
+    def __repr__(self) -> str:
+        return "<_InactiveRpcError of RPC that terminated with:\n\tstatus = UNAVAILABLE>"
+
+
+@task("t.quick")
+def quick() -> int:
+    """Succeed at once."""
+    return 1
+
+
+@task("t.tick")
+def tick() -> None:
+    """Succeed; for what comes regularly."""
+
+
+@task("t.sleep")
+def sleep(seconds: float) -> float:
+    """Take this long."""
+    time.sleep(seconds)
+    return seconds
+
+
+@task("t.fail")
+def fail(kind: str = "value") -> None:
+    """Fail with an exception of this kind."""
+    if kind == "validation":
+        raise ValidationError
+    if kind == "rpc":
+        raise RpcError
+    if kind == "reject":
+        raise Reject("no", requeue=False)
+    if kind == "exit":
+        raise SystemExit(1)
+    raise ValueError(kind)
+
+
+@task("t.maybe")
+def maybe(succeed: bool) -> int:
+    """Succeed or fail."""
+    return 1 if succeed else 1 // 0
+
+
+@task("t.encode")
+def encode() -> object:
+    """Return what no serializer takes."""
+    return object()
+
+
+@task("t.ignore")
+def ignore() -> None:
+    """End without Celery sending an event of it."""
+    raise Ignore
+
+
+@task("t.kill")
+def kill() -> None:
+    """Kill the process, as the kernel does when memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task("t.kill_again", acks_late=True, reject_on_worker_lost=True)
+def kill_again() -> None:
+    """Kill the process, and be delivered again."""
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task("t.limit", time_limit=1)
+def limit() -> None:
+    """Run into the hard time limit."""
+    time.sleep(30)
+
+
+@task("t.soft_limit", soft_time_limit=1)
+def soft_limit() -> None:
+    """Run into the soft time limit."""
+    time.sleep(30)
+
+
+@task("t.retry", bind=True, max_retries=None)
+def retry(self: Task) -> None:
+    """Ask to be run again, for ever."""
+    raise self.retry(countdown=0.2, exc=ValueError("not yet"))
+
+
+@task("t.flaky", bind=True, max_retries=3)
+def flaky(self: Task) -> int:
+    """Succeed at the second try."""
+    if not self.request.retries:
+        raise self.retry(countdown=0.2)
+    return 1
+
+
+@task("t.collect")
+def collect(results: list[int]) -> int:
+    """Sum the results of a chord."""
+    return sum(results)
+
+
+@task("t.chord")
+def start_chord(body_id: str) -> None:
+    """Start a chord whose body has this id."""
+    body = app.signature("t.collect").set(task_id=body_id)
+    chord([app.signature("t.quick") for _ in range(3)], app=app)(body)
+
+
+@task("t.rated", rate_limit="1/h")
+def rated() -> None:
+    """Run once an hour."""
+
+
+@task("t.progress", bind=True)
+def progress(self: Task, seconds: float) -> None:
+    """Report a state of its own and take this long."""
+    self.send_event("task-progress", done=1)
+    time.sleep(seconds)

@@ -1,0 +1,75 @@
+"""Made-up facts: all is well, and a test changes what it is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from push_job.explain.facts import Answer, ConsumedQueue, Facts, Queue, Queues, Task, TaskType, Unfinished, Worker
+from push_job.explain.findings import Finding
+from push_job.explain.rules import findings_of
+
+NOW = 1_795_564_800.0  # at midnight
+
+CELERY = ConsumedQueue("celery", "celery", "celery", "direct")
+ANSWER = Answer(queues=(CELERY,), processes=2.0, pool="celery.concurrency.prefork:TaskPool", uptime=90_000.0)
+
+
+def worker(name: str = "celery@a", *, alive: bool = True, last: float = 1.0, **more: Any) -> Worker:
+    """A worker that was heard `last` seconds ago."""
+    usual: dict[str, Any] = {
+        "heartbeats": tuple(NOW - last - 2.0 * number for number in range(4)),
+        "active": 0,
+        "processed": 10,
+        "answer": ANSWER if alive else None,
+        "clock": 100_000,
+    }
+    return Worker(name, alive, **{**usual, **more})
+
+
+def task(state: str, age: float, name: str = "shop.a", **more: Any) -> Task:
+    """A task that has been in its state for `age` seconds."""
+    usual: dict[str, Any] = {"worker": "" if state == "PENDING" else "celery@a", "routing_key": "celery"}
+    usual |= {"since": NOW - age, "stamp": NOW - age, "clock": 1, "received": NOW - age}
+    usual["started"] = NOW - age if state not in ("PENDING", "RECEIVED") else None
+    return Task(f"{name}-{state}-{age:g}", name, state, **{**usual, **more})
+
+
+def facts(*tasks: Task, **changes: Any) -> Facts:
+    """Facts in which all is well, with these unfinished tasks."""
+    unfinished = {}
+    for state in {one.state for one in tasks}:
+        of_state = tuple(one for one in tasks if one.state == state)
+        unfinished[state] = Unfinished(of_state, len(of_state))
+    types = {name: TaskType(name, {"SUCCESS": 1}, longest=1.0, last_success=NOW - 5) for name in ("shop.a",)}
+    usual: dict[str, Any] = {
+        "url": "http://flower:5555",
+        "now": NOW,
+        "scanned": NOW - 1,
+        "workers": {"celery@a": worker()},
+        "types": types,
+        "task_count": 5,
+        "unfinished": unfinished,
+        "queues": Queues((Queue("celery", 0),)),
+        "has_sent_events": True,
+        "started_at": NOW - 90_000,
+        "earliest": NOW - 80_000,
+        "were_asked": True,
+    }
+    return Facts(**{**usual, **changes})
+
+
+def a_type(name: str = "shop.a", **more: Any) -> dict[str, TaskType]:
+    """One task type that has succeeded once."""
+    usual: dict[str, Any] = {"counts": {"SUCCESS": 1}, "longest": 1.0, "last_success": NOW - 5}
+    return {name: TaskType(name, **{**usual, **more})}
+
+
+def found(known: Facts) -> list[tuple[str, str, str]]:
+    """Kind, level and subject of the findings."""
+    return [(finding.kind, finding.level.value, finding.subject) for finding in findings_of(known)]
+
+
+def only(known: Facts) -> Finding:
+    """The only finding."""
+    [finding] = findings_of(known)
+    return finding

@@ -1,0 +1,212 @@
+"""The report of `push-job explain`: a screen of safe lines, and JSON, whatever Flower says."""
+
+import dataclasses
+import json
+import random
+import time
+from typing import Any
+
+import pytest
+
+from push_job.explain.diagnosis import Diagnosis
+from push_job.explain.facts import Facts, Queue, Queues, TaskType
+from push_job.explain.report import as_json, as_text
+from push_job.explain.rules import findings_of
+from push_job.settings import Endpoint
+from push_job.terminal.formatting import moment_words, name_words, time_words
+from testbed.command import PushJob
+from tests.explain.made_up import ANSWER, NOW, facts, task, worker
+from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
+
+HOSTILE = ("\x1b[31mred", "line\nline", "\u202eto the left", "\u2028", "x" * 200, "{{ $a }}", "é" * 70, "\x00", "🛒")
+
+
+def hostile_facts(names: list[str], url: str, task_id: str) -> Facts:
+    """Everything is wrong with everything of these names."""
+    tasks = [
+        dataclasses.replace(task(state, 9000.0 + number, name), id=f"{task_id}{number}", routing_key=name)
+        for number, name in enumerate(names)
+        for state in ("STARTED", "RECEIVED", "PENDING", "RETRY")
+    ]
+    workers = {name: worker(name, alive=False, last=60.0 + 60 * number) for number, name in enumerate(names)}
+    kinds = {
+        name: TaskType(
+            name,
+            {"FAILURE": 9, "SUCCESS": 9},
+            last_success=NOW - 9000,
+            last_failure=NOW - 9,
+            first_failure=NOW - 900,
+            failures_since_success=9,
+            recent={"FAILURE": 9},
+            exceptions={f"E{name}": 9},
+            longest=1.0,
+            interval=60.0,
+        )
+        for name in names
+    }
+    ids = frozenset(one.id for one in tasks)
+    alive = worker("celery@a", active=2, answer=dataclasses.replace(ANSWER, running=ids, held=ids, processes=99.0))
+    return dataclasses.replace(
+        facts(*tasks),
+        url=url,
+        workers={**workers, "celery@a": alive},
+        types=kinds,
+        task_count=1000,
+        queues=Queues(tuple(Queue(name, 7) for name in names)),
+        unanswered={name: name for name in names},
+    )
+
+
+def diagnosed(names: list[str], url: str = "http://flower:5555/ops", task_id: str = "../?a=1#\x1b") -> Diagnosis:
+    known = hostile_facts(names, url, task_id)
+    return Diagnosis(Endpoint.parse(url.replace("://", "://ops:s3cr3t@"), "--flower"), known, findings_of(known))
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 300])
+@pytest.mark.parametrize("flowers", [1, 3])
+def test_whatever_is_wrong_it_is_a_screen_of_safe_lines(
+    width: int, flowers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    found = [diagnosed(list(HOSTILE), f"http://flower-{number}:5555/ops") for number in range(flowers)]
+    lines = as_text(found, in_unicode=True).replace("\x1b[1m", "").replace("\x1b[31m✗\x1b[0m", "✗")
+    lines = lines.replace("\x1b[0m", "")
+    assert all(character.isprintable() or character == "\n" for character in lines)
+    assert sum(-(-len(line) // width) for line in lines.splitlines()) <= 24
+    total = sum(len(diagnosis.findings) for diagnosis in found)
+    shown = sum(line.startswith(("✗ ", "x ")) for line in lines.splitlines())
+    assert shown >= 1
+    assert f"{total - shown:,} more" in lines.splitlines()[-1]
+    assert "s3cr3t" not in lines
+
+
+def test_the_order_of_what_flower_says_changes_nothing() -> None:
+    shuffled = list(HOSTILE)
+    random.Random(1).shuffle(shuffled)
+    kinds = [finding.kind for finding in diagnosed(list(HOSTILE)).findings]
+    assert [finding.kind for finding in diagnosed(shuffled).findings] == kinds
+
+
+def test_a_link_keeps_the_prefix_and_quotes_the_id_and_one_without_end_has_none() -> None:
+    links = {finding.link for finding in diagnosed(["shop.a"]).findings if finding.kind == "stuck"}
+    assert links == {"http://flower:5555/ops/task/..%2F%3Fa%3D1%23%1B0"}
+    assert all(finding.link is None for finding in diagnosed(["shop.a"], task_id="x" * 201).findings)
+
+
+def test_json_has_every_finding_with_its_level_and_no_secret() -> None:
+    diagnosis = diagnosed([f"shop.{number}" for number in range(50)])
+    report = json.loads(as_json([diagnosis]))
+    assert report["well"] is False
+    assert len(report["flowers"][0]["findings"]) == len(diagnosis.findings) > 50
+    assert report["flowers"][0]["unknown"]
+    assert "s3cr3t" not in str(report)
+
+
+def test_of_a_kind_only_the_first_few_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    text = as_text([diagnosed([f"shop.{number}" for number in range(50)])], in_unicode=False)
+    assert sum(line.startswith("\x1b[31mx\x1b[0m No live worker consumes") for line in text.splitlines()) == 3
+
+
+def test_three_troubles_take_twenty_lines_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    diagnosis = diagnosed(["shop.a"])
+    for first in range(len(diagnosis.findings) - 2):
+        three = dataclasses.replace(diagnosis, findings=diagnosis.findings[first : first + 3])
+        assert len(as_text([three], in_unicode=True).splitlines()) <= 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "well", "verdict"),
+    [
+        ({}, True, "all is well"),
+        ({"has_sent_events": False}, True, "not all can be known: tasks sent to a queue that nobody consumes"),
+        (
+            {"queues": Queues((Queue("night", 3),)), "has_sent_events": False},
+            False,
+            "1 thing is wrong, but not all can",
+        ),
+    ],
+)
+def test_the_first_line_says_what_cannot_be_known(changes: dict[str, Any], well: bool, verdict: str) -> None:
+    known = facts(**changes)
+    diagnosis = Diagnosis(Endpoint("http://f:1"), known, findings_of(known))
+    [*_, headline] = [
+        as_text([diagnosis], in_unicode=True).replace("\n", " ").replace("\x1b[0m", "").replace("\x1b[1m", "")
+    ]
+    assert verdict in headline
+    assert ("all is well" in headline) is (not changes)
+    assert json.loads(as_json([diagnosis]))["well"] is well
+
+
+def test_where_no_flower_is_in_the_shard_nothing_is_called_well(push_job: PushJob) -> None:
+    done = push_job("explain", "--flower", "http://127.0.0.1:9", "--shard", "1/2")
+    assert done.returncode == 0
+    assert "well" not in done.stdout
+
+
+def test_names_times_and_ages() -> None:
+    assert name_words("a" * 60) == "a" * 60
+    assert name_words("x" * 100 + ".tasks.send") == "…" + "x" * 48 + ".tasks.send"
+    assert name_words("a\x1b[31m\n") == "a�[31m�"
+    assert [time_words(seconds) for seconds in (0.04, 3, 119, 120, 7200, 172_800)] == [
+        *("0.0 s", "3 s", "119 s", "2 minutes", "2 hours", "2 days"),
+    ]
+    assert moment_words(NOW + 60, NOW) == "00:01 UTC"
+    assert moment_words(NOW - 60, NOW) == "2026-11-24 23:59 UTC"
+    assert moment_words(1e18, NOW) == "an unknown time"
+
+
+ODD: tuple[Any, ...] = (None, True, -1, 1.5, 10**400, "", "x\x1b", "\ud800", [], {}, [1], {"a": 1})
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_answers_of_flower_are_left_out(push_job: PushJob, odd: object) -> None:
+    old = time.time() - 9000
+    fields = dict.fromkeys(
+        ("received", "sent", "started", "worker", "routing_key", "exchange", "timestamp", "eta", "retries", "clock"),
+        odd,
+    )
+    tasks: dict[str, Any] = {
+        "sent": {"name": "shop.a", "state": "PENDING", "sent": old, "timestamp": old},
+        "held": {"name": "shop.a", "state": "STARTED", "started": old, "timestamp": old, "worker": "celery@gone"},
+        "failed": {"name": "shop.b", "state": "FAILURE", "failed": odd, "exception": odd, "traceback": odd},
+        **{
+            f"odd-{state}": {"name": odd, "state": state, **fields}
+            for state in ("PENDING", "STARTED", "RECEIVED", "ODD")
+        },
+    }
+    keys = ("heartbeats", "processed", "active", "freq", "clock", "pid", "worker-offline")
+    rows = [{"hostname": name, **dict.fromkeys(keys, odd)} for name in ("celery@gone", "celery@a", odd)]
+    queue = {"name": odd, "routing_key": odd, "exchange": odd}
+    stats = {"pool": odd, "broker": odd, "total": odd, "uptime": odd}
+    lists = {name: [odd] for name in ("active", "reserved", "scheduled")}
+    asked = {"celery@a": {"active_queues": [odd, queue], "stats": stats, "timestamp": odd, **lists}}
+    answers: dict[str, Script | list[Script]] = {
+        "/api/workers": [json_answer({"celery@a": True, "celery@gone": False}), json_answer(asked)],
+        "/api/tasks": json_answer(tasks),
+        "/api/queues/length": json_answer(
+            {"active_queues": [{"name": odd, "messages": 3, "consumers": odd, "vhost": odd}]}
+        ),
+        "/workers": json_answer({"data": rows}),
+    }
+    with ScriptedServer(answers) as server:
+        done = push_job("explain", "--flower", server.url, "--format", "json")
+    assert "mistake" not in done.stdout
+    links = [finding["link"] for finding in json.loads(done.stdout)["flowers"][0]["findings"]]
+    assert f"{server.url}/task/held" in links
+
+
+def test_questions_that_are_refused_are_reported(push_job: PushJob) -> None:
+    ended = {"name": "shop.a", "state": "SUCCESS", "succeeded": time.time(), "timestamp": time.time(), "runtime": 1.0}
+    answers: dict[str, Script | list[Script]] = {
+        "/api/workers": json_answer({"celery@a": True}),
+        "/api/tasks": json_answer({"1": {**ended, "sent": time.time()}}),
+        "/workers": status_answer(403),
+    }
+    with ScriptedServer(answers) as server:
+        done = push_job("explain", "--flower", server.url, "--format", "json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["well"]) == (0, True)
+    assert {finding["kind"] for finding in report["flowers"][0]["findings"]} == {"not-answered", "queues-unknown"}
+    assert report["flowers"][0]["unknown"]

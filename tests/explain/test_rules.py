@@ -1,0 +1,434 @@
+"""The rules, on made-up facts: what cannot be made on a real broker without waiting."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from push_job.explain.facts import Answer, ConsumedQueue, Queue, Queues, Task, Worker
+from push_job.explain.rules import findings_of
+from push_job.explain.rules.queues import gets
+from tests.explain.made_up import ANSWER, CELERY, NOW, a_type, facts, found, only, task, worker
+
+DAY = 86_400.0
+
+
+def test_nothing_is_found_where_all_is_well() -> None:
+    assert found(facts()) == []
+
+
+@pytest.mark.parametrize(
+    ("failures", "successes", "first_ago", "expected"),
+    [
+        (80, 960, 1200, [("failing", "wrong", "shop.a")]),
+        (3, 960, 60, [("failing", "wrong", "shop.a")]),
+        (2, 960, 60, []),
+    ],
+)
+def test_failures_since_the_last_success_count_whatever_came_before(
+    failures: int, successes: int, first_ago: float, expected: list[Any]
+) -> None:
+    kind = a_type(
+        counts={"SUCCESS": successes, "FAILURE": failures},
+        last_success=NOW - first_ago - 5,
+        last_failure=NOW - 5,
+        first_failure=NOW - first_ago,
+        failures_since_success=failures,
+        recent={"FAILURE": failures, "SUCCESS": 200},
+        exceptions={"KeyError": failures},
+    )
+    known = facts(types=kind)
+    assert found(known) == expected
+    if expected:
+        assert f"{failures} failures since its last success" in only(known).fact
+        assert "the first failed at" in only(known).fact
+
+
+def test_a_type_that_often_fails_is_not_said_to_fail_always_after_three_failures() -> None:
+    kind = a_type(
+        counts={"SUCCESS": 50, "FAILURE": 53},
+        last_success=NOW - 9,
+        last_failure=NOW - 5,
+        first_failure=NOW - 7,
+        failures_since_success=3,
+        recent={"FAILURE": 53, "SUCCESS": 50},
+        exceptions={"KeyError": 53},
+    )
+    assert "others succeed" in only(facts(types=kind)).likely
+
+
+def test_failures_of_long_ago_are_no_news() -> None:
+    kind = a_type(counts={"FAILURE": 9}, last_success=None, last_failure=NOW - DAY, failures_since_success=9)
+    assert found(facts(types=kind)) == []
+
+
+@pytest.mark.parametrize(
+    ("interval", "success_ago", "expected"), [(10.0, 14, 0), (10.0, 24, 1), (DAY, DAY + 3600, 1), (None, DAY, 0)]
+)
+def test_one_failure_of_a_periodic_task_counts_if_it_comes_seldom_or_has_missed_the_next_run(
+    interval: float | None, success_ago: float, expected: int
+) -> None:
+    kind = a_type(
+        counts={"SUCCESS": 60, "FAILURE": 1},
+        last_success=NOW - success_ago,
+        last_failure=NOW - 4,
+        failures_since_success=1,
+        recent={"FAILURE": 1, "SUCCESS": 60},
+        interval=interval,
+        last_came=NOW - 4,
+    )
+    assert [kind for kind, _, _ in found(facts(types=kind)) if kind == "failing"] == ["failing"] * expected
+
+
+def test_many_failures_of_many_types_are_one_finding() -> None:
+    kinds = {
+        name: a_type(name, recent={"FAILURE": 1, "SUCCESS": 3}, last_failure=NOW - 9)[name]
+        for name in (f"shop.{number}" for number in range(20))
+    }
+    assert found(facts(types=kinds)) == [("failing", "wrong", "")]
+
+
+@pytest.mark.parametrize(
+    ("exception", "do"),
+    [
+        ("billiard.exceptions.WorkerLostError", "OOMKilled"),
+        ("TimeLimitExceeded", "time_limit"),
+        ("SoftTimeLimitExceeded", "soft_time_limit"),
+        ("NotRegistered", "inspect registered"),
+        ("ContentDisallowed", "accept_content"),
+        ("kombu.exceptions.EncodeError", "result_serializer"),
+        ("KeyError", "deploy"),
+    ],
+)
+def test_what_to_do_about_an_exception(exception: str, do: str) -> None:
+    kind = a_type(
+        counts={"FAILURE": 4},
+        last_success=None,
+        last_failure=NOW - 5,
+        first_failure=NOW - 9,
+        failures_since_success=4,
+        recent={"FAILURE": 4},
+        exceptions={exception: 4},
+    )
+    assert do in only(facts(types=kind)).do
+
+
+@pytest.mark.parametrize(
+    ("longest", "age", "expected"),
+    [
+        (320.0, 400, []),  # two of five hundred runs took so long
+        (320.0, 961, [("stuck", "wrong", "shop.a")]),
+        (0.01, 299, []),
+        (0.01, 301, [("stuck", "wrong", "shop.a")]),
+        (3000.0, 3700, [("stuck", "unsure", "shop.a")]),
+        (None, 3500, []),
+        (None, 3700, [("stuck", "wrong", "shop.a")]),
+    ],
+)
+def test_a_task_is_stuck_by_the_longest_success_of_its_type(longest: float | None, age: float, expected: Any) -> None:
+    running = task("STARTED", age)
+    answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset())
+    workers = {"celery@a": worker(active=1, answer=answer)}
+    assert found(facts(running, workers=workers, types=a_type(longest=longest))) == expected
+
+
+def test_a_task_that_reports_progress_is_not_stuck() -> None:
+    running = task("PROGRESS", 30, started=NOW - 9000)
+    answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset())
+    known = facts(running, workers={"celery@a": worker(active=1, answer=answer)})
+    assert known.running == (running,)
+    assert found(known) == []
+    silent = dataclasses.replace(running, since=NOW - 4000)
+    assert found(facts(silent, workers={"celery@a": worker(active=1, answer=answer)})) == [("stuck", "wrong", "shop.a")]
+
+
+def test_a_started_task_that_its_worker_does_not_run_is_not_stuck() -> None:
+    lost, running = task("STARTED", 7200), task("STARTED", 60)
+    types = a_type(last_success=NOW - 7000)
+    by_ids = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset())
+    for answer, active in ((by_ids, 1), (ANSWER, 1), (None, 1)):
+        known = facts(lost, running, workers={"celery@a": worker(active=active, answer=answer)}, types=types)
+        assert known.ended_unheard == (lost,)
+        assert known.running == (running,)
+    finding = only(facts(lost, workers={"celery@a": worker()}, types=types))
+    assert (finding.kind, finding.level.value) == ("ended-unheard", "unsure")
+    assert "terminate" not in finding.do + finding.likely
+
+
+def test_threads_that_count_ended_tasks_as_active_run_no_more_than_there_are() -> None:
+    tasks = [task("STARTED", 100 + number) for number in range(40)]
+    listed = dataclasses.replace(ANSWER, running=frozenset(one.id for one in tasks), held=frozenset())
+    known = facts(*tasks, workers={"celery@a": worker(active=40, answer=listed)}, types=a_type(last_success=NOW - 900))
+    assert len(known.running) == 2
+    assert found(known) == [("results-lost", "wrong", "")]
+
+
+def test_what_a_rate_limit_holds_is_told_from_what_ended_unheard() -> None:
+    held = task("RECEIVED", 400)
+    types = a_type(last_success=NOW - 500)
+    answer = dataclasses.replace(ANSWER, running=frozenset(), held=frozenset(), accepted={"shop.a": 1})
+    workers = {"celery@a": worker(answer=answer)}
+    key = ("celery@a", "shop.a")
+    assert found(facts(held, workers=workers, types=types, received={key: 8})) == [("held-back", "wrong", "shop.a")]
+    assert found(facts(held, workers=workers, types=types, received={key: 1})) == [("ended-unheard", "unsure", "")]
+
+
+GONE = worker("celery@b", alive=False, last=240)
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        ([worker(), GONE], [("worker-gone", "wrong", "celery@b")]),
+        ([worker(), dataclasses.replace(GONE, heartbeats=())], []),
+        ([worker(), worker("celery@b", alive=False, last=9000)], []),
+        (
+            [GONE, worker("celery@c", alive=False, last=238), worker("celery@d", alive=False, last=241)],
+            [("no-workers", "wrong", "")],
+        ),
+        (
+            [worker(), GONE, worker("celery@c", alive=False, last=238), worker("celery@d", alive=False, last=2000)],
+            [("worker-gone", "wrong", "celery@b"), ("worker-gone", "wrong", "celery@d")],
+        ),
+        ([dataclasses.replace(GONE, pool="celery.concurrency.solo:TaskPool")], [("worker-busy", "unsure", "celery@b")]),
+        ([dataclasses.replace(GONE, heartbeats=())], [("no-workers", "wrong", "")]),
+        ([], [("no-workers", "wrong", "")]),
+    ],
+)
+def test_workers_that_are_gone(workers: list[Worker], expected: Any) -> None:
+    assert found(facts(workers={one.name: one for one in workers})) == expected
+
+
+@pytest.mark.parametrize(
+    ("pool", "consumers", "live", "expected"),
+    [
+        ("prefork", 1, False, ("broker-blocked", "wrong", "celery@b")),
+        ("", 1, False, ("workers-silent", "wrong", "celery@b")),
+        ("solo", 1, False, ("worker-busy", "unsure", "celery@b")),
+        ("prefork", 2, True, ("worker-hangs", "wrong", "celery@b")),
+        ("prefork", 1, True, ("worker-gone", "wrong", "celery@b")),
+        ("prefork", 0, False, ("no-workers", "wrong", "celery@b")),
+    ],
+)
+def test_a_silent_worker_that_rabbitmq_still_counts_was_not_killed(
+    pool: str, consumers: int, live: bool, expected: tuple[str, str, str]
+) -> None:
+    workers = [dataclasses.replace(GONE, pool=pool), *([worker()] if live else [])]
+    queues = Queues((Queue("celery", 3, 0, consumers),))
+    known = facts(workers={one.name: one for one in workers}, queues=queues, types=a_type(last_success=NOW - 1))
+    assert found(known)[0] == expected
+
+
+def test_a_flower_that_cannot_ask_its_broker_either_speaks_for_the_workers() -> None:
+    known = facts(workers={"celery@b": GONE}, queues=Queues(None, "HTTP 500", refused=True))
+    assert found(known)[0] == ("broker-away", "wrong", "celery@b")
+    without_api = facts(workers={"celery@b": GONE}, queues=Queues(None, "empty", empty=True))
+    assert found(without_api)[0] == ("no-workers", "wrong", "celery@b")
+
+
+@pytest.mark.parametrize(
+    ("key", "exchange", "queue", "expected"),
+    [
+        ("celery", "", CELERY, True),
+        ("clery", "", CELERY, False),
+        ("shop.orders.new", "shop", ConsumedQueue("q", "shop.#", "shop", "topic"), True),
+        ("shop", "shop", ConsumedQueue("q", "shop.#", "shop", "topic"), True),
+        ("shpo.orders", "shop", ConsumedQueue("q", "shop.#", "shop", "topic"), False),
+        ("shop.orders.new", "shop", ConsumedQueue("q", "shop.*", "shop", "topic"), False),
+        ("shop.new", "shop", ConsumedQueue("q", "#.new", "shop", "topic"), True),
+        ("new", "shop", ConsumedQueue("q", "#.new", "shop", "topic"), True),
+        ("clery", "", ConsumedQueue("q", "#", "shop", "topic"), True),
+        ("clery", "other", ConsumedQueue("q", "#", "shop", "topic"), False),
+        ("anything", "all", ConsumedQueue("q", "", "all", "fanout"), True),
+    ],
+)
+def test_which_tasks_a_queue_gets(key: str, exchange: str, queue: ConsumedQueue, expected: bool) -> None:
+    assert gets(queue, Task("1", "shop.a", "PENDING", routing_key=key, exchange=exchange)) is expected
+
+
+def test_a_queue_is_without_consumer_only_if_every_live_worker_has_said_what_it_consumes() -> None:
+    silent = worker("celery@busy", answer=None)
+    queues = Queues((Queue("night", 3),))
+    known = facts(workers={"celery@a": worker(), silent.name: silent}, queues=queues)
+    assert found(known) == [("not-answered", "unsure", "celery@busy")]
+    assert found(facts(queues=queues)) == [("no-consumer", "wrong", "night")]
+    by_rabbitmq = Queues((Queue("night", 3, 0, 0),))
+    assert found(facts(workers={silent.name: silent}, queues=by_rabbitmq))[0] == ("no-consumer", "wrong", "night")
+
+
+def test_a_queue_with_messages_comes_before_a_worker_that_held_nothing() -> None:
+    known = facts(workers={"celery@a": worker(), "celery@b": GONE}, queues=Queues((Queue("night", 3),)))
+    assert [kind for kind, _, _ in found(known)] == ["no-consumer", "worker-gone"]
+
+
+def test_full_workers_are_reported_instead_of_what_waits_for_them() -> None:
+    full = {"celery@a": worker(active=2)}
+    waits = task("PENDING", 400)
+    queues = Queues((Queue("celery", 7),))
+    assert found(facts(waits, workers=full, queues=queues)) == [("workers-full", "wrong", "")]
+    assert found(facts(workers=full, queues=queues)) == []
+    assert found(facts(task("PENDING", 70), workers=full, queues=queues)) == [("workers-full", "unsure", "")]
+    unknown = found(facts(workers=full, queues=queues, has_sent_events=False))
+    assert [kind for kind, _, _ in unknown] == ["workers-full", "sending-unknown"]
+    assert found(facts(workers=full)) == []
+
+
+def test_idle_workers_are_only_reported_if_nothing_has_run_for_a_minute() -> None:
+    queues = Queues((Queue("celery", 7),))
+    assert found(facts(queues=queues)) == []
+    assert found(facts(queues=queues, types=a_type(last_success=NOW - 90))) == [("workers-idle", "unsure", "")]
+
+
+def test_a_message_that_is_gone_without_a_word_is_not_called_a_long_queue() -> None:
+    assert found(facts(task("PENDING", 90))) == [("message-lost", "wrong", "shop.a")]
+    assert found(facts(task("PENDING", 30))) == []
+    held = Queues((Queue("celery", 0, 1, 1),))
+    assert found(facts(task("PENDING", 90), queues=held)) == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "events", "success", "expected"),
+    [
+        ({"STARTED": 1}, {"task-rejected": 203}, None, 1),
+        ({"REJECTED": 200}, {"task-rejected": 203}, None, 0),
+        ({"RETRY": 1}, {"task-retried": 50}, None, 1),
+        ({"RETRY": 1}, {"task-retried": 50}, NOW - 60, 0),
+        ({"RETRY": 40}, {"task-retried": 50}, None, 0),
+    ],
+)
+def test_the_same_tasks_again_and_again(
+    counts: dict[str, int], events: dict[str, int], success: float | None, expected: int
+) -> None:
+    kind = a_type(counts=counts, last_success=success)
+    known = facts(types=kind, events={("shop.a", event): count for event, count in events.items()})
+    assert found(known) == [("repeats", "wrong", "shop.a")] * expected
+
+
+@pytest.mark.parametrize(
+    ("held", "eta", "unacknowledged", "expected"),
+    [
+        (1300, 7200, False, 1),
+        (1300, 1500, False, 0),
+        (600, 7200, False, 0),
+        (1300, None, True, 1),
+        (1300, None, False, 0),
+    ],
+)
+def test_rabbitmqs_consumer_timeout_is_announced(
+    held: float, eta: float | None, unacknowledged: bool, expected: int
+) -> None:
+    state = "STARTED" if eta is None else "RECEIVED"
+    late = task(state, held, eta=None if eta is None else NOW - held + eta, since=NOW if eta else NOW - held)
+    ids = frozenset({late.id})
+    answer = dataclasses.replace(
+        ANSWER,
+        running=ids if eta is None else frozenset(),
+        held=ids,
+        unacknowledged=ids if unacknowledged else frozenset(),
+    )
+    workers = {"celery@a": worker(active=1 if eta is None else 0, answer=answer)}
+    types = a_type(longest=3000.0)
+    rabbitmq = Queues((Queue("celery", 0, 1, 1),))
+    known = facts(late, workers=workers, queues=rabbitmq, types=types)
+    assert found(known) == [("consumer-timeout", "wrong", "celery@a")] * expected
+    assert found(facts(late, workers=workers, types=types)) == []
+
+
+def test_a_worker_that_held_a_message_for_half_an_hour_was_stopped_by_rabbitmq() -> None:
+    stopped = dataclasses.replace(GONE, heartbeats=())
+    late = task("RECEIVED", 2000, worker="celery@b")
+    for queues, kind in ((Queues((Queue("celery", 0, 1, 1),)), "consumer-timeout"), (Queues(()), "worker-stopped")):
+        known = facts(late, workers={"celery@a": worker(), "celery@b": stopped}, queues=queues)
+        assert [one.kind for one in findings_of(known)] == [kind]
+
+
+@pytest.mark.parametrize(("clock", "uptime", "expected"), [(100_004, DAY, 1), (100_400, DAY, 0), (100_400, 30.0, 1)])
+def test_a_slow_clock_is_found_by_the_ticks_of_the_logical_one(clock: int, uptime: float, expected: int) -> None:
+    running = task("STARTED", 607, clock=100_000)
+    answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset(), uptime=uptime)
+    known = facts(
+        running, workers={"celery@a": worker(active=1, answer=answer, clock=clock)}, types=a_type(longest=300.0)
+    )
+    assert found(known) == [("clock-skew", "wrong", "celery@a")] * expected
+    assert known.running == ((running,) if not expected else ())
+
+
+def test_a_solo_pool_does_not_tick_during_a_task() -> None:
+    held = task("RECEIVED", 607, clock=100_000)
+    answer = Answer(
+        queues=(CELERY,), processes=1.0, pool="celery.concurrency.solo", held=frozenset({held.id}), running=frozenset()
+    )
+    known = facts(held, workers={"celery@a": worker(active=1, answer=answer, clock=100_001)})
+    assert known.skews == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"has_sent_events": False}, "sending-unknown"),
+        ({"queues": Queues(None, "HTTP 404")}, "queues-unknown"),
+        ({"queues": Queues(None, "empty", empty=True)}, "queues-unknown"),
+        ({"unanswered": {"which workers went away": "HTTP 403"}}, "not-answered"),
+        ({"task_count": 0, "types": {}, "has_sent_events": None}, "no-task-events"),
+        (
+            {"task_count": 0, "types": {}, "has_sent_events": None, "workers": {"celery@a": worker(processed=0)}},
+            "no-tasks",
+        ),
+    ],
+)
+def test_what_cannot_be_known_is_not_taken_for_well(changes: dict[str, Any], expected: str) -> None:
+    finding = only(facts(**changes))
+    assert (finding.kind, finding.level.value) == (expected, "unsure")
+    assert finding.unknown
+
+
+@pytest.mark.parametrize(("interval", "level"), [(60.0, "wrong"), (59.9, "wrong"), (30.0, "unsure")])
+def test_a_type_that_came_regularly_is_overdue(interval: float, level: str) -> None:
+    kind = a_type(interval=interval, last_success=NOW - 400, last_came=NOW - 400)
+    assert found(facts(types=kind)) == [("overdue", level, "shop.a")]
+    assert "beat" in only(facts(types=kind)).likely
+    still = a_type(interval=interval, last_success=NOW - 400, last_came=NOW - 20)
+    assert "beat" not in only(facts(types=still)).likely
+    assert found(facts(types=a_type(interval=interval, last_success=NOW - 2 * interval))) == []
+
+
+def test_a_type_is_not_overdue_too_if_its_tasks_are_known_to_be_held_up() -> None:
+    kind = a_type(interval=60.0, last_success=NOW - 4000, last_came=NOW - 3700)
+    running = task("STARTED", 3700)
+    answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset())
+    known = facts(running, workers={"celery@a": worker(active=1, answer=answer)}, types=kind)
+    assert found(known) == [("stuck", "wrong", "shop.a")]
+
+
+@pytest.mark.parametrize(
+    ("online", "offline", "flower_age", "expected"),
+    [
+        (2, 0, DAY, "worker-restarted"),
+        (1, 0, DAY, "worker-restarted"),
+        (2, 1, DAY, "ended-unheard"),
+        (1, 0, 60.0, "ended-unheard"),  # the task began before Flower did: it may have missed an orderly stop
+        (0, 0, DAY, "ended-unheard"),
+    ],
+)
+def test_tasks_of_an_earlier_process_of_a_worker(online: int, offline: int, flower_age: float, expected: str) -> None:
+    lost = task("STARTED", 7200)
+    answer = dataclasses.replace(ANSWER, running=frozenset(), held=frozenset(), uptime=300.0)
+    again = worker(answer=answer, events={"worker-online": online, "worker-offline": offline})
+    known = facts(lost, workers={"celery@a": again}, started_at=NOW - flower_age, types=a_type(last_success=NOW - 9))
+    assert only(known).kind == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "ago", "expected"),
+    [
+        ("shop.a", 100, "results-lost"),  # it has succeeded before
+        ("shop.ignores", 100, "ended-unheard"),  # only this type never ends
+        ("shop.a", 7200, "ended-unheard"),  # long ago
+    ],
+)
+def test_a_result_backend_that_is_down_is_told_from_ignore(name: str, ago: float, expected: str) -> None:
+    lost = [task("STARTED", ago + number, name) for number in range(4)]
+    known = facts(*lost, types={**a_type(last_success=NOW - 9000), **a_type(name, counts={"STARTED": 4})})
+    if name == "shop.a":
+        known = facts(*lost, types=a_type(last_success=NOW - 9000, counts={"STARTED": 4, "SUCCESS": 9}))
+    assert only(known).kind == expected

@@ -1,0 +1,451 @@
+"""The troubles that are made on real brokers: docs/trouble.md lists them from here.
+
+Each is a function that makes the trouble on a scene and says, by its assertions, what `explain` has to find.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from unittest import mock
+
+from push_job.explain import facts
+from push_job.explain.findings import Level
+from push_job.explain.rules import capacity, repeats
+from testbed.events import TaskEvents
+from testbed.process import wait_for
+from testbed.services import Redis, Testbed, VirtualHost
+from tests.explain.scenes import Scene, open_scene, start_worker
+
+REDIS, RABBITMQ = "Redis", "RabbitMQ"
+
+#: Nothing listens there.
+NO_BACKEND = {
+    "result_backend": "redis://127.0.0.1:9/0",
+    "result_backend_transport_options": {"retry_policy": {"timeout": 0.2, "max_retries": 0}},
+    "redis_socket_connect_timeout": 0.2,
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A trouble that a test makes.
+
+    Attributes:
+        text: what happens, for the docs.
+        kind: the kind of finding that it makes; empty if all is well.
+        make: makes it and checks what is found.
+        brokers: on which it is made.
+        scene: arguments of `open_scene`.
+    """
+
+    text: str
+    kind: str
+    make: Callable[[Scene], None]
+    brokers: tuple[str, ...]
+    scene: dict[str, Any] = field(default_factory=dict)
+
+
+TROUBLES: list[Trouble] = []
+
+
+def trouble(
+    text: str, kind: str, *brokers: str, **scene: Any
+) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
+    """Register a function as a trouble, on both brokers unless some are named."""
+
+    def register(make: Callable[[Scene], None]) -> Callable[[Scene], None]:
+        TROUBLES.append(Trouble(text, kind, make, brokers or (RABBITMQ, REDIS), scene))
+        return make
+
+    return register
+
+
+def check(trouble: Trouble, testbed: Testbed, broker: Redis | VirtualHost) -> None:
+    """Make a trouble on this broker and check that it is found."""
+    scene = open_scene(testbed, broker, **trouble.scene)
+    try:
+        # The rules wait for heartbeats of two seconds and for more rejections; these workers send one each second.
+        with mock.patch.object(facts, "SETTLED", 3), mock.patch.object(repeats, "MOST_EVENTS", 3):
+            trouble.make(scene)
+    finally:
+        scene.close()
+
+
+@trouble("a type has succeeded hundreds of times and fails since a deploy", "failing", REDIS)
+def failing_since_a_deploy(scene: Scene) -> None:
+    scene.run("t.maybe", 100, True)
+    deployed = time.time()
+    scene.run("t.maybe", 4, False, state="FAILURE")
+    [finding] = scene.until("failing")
+    assert finding.subject == "t.maybe"
+    assert "4 failures since its last success" in finding.fact
+    assert datetime.fromtimestamp(deployed, timezone.utc).strftime("%H:") in finding.fact
+    scene.run("t.maybe", 1, True)
+    assert scene.explain().wrong == 0
+
+
+@trouble("the kernel kills the process that runs a task (out of memory)", "failing")
+def killed_process(scene: Scene) -> None:
+    scene.run("t.kill", 3, state="FAILURE")
+    [finding] = scene.until("failing")
+    assert "all with billiard.exceptions.WorkerLostError" in finding.fact
+    assert "OOM" in finding.likely
+
+
+@trouble("a task runs into its hard time limit", "failing", REDIS)
+def time_limit(scene: Scene) -> None:
+    scene.run("t.limit", 3, state="FAILURE")
+    [finding] = scene.until("failing")
+    assert "TimeLimitExceeded" in finding.fact
+    assert "time_limit" in finding.do
+
+
+@trouble("tasks of a name that no worker knows", "failing")
+def not_registered(scene: Scene) -> None:
+    scene.run("t.nobody_knows", 3, state="FAILURE")
+    [finding] = scene.until("failing")
+    assert "NotRegistered" in finding.fact
+    assert "inspect registered" in finding.do
+
+
+@trouble("a task kills its process, and `reject_on_worker_lost` has it delivered again and again", "repeats")
+def killed_again_and_again(scene: Scene) -> None:
+    scene.send("t.kill_again")
+    [finding] = scene.until("repeats", timeout=40)
+    assert finding.subject == "t.kill_again"
+    assert "reject_on_worker_lost" in finding.likely
+
+
+@trouble("a task is retried for ever", "repeats", REDIS)
+def retried_for_ever(scene: Scene) -> None:
+    scene.send("t.retry")
+    [finding] = scene.until("repeats", timeout=40)
+    assert "max_retries" in finding.do
+
+
+@trouble("a task raises `Ignore`, so Celery sends no event of its end", "ended-unheard")
+def ignored(scene: Scene) -> None:
+    scene.run("t.ignore", 2, state="STARTED")
+    scene.run("t.quick", 1)
+    [finding] = scene.until("ended-unheard")
+    assert "t.ignore" in finding.fact
+    assert "terminate" not in finding.do
+
+
+@trouble("the result backend is down: tasks end and no event says so", "results-lost", conf=NO_BACKEND)
+def result_backend_down(scene: Scene) -> None:
+    scene.run("t.quick", 5, state="STARTED")
+    [finding] = scene.until("results-lost", timeout=30)
+    assert "result backend" in finding.likely
+    assert "terminate" not in finding.do
+
+
+@trouble(
+    "the same with threads, whose worker counts such tasks as active",
+    "results-lost",
+    REDIS,
+    pool="threads",
+    conf=NO_BACKEND,
+)
+def result_backend_down_with_threads(scene: Scene) -> None:
+    scene.run("t.quick", 6, state="STARTED")
+    scene.until("results-lost", timeout=30)
+
+
+@trouble("a `rate_limit` holds tasks back", "held-back")
+def rate_limit(scene: Scene) -> None:
+    for _ in range(20):
+        scene.send("t.rated")
+    with mock.patch.object(capacity, "HELD_AFTER", 5):
+        [finding] = scene.until("held-back", timeout=60)
+    assert finding.subject == "t.rated"
+    assert "rate_limit" in finding.likely
+
+
+@trouble(
+    "RabbitMQ's memory alarm blocks all that publish, heartbeats too",
+    "broker-blocked",
+    RABBITMQ,
+    workers=("worker-1", "worker-2"),
+)
+def memory_alarm(scene: Scene) -> None:
+    server = scene.broker.server  # type: ignore[union-attr]
+    scene.run("t.quick", 1)
+    scene.broker.wait_for_queue("celery")  # type: ignore[union-attr]
+    server.set_memory_alarm(on=True)
+    try:
+        [finding] = scene.until("broker-blocked", timeout=30)
+    finally:
+        server.set_memory_alarm(on=False)
+    assert "alarm" in finding.likely
+    assert "do not restart" in finding.do
+
+
+@trouble("Redis is full (`maxmemory`, `noeviction`)", "broker-refuses", REDIS)
+def redis_full(scene: Scene) -> None:
+    scene.run("t.quick", 1)
+    scene.broker.configure("maxmemory", "1")  # type: ignore[union-attr]
+    [finding] = scene.until("broker-refuses", timeout=30)
+    assert "maxmemory" in finding.likely
+
+
+@trouble("Flower runs without `--broker-api`", "queues-unknown", RABBITMQ, flower_options=[])
+def no_management_api(scene: Scene) -> None:
+    scene.run("t.quick", 1)
+    [finding] = scene.until("queues-unknown")
+    assert finding.level is Level.UNSURE
+    assert "--broker-api" in finding.unknown
+
+
+@trouble("a task is sent to a queue of a mistyped name", "no-consumer")
+def mistyped_queue(scene: Scene) -> None:
+    scene.run("t.quick", 1)
+    sent = scene.send("t.quick", queue="clery")
+    scene.wait("PENDING", sent)
+    [finding] = scene.until("no-consumer")
+    assert finding.subject == "clery"
+    assert str(finding.link).endswith(sent)
+
+
+@trouble(
+    "the same, without events of sending (Celery's default)",
+    "sending-unknown",
+    REDIS,
+    sends={"task_send_sent_event": False},
+)
+def mistyped_queue_unseen(scene: Scene) -> None:
+    scene.run("t.quick", 1)
+    scene.send("t.quick", queue="clery")
+    [finding] = scene.until("sending-unknown")
+    assert "task_send_sent_event" in finding.unknown
+
+
+@trouble("a mistyped routing key, where another queue is bound to a topic exchange", "no-consumer", RABBITMQ)
+def mistyped_key_beside_a_topic(scene: Scene) -> None:
+    scene.app.control.add_consumer(
+        "topical", exchange="shop", exchange_type="topic", routing_key="shop.#", destination=[scene.worker.node]
+    )
+    workers = f"{scene.flower.url}/api/workers?refresh=1"
+    wait_for("the worker to consume it", lambda: "topical" in str(scene.flower.client.get_json(workers)), 30)
+    good = scene.send("t.quick", exchange="shop", routing_key="shop.orders.new")
+    scene.wait("SUCCESS", good)
+    bad = scene.send("t.quick", exchange="shop", routing_key="shpo.orders.new")
+    scene.wait("PENDING", bad)
+    [finding] = scene.until("no-consumer", timeout=60)
+    assert finding.subject == "shpo.orders.new"
+
+
+@trouble("`cancel_consumer` takes a queue from its only worker", "no-consumer")
+def cancelled_consumer(scene: Scene) -> None:
+    scene.run("t.quick", 1)
+    scene.app.control.cancel_consumer("celery", destination=[scene.worker.node], reply=True)
+    sent = scene.send("t.quick")
+    scene.wait("PENDING", sent)
+    [finding] = scene.until("no-consumer", timeout=60)
+    assert finding.subject == "celery"
+
+
+@trouble("a worker refuses the serialization of a message", "message-lost", conf={"accept_content": ["json"]})
+def wrong_serializer(scene: Scene) -> None:
+    scene.run("t.quick", 1)
+    scene.wait("PENDING", scene.send("t.quick", serializer="pickle"))
+    # A minute is too long to wait: the event of its sending is moved back.
+    with backdated(scene, "shop.moved", 200):
+        [finding] = scene.until("message-lost")
+    assert "accept_content" in finding.likely
+
+
+@contextlib.contextmanager
+def backdated(scene: Scene, task_id: str, seconds: float) -> Any:
+    """A task that was sent so long ago to the workers' queue, in which there is none."""
+    with TaskEvents(scene.broker.url) as events:
+        events.send(
+            "task-sent",
+            uuid=task_id,
+            name="t.quick",
+            exchange="",
+            routing_key="celery",
+            queue="celery",
+            hostname="sender@web",
+            timestamp=time.time() - seconds,
+        )
+    scene.wait("PENDING", task_id)
+    yield
+
+
+@trouble("three workers are killed together", "no-workers", workers=("worker-1", "worker-2", "worker-3"))
+def killed_workers(scene: Scene) -> None:
+    held = scene.send("t.sleep", 300)
+    scene.wait("STARTED", held)
+    wait_for_heartbeats(scene)
+    for worker in scene.workers:
+        worker.kill()
+    findings = scene.until("no-workers", timeout=30)
+    [finding] = findings
+    assert "3 that Flower knows" in finding.fact
+    assert "1 STARTED" in finding.fact
+    assert str(finding.link).endswith(held)
+
+
+@trouble("one of two workers is killed", "worker-gone", workers=("worker-1", "worker-2"))
+def killed_worker(scene: Scene) -> None:
+    wait_for_heartbeats(scene)
+    scene.worker.kill()
+    [finding] = scene.until("worker-gone", timeout=30)
+    assert finding.subject == scene.worker.node
+
+
+@trouble("the only worker is killed and started again under its name", "worker-restarted")
+def killed_and_restarted_worker(scene: Scene) -> None:
+    scene.wait("STARTED", scene.send("t.sleep", 300))
+    wait_for_heartbeats(scene)
+    scene.worker.kill()
+    scene.worker.start()
+    scene.flower.wait_for_worker(scene.worker.node)
+    [finding] = scene.until("worker-restarted", timeout=30)
+    assert "t.sleep" in finding.fact
+
+
+@trouble("a worker runs with `--without-heartbeat` and is idle", "no-heartbeats", REDIS)
+def no_heartbeats(scene: Scene) -> None:
+    # Flower calls it gone two minutes after its last event.
+    for event in ("received", "started", "succeeded"):
+        scene.events("celery@quiet", "quiet", "t.quick", **{event: 200})
+    scene.flower.wait_for_worker("celery@quiet", alive=False)
+    [finding] = scene.until("no-heartbeats", timeout=30)
+    assert "--without-heartbeat" in finding.likely
+
+
+@trouble("one of two workers is stopped in order", "", workers=("worker-1", "worker-2"))
+def stopped_worker(scene: Scene) -> None:
+    scene.run("t.quick", 4)
+    scene.worker.stop()
+    scene.flower.wait_for_worker(scene.worker.node, alive=False)
+    assert scene.explain().findings == []
+
+
+@trouble("the only worker has `--pool solo` and runs a long task", "worker-busy", pool="solo")
+def solo_in_a_long_task(scene: Scene) -> None:
+    # Flower asks workers for their pool at its start, which may have been before the worker's.
+    workers = f"{scene.flower.url}/api/workers?refresh=1"
+    wait_for("Flower to know the pool", lambda: scene.worker.node in scene.flower.client.get_json(workers), 20)
+    scene.wait("PENDING", scene.send("t.sleep", 60))
+    [finding] = scene.until("worker-busy", timeout=30)
+    assert "solo" in finding.likely
+    assert finding.level is Level.UNSURE
+
+
+@trouble("Redis is away", "broker-away", REDIS)
+def redis_away(scene: Scene) -> None:
+    wait_for_heartbeats(scene)
+    scene.broker.kill()  # type: ignore[union-attr]
+    [finding] = scene.until("broker-away", timeout=30)
+    assert "broker" in finding.likely
+
+
+@trouble(
+    "workers send no events of tasks",
+    "no-task-events",
+    REDIS,
+    flower_options=["--enable_events=False"],
+    conf={"worker_send_task_events": False},
+)
+def no_task_events(scene: Scene) -> None:
+    scene.wait("PENDING", *[scene.send("t.quick") for _ in range(3)])
+    scene.until("no-task-events", timeout=30)
+
+
+@trouble("all processes are busy and a task has waited for five minutes", "workers-full")
+def full_workers(scene: Scene) -> None:
+    scene.wait("STARTED", *[scene.send("t.sleep", 60) for _ in range(2)])
+    for _ in range(12):  # more than a worker fetches ahead
+        scene.send("t.sleep", 60)
+    scene.events("sender@web", "waits", "t.sleep", sent=400)
+    [finding] = scene.until("workers-full", timeout=30)
+    assert "All 2 processes of 1 live worker are busy with t.sleep" in finding.fact
+
+
+@trouble("a worker's clock is ten minutes slow", "clock-skew", REDIS, clock=-600)
+def slow_clock(scene: Scene) -> None:
+    scene.wait("STARTED", scene.send("t.sleep", 60), scene.send("t.sleep", 60))
+    wait_for_heartbeats(scene)
+    [finding] = scene.until("clock-skew", timeout=30)
+    assert "slow" in finding.fact
+    kinds = {found.kind for found in scene.explain().findings}
+    assert not kinds & {"stuck", "workers-full", "waiting"}
+
+
+@trouble("a worker's clock is ten minutes fast", "clock-skew", REDIS, clock=600)
+def fast_clock(scene: Scene) -> None:
+    scene.run("t.quick", 3)
+    [finding] = scene.until("clock-skew", timeout=30)
+    assert "fast" in finding.fact
+
+
+@trouble("two workers run under one node name", "shared-node-name", REDIS)
+def shared_node_name(scene: Scene) -> None:
+    second = start_worker(scene.testbed, scene.broker, "worker-1")
+    scene.workers.append(second)
+    [finding] = scene.until("shared-node-name", timeout=30)
+    assert finding.subject == second.node
+
+
+@trouble(
+    "a task with a far ETA is held for 20 minutes, and RabbitMQ's `consumer_timeout` is near",
+    "consumer-timeout",
+    RABBITMQ,
+)
+def eta_held_for_long(scene: Scene) -> None:
+
+    eta = (datetime.now(timezone.utc) + timedelta(hours=2)).isoformat()
+    with TaskEvents(scene.broker.url) as events:
+        fields = {"name": "t.quick", "eta": eta, "timestamp": time.time() - 1300}
+        events.send("task-received", uuid="far-eta", hostname=scene.worker.node, **fields)
+    scene.wait("RECEIVED", "far-eta")
+    [finding] = scene.until("consumer-timeout", timeout=30)
+    assert "consumer_timeout" in finding.do
+
+
+@trouble(
+    "a busy system is well: retries, priorities, ETAs, delayed delivery, custom states, a chord, a periodic task",
+    "",
+    results=True,
+)
+def busy_and_well(scene: Scene) -> None:
+    for number in range(40):
+        scene.send("t.quick", priority=number % 10)
+        scene.send("t.sleep", 0.05)
+    scene.send("t.progress", 20)
+    scene.send("t.quick", countdown=120)
+    delayed = f"{'0.' * 20}{'1.' * 8}celery"
+    with TaskEvents(scene.broker.url) as events:
+        eta = (datetime.now(timezone.utc) + timedelta(seconds=255)).isoformat()
+        fields = {"name": "t.quick", "eta": eta, "routing_key": delayed, "exchange": "celery_delayed_27"}
+        events.send("task-sent", uuid="delayed", hostname="sender@web", **fields)
+    scene.wait("PENDING", "delayed")
+    scene.send("t.chord", "chord-body")
+    scene.wait("SUCCESS", "chord-body", scene.send("t.flaky"))
+    for _ in range(6):
+        scene.run("t.tick", 1)
+    for _ in range(3):
+        assert scene.explain().findings == []
+
+
+def wait_for_heartbeats(scene: Scene, more: int = 3) -> None:
+    """Return once Flower has had so many more heartbeats of each worker: its events of tasks do not count."""
+
+    def beats() -> dict[str, int]:
+        rows = scene.flower.client.get_json(f"{scene.flower.url}/workers?json=1")["data"]
+        return {row["hostname"]: row.get("worker-heartbeat", 0) for row in rows}
+
+    before = beats()
+    wait_for(
+        "heartbeats of each worker",
+        lambda: all(beats().get(one.node, 0) >= before.get(one.node, 0) + more for one in scene.workers),
+        30,
+    )
