@@ -79,7 +79,9 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     if events_of(found.late) - last.kinds_since(before) or late_senders - last.senders_since(before):
         raise MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     # Step 7: the balance of events.
-    news = {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
+    # By logical clock, tasks that nobody has received yet stand at the end.
+    news = {task_id: end for task_id in end.rows if task_id not in state.tasks}
+    news |= {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
     surplus = check_balance(state, base, before, last, shown_events(state, news))
     # Step 9: the new state. Nothing below can fail.
     changed = {*state.tasks.changed(front.page.rows, front.page)}

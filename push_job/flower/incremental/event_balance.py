@@ -1,7 +1,7 @@
 """Step 7 of the proof: the tasks that were read show every event that Flower counted, by event and task type.
 
-This check needs no order of the list and no clock. A task ends once and is
-received once, plus once per retry. So the changed tasks show how many events of
+This check needs no order of the list and no clock. A task ends once, and is
+sent and received once, plus once per retry. So the changed tasks show how many events of
 these types happened, and Flower's counters say how many did.
 """
 
@@ -14,12 +14,13 @@ from push_job.flower.incremental.event_counts import EventCounts, EventKind
 from push_job.flower.incremental.senders import field_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
-from push_job.flower.task import STATES, EventFields, received_of, stamp_of
+from push_job.flower.task import STATES, EventFields, received_of, sent_at, stamp_of
 
 #: Events that end a task; each task shows the time of each of them.
 _ENDS = ("succeeded", "failed", "revoked", "rejected")
 _RECEIVED = "received"
-_COUNTED = frozenset({*_ENDS, _RECEIVED})
+_SENT = "sent"
+_COUNTED = frozenset({*_ENDS, _RECEIVED, _SENT})
 _EVENT_STATES = frozenset({*STATES, "REJECTED"})
 _ALL = (*_ENDS, _RECEIVED, "sent", "started", "retried")
 
@@ -35,15 +36,17 @@ def shown_events(state: ScrapeState, taken: Mapping[str, TaskPage]) -> Counter[E
         taken: the page of each new or changed task, by id.
     """
     shown: Counter[EventKind] = Counter()
+    tasks = state.tasks
     for task_id, page in taken.items():
-        task, known_stamp = field_of(page, task_id), state.tasks.stamp_of(task_id)
+        task, known_stamp = field_of(page, task_id), tasks.stamp_of(task_id)
         name = str(task.name) if task.name else ""
         for end in _ENDS:
             at = getattr(task, end)
             # An end that was the task's newest event at the last scrape is not new.
             if at is not None and (known_stamp is None or stamp_of(at) != known_stamp):
                 shown[EventKind(end, name)] += 1
-        shown[EventKind(_RECEIVED, name)] += _receptions(task, state.tasks.value_of(received_of, task_id))
+        shown[EventKind(_RECEIVED, name)] += _attempts(task, received_of(task), tasks.value_of(received_of, task_id))
+        shown[EventKind(_SENT, name)] += _attempts(task, sent_at(task), tasks.value_of(sent_at, task_id))
     return shown
 
 
@@ -59,14 +62,19 @@ def events_of(tasks: Mapping[str, TaskPage]) -> Counter[EventKind]:
     return shown
 
 
-def _receptions(task: EventFields, known: float | None) -> int:
-    """Return how often the task may have been received since; `known` is the time of its last known reception."""
-    at = received_of(task)
+def _attempts(task: EventFields, at: float, known: float | None) -> int:
+    """Return how often the task may have been sent or received since.
+
+    Args:
+        task: the task.
+        at: when it was sent or received last.
+        known: the same at the last scrape.
+    """
     if not at > 0 or at == known:
         return 0
     retries = task.retries if type(task.retries) is int and 0 <= task.retries <= _RETRY_LIMIT else 0
-    was_received = known is not None and known > 0
-    return max(1, retries) if was_received else 1 + retries
+    was_known = known is not None and known > 0
+    return max(1, retries) if was_known else 1 + retries
 
 
 def check_balance(

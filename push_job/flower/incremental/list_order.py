@@ -17,7 +17,7 @@ from typing import ClassVar, cast
 
 from push_job.flower.page import TaskPage
 from push_job.flower.table import TaskTable
-from push_job.flower.task import EventFields, clock_of, received_of, stamp_of
+from push_job.flower.task import EventFields, clock_of, received_of, sent_at, stamp_of
 
 #: Last tasks of a page by logical clock that show how deep the page reaches. Some stand higher than the clock of their
 #: newest event, because of an earlier event from another worker.
@@ -175,8 +175,16 @@ def tasks_at_front(front: TaskPage, others: list[TaskPage], late: set[str]) -> l
 def possibly_moved(tasks: TaskTable, page: TaskPage) -> set[str]:
     """Return the tasks of a page, which is not the front, that may not stand where they stood.
 
-    A late ``task-received`` moves a task and changes nothing that is counted.
+    A late ``task-received`` or ``task-sent`` moves a task and changes nothing that is counted.
     """
-    received = page.columns[received_of]
-    again = (it for it, row in page.rows.items() if tasks.value_of(received_of, it) != received[row])
-    return {*tasks.changed(page.rows, page), *again}
+    moved = {*tasks.changed(page.rows, page)}
+    for column in (received_of, sent_at):
+        times = page.columns[column]
+        moved |= {
+            task_id for task_id, row in page.rows.items() if not _is_same(tasks.value_of(column, task_id), times[row])
+        }
+    return moved
+
+
+def _is_same(known: float | None, time: float) -> bool:
+    return known == time or (known is not None and math.isnan(known) and math.isnan(time))
