@@ -90,7 +90,7 @@ def without_group(samples: dict[Key, float], *group: str) -> dict[Key, float]:
     }
 
 
-def eventually(condition: Any, timeout: float = 30.0) -> None:
+def eventually(condition: Any, timeout: float = 120.0) -> None:
     """Wait until `condition()` is true."""
     end = time.monotonic() + timeout
     while not condition():

@@ -22,18 +22,18 @@ def signalled_at(moment: int, seconds: float) -> bool:
             signal.raise_signal(signal.SIGTERM)
         return trace
 
-    turns = 0
+    cycles = 0
 
-    def turn() -> None:
-        nonlocal turns
-        turns += 1
-        if turns == 3:  # by then it has done all that it ever does
+    def cycle() -> None:
+        nonlocal cycles
+        cycles += 1
+        if cycles == 3:  # by then it has done all that it ever does
             sys.settrace(None)
             signal.raise_signal(signal.SIGTERM)
 
     stop = Stop(lambda number, _frame: sys.exit(f"signal {number} counted twice"))
     sys.settrace(trace)
-    repeat(turn, seconds, stop)
+    repeat(cycle, seconds, stop)
     sys.settrace(None)
     return lines >= moment
 

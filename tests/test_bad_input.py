@@ -25,7 +25,7 @@ def assert_down(gateway: Pushgateway, url: str) -> None:
     assert not [name for name, _ in samples if name.startswith("celery_") or name == "flower_scrape_tasks"]
 
 
-def assert_told(stderr: str, *words: str) -> None:
+def assert_one_line(stderr: str, *words: str) -> None:
     """One line of log, no traceback, with all the words."""
     (line,) = stderr.splitlines()
     for word in words:
@@ -53,29 +53,31 @@ def assert_told(stderr: str, *words: str) -> None:
         (WORKERS, json_answer({"detail": "no such page"}), ["is this Flower's address"]),
     ],
 )
-def test_a_server_that_is_no_flower_in_order_is_told_in_one_line(
-    workers: Script, tasks: Script, words: list[str], clean_pushgateway: Pushgateway, push_job: PushJob
+def test_a_server_that_is_not_a_working_flower_is_one_line(
+    workers: Script, tasks: Script, words: list[str], clean_pushgateway: Pushgateway, quick_push_job: PushJob
 ) -> None:
     with ScriptedServer({"/api/workers": workers, "/api/tasks": tasks}) as server:
-        done = push_job("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, *FAST)
+        done = quick_push_job("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, *FAST)
     assert done.returncode == 1
-    assert_told(done.stderr, server.url.removeprefix("http://"), *words)
+    assert_one_line(done.stderr, server.url.removeprefix("http://"), *words)
     assert_down(clean_pushgateway, server.url)
 
 
-def test_a_web_page_that_comes_with_a_refusal_is_not_logged(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_a_web_page_that_comes_with_a_refusal_is_not_logged(
+    clean_pushgateway: Pushgateway, quick_push_job: PushJob
+) -> None:
     page = status_answer(500, b"<html><title>500: Internal Server Error</title></html>")
     servers = {"/api/workers": WORKERS, "/api/tasks": json_answer({}), "/metrics": page}
     with ScriptedServer(servers) as server:
-        done = push_job(
+        done = quick_push_job(
             *("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, "--with", "activity", *FAST)
         )
     assert done.returncode == 0
-    assert "500 Told So" in done.stderr
+    assert "500 Reason" in done.stderr
     assert "<" not in done.stderr
 
 
-def test_https_to_a_real_flower_without_tls_says_the_cure(
+def test_https_to_a_real_flower_without_tls_says_what_to_change(
     flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     https = flower.url.replace("http:", "https:")
@@ -83,32 +85,32 @@ def test_https_to_a_real_flower_without_tls_says_the_cure(
         "push", "--flower", https, "--pushgateway", clean_pushgateway.url, "--timeout", "0.5", "--deadline", "3"
     )
     assert done.returncode == 1
-    assert_told(done.stderr, "it began no TLS within 0.5 s: if it speaks plain HTTP, write http:// in its URL")
+    assert_one_line(done.stderr, "it began no TLS within 0.5 s: if it speaks plain HTTP, write http:// in its URL")
 
 
-def test_an_unreachable_flower_is_told_in_one_line(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_an_unreachable_flower_is_one_line(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     done = push_job("push", "--flower", "http://127.0.0.1:9", "--pushgateway", clean_pushgateway.url, *FAST)
     assert done.returncode == 1
-    assert_told(done.stderr, "127.0.0.1:9", "refused the connection")
+    assert_one_line(done.stderr, "127.0.0.1:9", "refused the connection")
     assert_down(clean_pushgateway, "127.0.0.1:9")
 
 
-def test_the_port_of_another_real_server_is_told_in_one_line(
+def test_the_port_of_another_real_server_is_one_line(
     redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     for url in (clean_pushgateway.url, redis.url.replace("redis://", "http://").removesuffix("/0")):
         done = push_job("push", "--flower", url, "--pushgateway", clean_pushgateway.url, *FAST)
         assert done.returncode == 1
-        assert_told(done.stderr, url.removeprefix("http://"))
+        assert_one_line(done.stderr, url.removeprefix("http://"))
 
 
-def test_a_real_flower_that_wants_a_sign_in_says_both_cures(
+def test_a_real_flower_that_needs_a_sign_in_names_both_ways(
     testbed: Testbed, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     flower = testbed.flower(redis, env={})
     done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
     assert done.returncode == 1
-    assert_told(done.stderr, "401", "--flower-username", "FLOWER_UNAUTHENTICATED_API=true")
+    assert_one_line(done.stderr, "401", "--flower-username", "FLOWER_UNAUTHENTICATED_API=true")
     flower.stop()
 
 
@@ -137,13 +139,13 @@ def test_odd_fields_of_one_task_never_cost_the_others(clean_pushgateway: Pushgat
     assert sum(v for (name, _), v in samples.items() if name == "celery_task_types_by_state") == len(tasks)
 
 
-def test_a_pushgateway_that_is_away_means_exit_three(flower: Flower, push_job: PushJob) -> None:
+def test_an_unreachable_pushgateway_means_exit_three(flower: Flower, push_job: PushJob) -> None:
     done = push_job("push", "--flower", flower.url, "--pushgateway", "http://127.0.0.1:9", *FAST)
     assert done.returncode == 3
-    assert_told(done.stderr, "pushgateway=127.0.0.1:9", "refused the connection")
+    assert_one_line(done.stderr, "pushgateway=127.0.0.1:9", "refused the connection")
 
 
-def test_a_clash_of_types_is_told_with_the_pushgateways_own_reason(
+def test_a_clash_of_types_is_reported_with_the_pushgateways_reason(
     flower: Flower, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     registry = CollectorRegistry()
@@ -160,7 +162,7 @@ def test_a_clash_of_types_is_told_with_the_pushgateways_own_reason(
     requests.put(f"{clean_pushgateway.url}/metrics/job/clash", data=text, timeout=10).raise_for_status()
     done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
     assert done.returncode == 3
-    assert_told(done.stderr, "400", family)
+    assert_one_line(done.stderr, "400", family)
 
 
 @pytest.mark.parametrize(
@@ -174,14 +176,14 @@ def test_a_clash_of_types_is_told_with_the_pushgateways_own_reason(
         (status_answer(302, headers={"Location": "/sso"}), ["302", "redirect"]),
     ],
 )
-def test_a_pushgateway_that_refuses_is_told_with_its_reason(
-    flower: Flower, push_job: PushJob, script: Script, words: list[str]
+def test_a_rejected_push_is_reported_with_the_pushgateways_reason(
+    flower: Flower, quick_push_job: PushJob, script: Script, words: list[str]
 ) -> None:
     with ScriptedServer({"*": script}) as gateway:
-        done = push_job("push", "--flower", flower.url, "--pushgateway", gateway.url, *FAST)
+        done = quick_push_job("push", "--flower", flower.url, "--pushgateway", gateway.url, *FAST)
         assert len(gateway.requests) == 1
     assert done.returncode == 3
-    assert_told(done.stderr, gateway.url.removeprefix("http://"), *words)
+    assert_one_line(done.stderr, gateway.url.removeprefix("http://"), *words)
 
 
 @pytest.mark.parametrize(
@@ -239,8 +241,10 @@ def test_a_pushgateway_that_refuses_is_told_with_its_reason(
         (["stray"], ["stray"]),
     ],
 )
-def test_a_wrong_option_means_exit_two_and_no_request(push_job: PushJob, options: list[str], words: list[str]) -> None:
-    done = push_job("push", *options)
+def test_a_wrong_option_means_exit_two_and_no_request(
+    quick_push_job: PushJob, options: list[str], words: list[str]
+) -> None:
+    done = quick_push_job("push", *options)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
@@ -251,9 +255,9 @@ def test_a_wrong_option_means_exit_two_and_no_request(push_job: PushJob, options
 
 @pytest.mark.parametrize("arguments", [[], ["pusch"], ["--verbose"]])
 def test_a_call_without_a_command_means_exit_two_and_says_where_help_is(
-    push_job: PushJob, arguments: list[str]
+    quick_push_job: PushJob, arguments: list[str]
 ) -> None:
-    done = push_job(*arguments)
+    done = quick_push_job(*arguments)
     assert done.returncode == 2
     assert "--help" in done.stderr
     assert done.stderr.startswith("Error: ") == bool(arguments)
@@ -273,27 +277,29 @@ def test_a_call_without_a_command_means_exit_two_and_says_where_help_is(
         {"PUSH_JOB_FLOWER": "http://flower.internal", "http_proxy": "http://proxy:port"},
     ],
 )
-def test_a_wrong_setting_in_the_environment_means_exit_two(push_job: PushJob, wrong: dict[str, str]) -> None:
-    done = push_job("push", env=wrong)
+def test_a_wrong_setting_in_the_environment_means_exit_two(quick_push_job: PushJob, wrong: dict[str, str]) -> None:
+    done = quick_push_job("push", env=wrong)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
     assert "pr0xy" not in line
 
 
-def test_a_socks_proxy_says_which_package_it_takes(push_job: PushJob) -> None:
-    done = push_job("push", "--flower", "http://flower.internal", env={"all_proxy": "socks5://u:pr0xy@proxy:1080"})
+def test_a_socks_proxy_says_which_package_it_takes(quick_push_job: PushJob) -> None:
+    done = quick_push_job(
+        "push", "--flower", "http://flower.internal", env={"all_proxy": "socks5://u:pr0xy@proxy:1080"}
+    )
     assert done.returncode == 2
-    assert_told(done.stderr, "ALL_PROXY", "is a SOCKS proxy: pip install PySocks")
+    assert_one_line(done.stderr, "ALL_PROXY", "is a SOCKS proxy: pip install PySocks")
     assert "pr0xy" not in done.stderr
 
 
-def test_a_proxy_that_is_away_is_told_as_such(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_an_unreachable_proxy_is_named(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     options = ("--flower", "http://flower.internal:5555", "--pushgateway", clean_pushgateway.url)
     proxy = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
     done = push_job("push", *options, *FAST, env=proxy)
     assert done.returncode == 1
-    assert_told(done.stderr, "proxy", "HTTP_PROXY", "Connection refused")
+    assert_one_line(done.stderr, "proxy", "HTTP_PROXY", "Connection refused")
 
 
 def test_a_scrape_goes_through_the_proxy_that_the_environment_names(
@@ -307,8 +313,8 @@ def test_a_scrape_goes_through_the_proxy_that_the_environment_names(
         assert proxy.requests
 
 
-def test_one_log_line_a_flower_can_be_json(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
-    done = push_job(
+def test_one_log_line_a_flower_can_be_json(clean_pushgateway: Pushgateway, quick_push_job: PushJob) -> None:
+    done = quick_push_job(
         "push", "--flower", "http://127.0.0.1:9", "--pushgateway", clean_pushgateway.url, *FAST, "--log-format", "json"
     )
     line = json.loads(done.stderr)

@@ -19,11 +19,11 @@ FAST = ("--timeout", "2", "--deadline", "10")
 
 
 @pytest.fixture(scope="module")
-def sound_flower(testbed: Testbed, redis: Redis, flower: Flower) -> Flower:
+def healthy_flower(testbed: Testbed, redis: Redis, flower: Flower) -> Flower:
     """One with a live worker and a task event."""
     with TaskEvents(redis.url) as events:
-        events.worker("celery@sound", freq=600.0)
-        events.send("task-received", uuid=(task_id := str(uuid.uuid4())), name="shop.sound")
+        events.worker("celery@healthy", freq=600.0)
+        events.send("task-received", uuid=(task_id := str(uuid.uuid4())), name="shop.healthy")
     flower.wait_for_task(task_id, "RECEIVED")
     return flower
 
@@ -32,12 +32,12 @@ def crosses(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith("  ✗")]
 
 
-def test_all_well_is_ticks_and_exit_zero_and_nothing_left_behind(
-    sound_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+def test_healthy_servers_mean_exit_zero_and_no_group_is_left(
+    healthy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
-    done = push_job("check", "--flower", sound_flower.url, "--pushgateway", clean_pushgateway.url)
+    done = push_job("check", "--flower", healthy_flower.url, "--pushgateway", clean_pushgateway.url)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[0] == f"Flower {sound_flower.url.removeprefix('http://')}"
+    assert done.stdout.splitlines()[0] == f"Flower {healthy_flower.url.removeprefix('http://')}"
     assert not crosses(done.stdout)
     for found in ("API may be read", "clock agrees", "live of", "task events arrive", "it is a Pushgateway", "clashes"):
         assert found in done.stdout
@@ -61,8 +61,10 @@ def test_a_wrong_host_or_port_is_found(
         assert word in cross
 
 
-def test_another_servers_port_is_found(clean_pushgateway: Pushgateway, sound_flower: Flower, push_job: PushJob) -> None:
-    done = push_job("check", "--flower", clean_pushgateway.url, "--pushgateway", sound_flower.url, *FAST)
+def test_another_servers_port_is_found(
+    clean_pushgateway: Pushgateway, healthy_flower: Flower, push_job: PushJob
+) -> None:
+    done = push_job("check", "--flower", clean_pushgateway.url, "--pushgateway", healthy_flower.url, *FAST)
     assert done.returncode == 1
     not_flower, not_gateway = crosses(done.stdout)
     assert "is this Flower?" in not_flower
@@ -109,7 +111,7 @@ def unheard(testbed: Testbed) -> Iterator[tuple[Redis, Flower]]:
     redis.stop()
 
 
-def test_missing_workers_and_missing_events_are_told_apart(
+def test_missing_workers_and_missing_events_are_distinguished(
     unheard: tuple[Redis, Flower], clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     redis, flower = unheard
@@ -132,7 +134,7 @@ def test_missing_workers_and_missing_events_are_told_apart(
     assert "-E" in cross[0]
 
 
-def test_events_of_senders_alone_are_told_from_those_of_workers(
+def test_events_of_senders_are_distinguished_from_those_of_workers(
     unheard: tuple[Redis, Flower], clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     redis, flower = unheard
@@ -159,7 +161,7 @@ def test_events_of_senders_alone_are_told_from_those_of_workers(
 
 
 @pytest.mark.parametrize("version", ["2.0.1", None])
-def test_the_newest_event_is_the_one_with_the_newest_time_in_whatever_order_flower_lists_them(
+def test_the_newest_event_is_found_in_every_order_of_the_list(
     version: str | None, testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     redis = testbed.redis()
@@ -188,12 +190,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_tls_is_a_step_of_its_own_with_its_cures(
-    testbed: Testbed, sound_flower: Flower, authority: Path, push_job: PushJob
-) -> None:
+def test_tls_is_a_step_of_its_own(testbed: Testbed, healthy_flower: Flower, authority: Path, push_job: PushJob) -> None:
     trusting = Client(context=ssl.create_default_context(cafile=str(authority / "ca.pem")))
     gateway = testbed.pushgateway(options=[f"--web.config.file={authority}/web.yml"], client=trusting)
-    flower_with_tls = sound_flower.url.replace("http:", "https:")
+    flower_with_tls = healthy_flower.url.replace("http:", "https:")
     done = push_job("check", "--flower", flower_with_tls, "--pushgateway", gateway.url, *FAST)
     assert done.returncode == 1
     no_tls, not_trusted = crosses(done.stdout)
@@ -202,15 +202,15 @@ def test_tls_is_a_step_of_its_own_with_its_cures(
     assert "-ca-file" in not_trusted
 
     trust = ("--pushgateway-ca-file", str(authority / "ca.pem"))
-    done = push_job("check", "--flower", sound_flower.url, "--pushgateway", gateway.url, *trust)
+    done = push_job("check", "--flower", healthy_flower.url, "--pushgateway", gateway.url, *trust)
     assert done.returncode == 0, done.stdout
     assert "  ✓ it speaks TLS, and its certificate is trusted" in done.stdout
 
     bundle = {"REQUESTS_CA_BUNDLE": str(authority / "ca.pem")}
-    assert push_job("check", "--flower", sound_flower.url, "--pushgateway", gateway.url, env=bundle).returncode == 0
+    assert push_job("check", "--flower", healthy_flower.url, "--pushgateway", gateway.url, env=bundle).returncode == 0
 
     plain = gateway.url.replace("https:", "http:")
-    done = push_job("check", "--flower", sound_flower.url, "--pushgateway", plain, *FAST)
+    done = push_job("check", "--flower", healthy_flower.url, "--pushgateway", plain, *FAST)
     assert "HTTPS" in crosses(done.stdout)[0]
     gateway.stop()
 
@@ -238,12 +238,12 @@ def test_a_proxy_is_named_and_tried_in_place_of_the_server(clean_pushgateway: Pu
 
 
 def test_the_options_of_push_are_taken_by_the_other_commands(
-    sound_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
+    healthy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     options = [
         *(
             "--flower",
-            sound_flower.url,
+            healthy_flower.url,
             "--pushgateway",
             clean_pushgateway.url,
             "--grouping",
@@ -271,9 +271,9 @@ def test_a_clock_that_is_off_is_found(clean_pushgateway: Pushgateway, push_job: 
     assert "NTP" in cross
 
 
-def test_a_pushgateway_that_refuses_is_found(sound_flower: Flower, push_job: PushJob) -> None:
+def test_a_pushgateway_that_refuses_is_found(healthy_flower: Flower, push_job: PushJob) -> None:
     with ScriptedServer({"*": status_answer(401)}) as gateway:
-        done = push_job("check", "--flower", sound_flower.url, "--pushgateway", gateway.url)
+        done = push_job("check", "--flower", healthy_flower.url, "--pushgateway", gateway.url)
     assert done.returncode == 1
     (cross,) = crosses(done.stdout)
     assert "--pushgateway-username" in cross

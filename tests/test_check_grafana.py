@@ -58,7 +58,7 @@ def told(push_job: PushJob, pushgateway: Pushgateway, answers: dict[str, Script]
     return done.returncode, done.stdout
 
 
-def test_all_well_is_ticks_and_exit_zero(push_job: PushJob, clean_pushgateway: Pushgateway) -> None:
+def test_a_healthy_server_means_exit_zero(push_job: PushJob, clean_pushgateway: Pushgateway) -> None:
     code, output = told(push_job, clean_pushgateway, {}, PUSH_JOB_GRAFANA_TOKEN="t0k-9")
     assert code == 0, output
     assert [line for line in steps(output, "Grafana") if "port" not in line] == [
@@ -78,7 +78,7 @@ def test_the_dashboards_are_those_of_the_project() -> None:
 
 
 #: What Grafana answers in the place of what it should, and the words for it.
-TROUBLE: dict[str, tuple[dict[str, Script], list[str]]] = {
+PROBLEMS: dict[str, tuple[dict[str, Script], list[str]]] = {
     "a dashboard is missing": (
         {"/api/dashboards/uid/celery-by-flower-in-depth": refusal(404, "Dashboard not found")},
         ["import grafana/dashboards/celery-by-flower-in-depth.json"],
@@ -103,9 +103,9 @@ TROUBLE: dict[str, tuple[dict[str, Script], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLE)
-def test_each_trouble_has_its_cure(push_job: PushJob, clean_pushgateway: Pushgateway, trouble: str) -> None:
-    answers, words = TROUBLE[trouble]
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_each_problem_is_found_and_named(push_job: PushJob, clean_pushgateway: Pushgateway, problem: str) -> None:
+    answers, words = PROBLEMS[problem]
     code, output = told(push_job, clean_pushgateway, answers)
     assert code == 1
     first = crosses(output, "Grafana")[0]
@@ -123,7 +123,7 @@ ODD = (None, 7, "x\x1b[31m", [7], [{"type": "prometheus", "uid": [], "name": 7}]
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_answers_make_no_mistake(push_job: PushJob, clean_pushgateway: Pushgateway, odd: object) -> None:
+def test_odd_answers_are_no_bug(push_job: PushJob, clean_pushgateway: Pushgateway, odd: object) -> None:
     paths = ("/api/datasources", query_of("prom%201"), *(f"/api/dashboards/uid/{uid}" for uid in DASHBOARDS))
     code, output = told(push_job, clean_pushgateway, {path: json_answer(odd) for path in paths})
     assert code == 1

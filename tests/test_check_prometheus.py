@@ -38,7 +38,7 @@ def pushed(redis: Redis, flower: Flower, pushgateway: Pushgateway, push_job: Pus
 class Servers:
     """Each is a Prometheus: one as it should be, with the project's rules, and those with something wrong."""
 
-    sound: Prometheus
+    healthy: Prometheus
     without_honor_labels: Prometheus
     elsewhere: Prometheus
     cut_off: Prometheus
@@ -106,11 +106,11 @@ def servers(
         {"record": "foreign:broken", "expr": broken("vector(1)")},
     )
     with ScriptedServer({"/metrics": answer(text.encode(), headers={"Content-Type": "text/plain"})}) as old:
-        sound = testbed.prometheus(pushgateway, RULES)
+        healthy = testbed.prometheus(pushgateway, RULES)
         found = Servers(
-            sound,
+            healthy,
             testbed.prometheus(pushgateway, honor_labels=False),
-            testbed.prometheus(sound, RULES),
+            testbed.prometheus(healthy, RULES),
             testbed.prometheus(Gone(), RULES),
             testbed.prometheus(old, [at_once]),
             testbed.prometheus(pushgateway, [ROOT / "prometheus/rules/push.yml"]),
@@ -133,8 +133,8 @@ def health(server: Prometheus) -> list[str]:
 
 
 @pytest.fixture
-def sound(servers: Servers) -> Prometheus:
-    return servers.sound
+def healthy(servers: Servers) -> Prometheus:
+    return servers.healthy
 
 
 def steps(output: str, server: str = "Prometheus") -> list[str]:
@@ -146,8 +146,8 @@ def crosses(output: str, server: str = "Prometheus") -> list[str]:
     return [line for line in steps(output, server) if line.startswith("  ✗")]
 
 
-def test_all_well_is_ticks_and_exit_zero(sound: Prometheus, pushed: list[str], push_job: PushJob) -> None:
-    done = push_job("check", *pushed, "--prometheus", sound.url)
+def test_a_healthy_server_means_exit_zero(healthy: Prometheus, pushed: list[str], push_job: PushJob) -> None:
+    done = push_job("check", *pushed, "--prometheus", healthy.url)
     assert done.returncode == 0, done.stdout
     told = "\n".join(steps(done.stdout))
     for found in ("it is Prometheus, version 2.", "it scrapes a Pushgateway, 127.0.0.1:", "job and instance are kept"):
@@ -173,7 +173,7 @@ def rules_of(name: str) -> list[dict[str, str]]:
 
 def test_every_rule_of_ours_is_known_as_one() -> None:
     foreign = {"name": "Foreign", "query": "celery_workers_of_another == 0", "type": "alerting"}
-    as_told = [
+    as_listed = [
         {
             "name": rule.get("alert") or rule["record"],
             "query": rule["expr"],
@@ -181,9 +181,9 @@ def test_every_rule_of_ours_is_known_as_one() -> None:
         }
         for rule in all_rules()
     ]
-    found = rules_of_ours([*as_told, foreign])
+    found = rules_of_ours([*as_listed, foreign])
     assert sorted(rule["name"] for rule in found if rule["type"] == "alerting") == sorted(our_alerts())
-    assert [rule for rule in as_told if rule["type"] == "recording" and rule not in found] == []
+    assert [rule for rule in as_listed if rule["type"] == "recording" and rule not in found] == []
 
 
 def test_the_names_of_the_alerts_are_those_in_the_rules() -> None:
@@ -218,7 +218,7 @@ def test_a_rule_that_cannot_be_evaluated_is_found_even_if_no_alert_says_so(
     assert others == "  ✗ nor can OwnSlow"
 
 
-def test_an_alert_that_fires_is_told_with_whose_it_is(servers: Servers, pushed: list[str], push_job: PushJob) -> None:
+def test_a_firing_alert_is_reported_with_its_groups(servers: Servers, pushed: list[str], push_job: PushJob) -> None:
     there = ("--flower", Gone.url, "--pushgateway", pushed[3], "--grouping", "team=a")
     done = push_job("check", *there, "--prometheus", servers.of_the_past.url)
     assert crosses(done.stdout) == []
@@ -235,17 +235,17 @@ def test_an_alert_that_fires_is_told_with_whose_it_is(servers: Servers, pushed: 
 
 
 @pytest.mark.parametrize("differs", [("--job", "another"), ("--grouping", "team=other")])
-def test_a_group_that_is_not_there_is_told_from_one_that_is(
-    sound: Prometheus, pushed: list[str], push_job: PushJob, differs: tuple[str, str]
+def test_a_missing_group_is_found(
+    healthy: Prometheus, pushed: list[str], push_job: PushJob, differs: tuple[str, str]
 ) -> None:
     options = [option for option in pushed if not option.startswith("team=") and option != "--grouping"]
-    done = push_job("check", *options, *differs, "--prometheus", sound.url)
+    done = push_job("check", *options, *differs, "--prometheus", healthy.url)
     (cross,) = crosses(done.stdout)
     assert "it has nothing of" in cross
     assert ("has push run" if differs[0] == "--job" else "are --flower and --grouping those of push?") in cross
 
 
-def test_a_scrape_without_honor_labels_is_found_and_rules_that_are_not_loaded(
+def test_missing_honor_labels_and_missing_rules_are_found(
     servers: Servers, pushed: list[str], push_job: PushJob
 ) -> None:
     done = push_job("check", *pushed, "--prometheus", servers.without_honor_labels.url)
@@ -257,7 +257,7 @@ def test_a_scrape_without_honor_labels_is_found_and_rules_that_are_not_loaded(
     assert "prometheus/rules/*.yml" in no_rules
 
 
-def test_a_prometheus_that_scrapes_no_pushgateway_is_found_and_one_that_cannot(
+def test_a_prometheus_that_does_not_or_cannot_scrape_is_found(
     servers: Servers, pushed: list[str], push_job: PushJob
 ) -> None:
     done = push_job("check", *pushed, "--prometheus", servers.elsewhere.url)
@@ -323,7 +323,7 @@ ODD: tuple[object, ...] = (
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_answers_make_no_mistake(pushed: list[str], push_job: PushJob, odd: object) -> None:
+def test_odd_answers_are_no_bug(pushed: list[str], push_job: PushJob, odd: object) -> None:
     rule = {
         "name": odd,
         "query": "flower_up == 0",

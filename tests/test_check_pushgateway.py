@@ -7,7 +7,7 @@ from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Flower, Pushgateway
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer, status_answer
-from tests.faults.turns import CONTAINER_MIB, most_memory
+from tests.faults.cycles import CONTAINER_MIB, peak_memory
 
 
 def crosses(output: str) -> list[str]:
@@ -74,7 +74,7 @@ def status_of(version: object) -> Script:
 
 
 @pytest.mark.parametrize("data", [None, {}, {"build_information": None}, [1]])
-def test_a_pushgateway_that_says_nothing_of_itself_is_none_the_worse(data: object, push_job: PushJob) -> None:
+def test_a_pushgateway_without_a_version_passes(data: object, push_job: PushJob) -> None:
     answers = {"/api/workers": json_answer({"celery@a": True}), "/api/tasks": json_answer({})}
     pushgateway = {"/api/v1/status": status_of(data), "/api/v1/metrics": status_of(None), "*": status_answer(200)}
     with ScriptedServer({**answers, **pushgateway}) as server:
@@ -83,7 +83,8 @@ def test_a_pushgateway_that_says_nothing_of_itself_is_none_the_worse(data: objec
     assert "of unknown version" in done.stdout
 
 
-def test_a_pushgateway_that_holds_much_is_read_in_little_memory() -> None:
+@pytest.mark.slow
+def test_a_pushgateway_that_holds_much_is_read_in_little_space() -> None:
     sample = {"labels": {"path": "/" * 50}, "value": "1"}
     groups = [{"labels": {"job": "x"}, "f": {"type": "GAUGE", "metrics": [sample] * 500_000}}]
     text = b"# TYPE f gauge\n" + b'f{path="%b"} 1\n' % (b"/" * 50) * 800_000
@@ -95,6 +96,6 @@ def test_a_pushgateway_that_holds_much_is_read_in_little_memory() -> None:
         "/metrics": answer(text),
     }
     with ScriptedServer({**answers, "*": status_answer(200)}) as server:
-        exit_code, mib = most_memory("check", "--flower", server.url, "--pushgateway", server.url)
+        exit_code, mib = peak_memory("check", "--flower", server.url, "--pushgateway", server.url)
     assert exit_code == 0
     assert mib < CONTAINER_MIB

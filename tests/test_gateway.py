@@ -11,7 +11,7 @@ from push_job.http.client import Client
 from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.settings import Endpoint
 from tests.fakes.http import Close, Reset, Script, ScriptedServer, Stall, answer, status_answer
-from tests.faults.turns import PUSHED
+from tests.faults.cycles import PUSHED
 from tests.metric_messages import unlabelled
 
 
@@ -37,7 +37,7 @@ def push(url: str, collector: Counted, seconds: float = 5.0) -> None:
         client.close()
 
 
-def test_a_registry_is_collected_once_and_sent_in_protobuf_however_often_it_is_tried() -> None:
+def test_a_registry_is_collected_once_for_all_attempts() -> None:
     collector = Counted()
     with ScriptedServer({"*": [status_answer(503), (Reset(),), PUSHED]}) as server:
         push(server.url, collector)
@@ -67,20 +67,20 @@ REFUSED: dict[str, tuple[Script, ...]] = {
 
 
 @pytest.mark.parametrize("answers", UNANSWERED.values(), ids=UNANSWERED)
-def test_of_a_push_without_an_answer_is_said_that_it_may_have_come(answers: tuple[Script, ...]) -> None:
+def test_the_error_of_an_unanswered_push_says_that_the_group_is_unknown(answers: tuple[Script, ...]) -> None:
     with ScriptedServer({"*": list(answers)}) as server, pytest.raises(PushgatewayError) as failure:
         push(server.url, Counted(), seconds=0.7)
     assert str(failure.value).endswith(UNKNOWN)
 
 
 @pytest.mark.parametrize("answers", REFUSED.values(), ids=REFUSED)
-def test_of_a_push_that_is_refused_that_is_not_said(answers: tuple[Script, ...]) -> None:
+def test_the_error_of_a_rejected_push_does_not_say_so(answers: tuple[Script, ...]) -> None:
     with ScriptedServer({"*": list(answers)}) as server, pytest.raises(PushgatewayError) as failure:
         push(server.url, Counted(), seconds=0.7)
     assert UNKNOWN not in str(failure.value)
 
 
-def test_nor_of_one_that_could_not_be_sent() -> None:
+def test_the_error_of_an_unsent_push_does_not_say_so() -> None:
     with ScriptedServer({}) as server:
         pass
     with pytest.raises(PushgatewayError, match="refused the connection") as failure:

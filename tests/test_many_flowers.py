@@ -17,7 +17,7 @@ from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway
 from tests.fakes.http import ScriptedServer, Stall, Wait, answer
-from tests.faults.turns import PUSHED, fake_flower, group, is_down, settings
+from tests.faults.cycles import PUSHED, fake_flower, group, is_down, settings
 from tests.independent import eventually
 from tests.run_loop import DOWN, Loop
 from tests.run_loop import PUSHED as PUSHED_LINE
@@ -27,23 +27,23 @@ def endpoints(count: int) -> list[Endpoint]:
     return [Endpoint(f"http://flower-{number}:5555") for number in range(count)]
 
 
-def test_a_flower_that_hangs_costs_the_others_no_turn(clean_pushgateway: Pushgateway) -> None:
+def test_a_flower_that_hangs_costs_the_others_no_cycle(clean_pushgateway: Pushgateway) -> None:
     with (
         fake_flower(workers=(Stall(),)) as silent,
-        fake_flower() as sound,
+        fake_flower() as healthy,
         Loop(
-            *("--flower", silent.url, "--flower", sound.url, "--pushgateway", clean_pushgateway.url),
+            *("--flower", silent.url, "--flower", healthy.url, "--pushgateway", clean_pushgateway.url),
             *("--every", "0.2", "--deadline", "5", "--timeout", "60"),
         ) as loop,
     ):
         loop.wait_for(1, DOWN)
-        turns = loop.turns()
+        cycles = loop.cycles()
         # The deadline has room for 25; they would be one if the others were waited for.
-        assert turns.index(DOWN) >= 5
-        assert set(turns) == {PUSHED_LINE, DOWN}
-        loop.wait_for(2, DOWN)  # it has turns of its own, too, which do not overlap
+        assert cycles.index(DOWN) >= 5
+        assert set(cycles) == {PUSHED_LINE, DOWN}
+        loop.wait_for(2, DOWN)  # it has cycles of its own, too, which do not overlap
         assert is_down(clean_pushgateway, silent.url)
-        assert group(clean_pushgateway, sound.url)["flower_up"] == 1
+        assert group(clean_pushgateway, healthy.url)["flower_up"] == 1
         code, _ = loop.stop()
         assert code == 0
 
@@ -52,7 +52,7 @@ def _throw(*_: object) -> None:
     raise KeyError
 
 
-def test_a_turn_that_throws_leaves_no_flower_out_of_the_next_one(
+def test_a_cycle_that_raises_leaves_no_flower_out_of_the_next_one(
     clean_pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with fake_flower() as flower:
@@ -96,7 +96,7 @@ def waiting(fan: FanOut[Endpoint], seconds: float) -> threading.Thread:
     return thread
 
 
-def test_no_more_flowers_than_the_bound_are_read_at_once_while_they_can_be_heard() -> None:
+def test_active_flowers_are_limited() -> None:
     crowd = Crowd()
     fan = FanOut(endpoints(3 * AT_ONCE), crowd, last_byte_at=lambda _: time.monotonic())
     thread = waiting(fan, 2)
@@ -107,7 +107,7 @@ def test_no_more_flowers_than_the_bound_are_read_at_once_while_they_can_be_heard
     assert not fan.missing()
 
 
-def test_flowers_that_are_silent_give_their_places_to_others() -> None:
+def test_silent_flowers_do_not_count_for_the_limit() -> None:
     crowd = Crowd()
     fan = FanOut(endpoints(2 * AT_ONCE), crowd)
     thread = waiting(fan, 5)
@@ -131,7 +131,7 @@ class FewThreads(threading.Thread):
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
-def test_each_group_is_told_the_truth_also_where_the_system_gives_no_more_threads(
+def test_every_group_is_pushed_when_the_system_has_no_more_threads(
     clean_pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     real = threading.Thread
@@ -161,7 +161,7 @@ def test_each_group_is_told_the_truth_also_where_the_system_gives_no_more_thread
         job.close()
 
 
-def test_only_so_many_groups_are_pushed_at_a_time(push_job: PushJob) -> None:
+def test_pushes_at_a_time_are_limited(push_job: PushJob) -> None:
     with ExitStack() as stack:
         flowers = [stack.enter_context(fake_flower()) for _ in range(3 * PUSHES_AT_ONCE)]
         # A connection serves one push at a time, and is kept for the next.
@@ -173,7 +173,7 @@ def test_only_so_many_groups_are_pushed_at_a_time(push_job: PushJob) -> None:
         assert gateway.connections <= PUSHES_AT_ONCE
 
 
-def test_a_push_that_got_no_turn_before_the_deadline_says_so(push_job: PushJob) -> None:
+def test_a_push_that_got_no_slot_before_the_deadline_is_reported(push_job: PushJob) -> None:
     with ExitStack() as stack:
         flowers = [stack.enter_context(fake_flower()) for _ in range(PUSHES_AT_ONCE + 1)]
         gateway = stack.enter_context(ScriptedServer({"*": (Stall(),)}))

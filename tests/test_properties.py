@@ -234,7 +234,7 @@ def test_any_json_gives_valid_text_or_one_clear_error(document: Any, workers: di
 
 @PROPERTY
 @given(lists_of_tasks, st.data())
-def test_a_body_cut_short_is_never_taken_for_a_whole_one(document: dict[str, Any], data: st.DataObject) -> None:
+def test_a_cut_off_body_is_never_accepted(document: dict[str, Any], data: st.DataObject) -> None:
     body = written(document)
     kept = data.draw(st.integers(min_value=0, max_value=len(body) - 1))
     with pytest.raises(FlowerError):

@@ -137,7 +137,7 @@ def test_the_protobuf_runtime_reads_what_the_text_says(families: list[Metric]) -
     assert all(message.help == helps[message.name[: len("family_0")]] for message in messages)
 
 
-def told_after(pushgateway: Pushgateway, body: bytes, content_type: str) -> tuple[int, list[str]]:
+def result_of_push(pushgateway: Pushgateway, body: bytes, content_type: str) -> tuple[int, list[str]]:
     """The status of a push to a group that was not there, and each line that its samples then have."""
     url = f"{pushgateway.url}/metrics/job/protobuf"
     urlopen(Request(url, method="DELETE")).close()
@@ -154,8 +154,8 @@ def told_after(pushgateway: Pushgateway, body: bytes, content_type: str) -> tupl
 
 def assert_same_on_a_pushgateway(pushgateway: Pushgateway, families: list[Metric]) -> tuple[int, list[str]]:
     """Push them in both formats; what a Pushgateway makes of them, which has to be the same."""
-    by_text = told_after(pushgateway, as_text(families), CONTENT_TYPE_LATEST)
-    by_protobuf = told_after(pushgateway, encode(families), CONTENT_TYPE)
+    by_text = result_of_push(pushgateway, as_text(families), CONTENT_TYPE_LATEST)
+    by_protobuf = result_of_push(pushgateway, encode(families), CONTENT_TYPE)
     assert by_protobuf == by_text
     return by_protobuf
 

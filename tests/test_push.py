@@ -85,9 +85,7 @@ def test_a_push_says_what_the_job_did_itself(
     assert 0 < values["flower_scrape_duration_seconds"] < 30
 
 
-def test_one_log_line_tells_what_was_done(
-    busy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
-) -> None:
+def test_one_log_line_reports_the_cycle(busy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     done = push_job("push", "--flower", busy_flower.url, "--pushgateway", clean_pushgateway.url)
     (line,) = done.stderr.splitlines()
     for part in ("level=info", "msg=pushed", f"flower={instance(busy_flower.url)}", "tasks=", "workers="):
@@ -193,7 +191,7 @@ def test_a_pushgateway_may_have_a_path_prefix(testbed: Testbed, busy_flower: Flo
     gateway.stop()
 
 
-def test_settings_come_from_the_environment_and_the_older_exporters_variable(
+def test_settings_come_from_the_environment(
     busy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     env = {"PUSH_JOB_PUSHGATEWAY": clean_pushgateway.url, "PUSH_JOB_JOB": "from-env", "PUSH_JOB_GROUPING": "a=1 b=2"}

@@ -1,4 +1,4 @@
-"""`push-job run` on real services: turn after turn, through outages, until it is told to stop."""
+"""`push-job run` on real services: cycle after cycle, through outages, until it is told to stop."""
 
 import contextlib
 import fcntl
@@ -24,11 +24,11 @@ from testbed.events import fill
 from testbed.services import Flower, Pushgateway, Redis, Testbed
 from tests.fakes.http import ScriptedServer, Wait, answer, json_answer
 from tests.independent import eventually, without_group
-from tests.run_loop import DOWN, PUSH_FAILED, PUSHED, Loop, moment
+from tests.run_loop import DOWN, PUSH_FAILED, PUSHED, Loop, time_of
 
 WORKERS = json_answer({"celery@a": True})
 NOBODY = ("--flower", "http://127.0.0.1:9", "--pushgateway", "http://127.0.0.1:9", "--deadline", "0.5")
-THROWS = ("-c", "import push_job.cli as cli; cli.Job._push = lambda job, turn: [][0]; cli.main()")
+THROWS = ("-c", "import push_job.cli as cli; cli.Job._push = lambda job, cycle: [][0]; cli.main()")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def to_both(flower: Flower, gateway: Pushgateway, *more: str) -> tuple[str, ...]
     return ("--flower", flower.url, "--pushgateway", gateway.url, *more)
 
 
-def test_the_first_turn_comes_at_once_and_a_signal_ends_the_wait_for_the_next(
+def test_the_first_cycle_starts_at_once_and_a_signal_ends_the_wait(
     flower: Flower, clean_pushgateway: Pushgateway
 ) -> None:
     with Loop(*to_both(flower, clean_pushgateway, "--every", "3600")) as loop:
@@ -64,42 +64,42 @@ def test_the_first_turn_comes_at_once_and_a_signal_ends_the_wait_for_the_next(
         code, seconds = loop.stop()
         assert code == 0
         assert seconds < 10  # of 3600; it is one tenth where nothing else runs
-        assert loop.turns() == [PUSHED]
+        assert loop.cycles() == [PUSHED]
         assert loop.log()[-1]["signal"] == "SIGTERM"
 
 
-def test_turns_keep_to_their_grid_however_long_they_take(clean_pushgateway: Pushgateway) -> None:
+def test_cycles_keep_to_their_grid_however_long_they_take(clean_pushgateway: Pushgateway) -> None:
     slow = (Wait(0.25), *json_answer({}))
     with (
         ScriptedServer({"/api/workers": WORKERS, "/api/tasks": slow}) as server,
         Loop("--flower", server.url, "--pushgateway", clean_pushgateway.url, "--every", "0.5") as loop,
     ):
         loop.wait_for(14)
-        began = [moment(line) - line["seconds"] for line in loop.log()]
+        began = [time_of(line) - line["seconds"] for line in loop.log()]
     phases = [(at - began[0] + 0.25) % 0.5 for at in began]
     # The load of the machine may hold up one or another, and then the next ones are where they would have been.
-    # A loop that counted from the end of a turn would come 0.25 s later each time.
+    # A loop that counted from the end of a cycle would come 0.25 s later each time.
     on_grid = [phase for phase in phases if abs(phase - statistics.median(phases)) < 0.1]
     assert len(on_grid) >= len(phases) - 4, phases
 
 
-def test_turns_never_overlap_while_flower_is_slow(small_flower: Flower, clean_pushgateway: Pushgateway) -> None:
+def test_cycles_never_overlap_while_flower_is_slow(small_flower: Flower, clean_pushgateway: Pushgateway) -> None:
     with Loop(*to_both(small_flower, clean_pushgateway, "--every", "0.3")) as loop:
         loop.wait_for(3)
         with paused(small_flower):
-            before = len(loop.turns())
+            before = len(loop.cycles())
             seen = set()
             for _ in range(30):
                 seen.add(loop.connections_to(small_flower.port))
                 time.sleep(0.05)
-            during = len(loop.turns()) - before
+            during = len(loop.cycles()) - before
         loop.wait_for_more(4)
         log = loop.log()
     assert during <= 1  # the one that had its answers already
     assert seen <= {0, 1}
     assert set(loop_outcomes(log)) == {PUSHED}
     for earlier, later in pairwise(log):
-        assert moment(later) - later["seconds"] >= moment(earlier) - 0.005
+        assert time_of(later) - later["seconds"] >= time_of(earlier) - 0.005
     assert max(line["seconds"] for line in log) > 1
 
 
@@ -107,15 +107,15 @@ def loop_outcomes(log: list[dict[str, str]]) -> list[str]:
     return [outcome for outcome, _ in groupby(line["msg"] for line in log)]
 
 
-def test_only_the_turns_of_an_outage_fail_and_nothing_is_left_over(small_flower: Flower, testbed: Testbed) -> None:
+def test_only_cycles_of_an_outage_fail_and_nothing_leaks(small_flower: Flower, testbed: Testbed) -> None:
     gateway = testbed.pushgateway()
     options = ("--every", "0.05", "--deadline", "4", "--timeout", "3")
     with Loop(*to_both(small_flower, gateway, *options)) as loop:
         loop.wait_for(5)
-        between_turns = min(loop.holds() for _ in range(50))
-        assert between_turns[0] == 1
+        between_cycles = min(loop.resources() for _ in range(50))
+        assert between_cycles[0] == 1
         loop.wait_for(55)
-        eventually(lambda: loop.holds() == between_turns)
+        eventually(lambda: loop.resources() == between_cycles)
         small_flower.stop()
         loop.wait_for_more(2, DOWN)
         small_flower.start()
@@ -127,16 +127,16 @@ def test_only_the_turns_of_an_outage_fail_and_nothing_is_left_over(small_flower:
         with paused(small_flower):
             loop.wait_for_more(2, DOWN)
         loop.wait_for_more(5)
-        eventually(lambda: loop.holds() == between_turns)
+        eventually(lambda: loop.resources() == between_cycles)
         assert loop.stop()[0] == 0
         outcomes = loop_outcomes(loop.log())
-        # A turn that was under way when the signal came may still have pushed after it.
+        # A cycle that was under way when the signal came may still have pushed after it.
         assert outcomes[:8] == [PUSHED, DOWN, PUSHED, PUSH_FAILED, PUSHED, DOWN, PUSHED, "stopping"]
     assert [value for (name, _), value in gateway.samples().items() if name == "flower_up"] == [1]
     gateway.stop()
 
 
-def test_memory_stays_flat(small_flower: Flower, clean_pushgateway: Pushgateway) -> None:
+def test_resident_size_stays_flat(small_flower: Flower, clean_pushgateway: Pushgateway) -> None:
     with Loop(*to_both(small_flower, clean_pushgateway, "--every", "0.001")) as loop:
         loop.wait_for(100)
         early = loop.seen.memory_info().rss
@@ -144,7 +144,7 @@ def test_memory_stays_flat(small_flower: Flower, clean_pushgateway: Pushgateway)
         assert loop.seen.memory_info().rss < 1.05 * early
 
 
-def test_one_connection_to_each_server_serves_all_turns() -> None:
+def test_one_connection_to_each_server_serves_all_cycles() -> None:
     tasks = json_answer({"a": {"name": "shop.kept", "state": "SUCCESS", "runtime": 1.0, "timestamp": 1.7e9}})
     with (
         ScriptedServer({"/api/workers": WORKERS, "/api/tasks": tasks}) as flower,
@@ -155,7 +155,7 @@ def test_one_connection_to_each_server_serves_all_turns() -> None:
         assert (flower.connections, gateway.connections) == (1, 1)
 
 
-def test_a_turn_that_throws_is_logged_and_the_next_one_comes() -> None:
+def test_a_cycle_that_raises_is_logged_and_the_next_one_follows() -> None:
     with Loop("--every", "0.05", program=THROWS) as loop:
         eventually(lambda: len(loop.log()) >= 3)
         assert loop.stop()[0] == 0
@@ -164,7 +164,7 @@ def test_a_turn_that_throws_is_logged_and_the_next_one_comes() -> None:
     assert {line["error"] for line in thrown} == {"IndexError: list index out of range"}
 
 
-def test_a_signal_at_any_moment_ends_it_with_code_zero_and_a_whole_group(
+def test_a_signal_at_any_time_means_exit_zero_and_a_complete_group(
     small_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     assert push_job("push", *to_both(small_flower, clean_pushgateway)).returncode == 0
@@ -182,7 +182,7 @@ def test_a_signal_at_any_moment_ends_it_with_code_zero_and_a_whole_group(
             assert without_group(clean_pushgateway.samples(job=job)).keys() == whole
 
 
-def test_a_signal_in_a_turn_that_hangs_ends_it_by_the_deadline_with_flower_up_zero(
+def test_a_signal_in_a_hanging_cycle_ends_it_by_the_deadline(
     small_flower: Flower, clean_pushgateway: Pushgateway
 ) -> None:
     options = ("--every", "0.01", "--deadline", "2")
@@ -193,7 +193,7 @@ def test_a_signal_in_a_turn_that_hangs_ends_it_by_the_deadline_with_flower_up_ze
         code, seconds = loop.stop()
         assert code == 0
         assert seconds < 5
-        assert loop.turns() == [DOWN]
+        assert loop.cycles() == [DOWN]
     samples = clean_pushgateway.samples()
     assert [value for (name, _), value in samples.items() if name == "flower_up"] == [0]
     assert without_group(samples) == {}
@@ -240,9 +240,7 @@ def test_a_signal_while_a_log_line_cannot_be_written_still_ends_it() -> None:
     assert b"Traceback" not in errors
 
 
-def test_both_signals_are_caught_as_the_first_process_of_a_container_gets_no_others(
-    flower: Flower, clean_pushgateway: Pushgateway
-) -> None:
+def test_both_signals_are_caught(flower: Flower, clean_pushgateway: Pushgateway) -> None:
     with Loop(*to_both(flower, clean_pushgateway, "--every", "60")) as loop:
         loop.wait_for(1)
         status = Path(f"/proc/{loop.process.pid}/status").read_text()
@@ -273,7 +271,7 @@ def test_groups_that_cannot_be_deleted_on_exit_mean_exit_three() -> None:
 
 
 @pytest.mark.parametrize("goes_well", [True, False])
-def test_the_heartbeat_file_is_touched_after_each_turn_also_after_a_failed_one(
+def test_the_heartbeat_file_is_touched_after_each_cycle(
     flower: Flower, clean_pushgateway: Pushgateway, tmp_path: Path, goes_well: bool
 ) -> None:
     heartbeat = tmp_path / "heartbeat"
@@ -286,7 +284,7 @@ def test_the_heartbeat_file_is_touched_after_each_turn_also_after_a_failed_one(
 
 
 @pytest.mark.parametrize("place", ["missing/heartbeat", "."])
-def test_a_heartbeat_file_that_cannot_be_written_means_exit_two_before_the_first_turn(
+def test_an_unwritable_heartbeat_file_means_exit_two_at_the_start(
     push_job: PushJob, tmp_path: Path, place: str
 ) -> None:
     with ScriptedServer({"*": answer(b"")}) as server:
@@ -297,7 +295,7 @@ def test_a_heartbeat_file_that_cannot_be_written_means_exit_two_before_the_first
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "soon", "nan", "inf", ""])
-def test_an_interval_that_is_none_means_exit_two(push_job: PushJob, every: str) -> None:
+def test_an_invalid_interval_means_exit_two(push_job: PushJob, every: str) -> None:
     assert_one_line(push_job("run", "--every", every, *NOBODY), "--every")
 
 
@@ -315,13 +313,13 @@ def assert_one_line(done: "subprocess.CompletedProcess[str]", *words: str) -> No
         assert word in line
 
 
-def test_the_shortest_interval_means_turn_after_turn() -> None:
+def test_the_shortest_interval_means_cycle_after_cycle() -> None:
     with Loop("--every", "1e-7", *NOBODY) as loop:
         loop.wait_for(2, PUSH_FAILED)
         assert loop.stop()[0] == 0
 
 
-def test_the_heartbeat_file_is_touched_also_after_a_turn_that_throws(tmp_path: Path) -> None:
+def test_the_heartbeat_file_is_touched_after_a_cycle_that_raises(tmp_path: Path) -> None:
     heartbeat = tmp_path / "heartbeat"
     with Loop("--every", "0.05", "--heartbeat-file", str(heartbeat), program=THROWS) as loop:
         eventually(lambda: bool(loop.log()))
@@ -329,7 +327,7 @@ def test_the_heartbeat_file_is_touched_also_after_a_turn_that_throws(tmp_path: P
         eventually(lambda: heartbeat.stat().st_mtime > 0)
 
 
-def test_a_heartbeat_file_that_cannot_be_touched_any_more_costs_a_log_line(tmp_path: Path) -> None:
+def test_a_heartbeat_file_that_cannot_be_touched_later_is_logged(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     with Loop("--every", "0.05", "--heartbeat-file", str(folder / "heartbeat"), *NOBODY) as loop:

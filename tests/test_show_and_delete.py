@@ -74,7 +74,7 @@ def shown(push_job: PushJob, flower: Flower, columns: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("columns", "headings"), [(200, ("Pending", "Received")), (80, ("Pend.", "Rece."))])
-def test_show_gives_names_and_numbers_the_room_of_the_terminal(
+def test_show_uses_the_width_of_the_terminal(
     columns: int, headings: tuple[str, str], varied: Flower, push_job: PushJob
 ) -> None:
     lines = shown(push_job, varied, columns)
@@ -82,15 +82,13 @@ def test_show_gives_names_and_numbers_the_room_of_the_terminal(
     assert any(line.startswith("shop.shown.narrow") and line.endswith(" 12,345.678") for line in lines)
 
 
-def test_show_writes_a_number_a_line_where_a_table_has_no_room(varied: Flower, push_job: PushJob) -> None:
+def test_show_writes_one_number_per_line_on_a_narrow_terminal(varied: Flower, push_job: PushJob) -> None:
     text = [line.split() for line in shown(push_job, varied, 40)]
     first = text.index(["Task", "type", "shop.shown.narrow"])
     assert text[first + 1 : first + 4] == [["Success", "1"], ["Mean,", "s", "12,345.678"], []]
 
 
-def test_show_keeps_the_names_whole_beside_many_custom_states_and_obeys_none_of_them(
-    varied: Flower, push_job: PushJob
-) -> None:
+def test_show_has_complete_names_next_to_many_custom_states(varied: Flower, push_job: PushJob) -> None:
     states = ["\x1b[2Jboo", "packed\0", "shipped", "delivered", "returned"]
     with TaskEvents(varied.broker.url) as events:
         for number, state in enumerate(states):

@@ -58,7 +58,7 @@ def test_the_password_may_come_by_environment_or_file(
     assert push_job(*options, "--flower-password-file", str(file)).returncode == 0
 
 
-def test_a_password_file_is_for_the_user_in_the_url_and_may_begin_with_a_byte_order_mark(
+def test_a_password_file_completes_the_user_name_in_the_url(
     guarded_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob, tmp_path: Path
 ) -> None:
     url = guarded_flower.url.replace("://", f"://{quote(USER, safe='')}@")
@@ -89,7 +89,7 @@ def test_a_wrong_password_is_refused_and_not_shown(
         assert_no_secret(done.stdout, done.stderr)
 
 
-def test_a_wrong_token_is_told_as_such_for_both_servers(push_job: PushJob) -> None:
+def test_a_wrong_token_is_named_for_both_servers(push_job: PushJob) -> None:
     with ScriptedServer({"*": status_answer(401)}) as server:
         done = push_job(
             *("push", "--flower", server.url, "--pushgateway", server.url),
@@ -100,7 +100,7 @@ def test_a_wrong_token_is_told_as_such_for_both_servers(push_job: PushJob) -> No
     assert "set --" not in done.stderr
 
 
-def test_a_server_that_repeats_the_secret_does_not_get_it_into_the_log(push_job: PushJob) -> None:
+def test_a_secret_that_a_server_repeats_is_not_logged(push_job: PushJob) -> None:
     echo = status_answer(400, f"bad password {BEYOND_ASCII}".encode())
     with ScriptedServer({"*": echo}) as server:
         done = push_job(

@@ -35,7 +35,7 @@ WITH_EXTRAS = 4
 #: Of the runs with a number that leaves such a rest, some have a memory file, and some are of the loop.
 WITH_MEMORY, LOOP = 1, 2
 
-#: The loop's turns, seconds from one to the next, and when it is told to stop.
+#: The loop's cycles, seconds from one to the next, and when it is told to stop.
 EVERY = 0.3
 TURNS = 5
 
@@ -272,7 +272,7 @@ def _damage(file: Path, chance: random.Random) -> None:
 
 
 def _looped(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
-    """Let the loop do some turns and stop it: the seconds that its stop took, its exit code, its stderr."""
+    """Let the loop do some cycles and stop it: the seconds that its stop took, its exit code, its stderr."""
     with jobs.started(arguments) as job:
         # Before it has begun, nothing is there that could end it in order.
         first.first_contact.wait(PATIENCE if first.listens_at_once else 2 * _seconds_of_a_start())
@@ -289,11 +289,11 @@ def _looped(arguments: list[str], first: Proxy, deadline: float) -> tuple[float,
 
 
 def _start_of_last_push(log: Sequence[str], deadline: float, otherwise: float) -> float:
-    """The Unix time before which the turn did not begin that pushed last, whether Flower was up or down."""
-    turns = [line for line in map(json.loads, log) if "seconds" in line and line["msg"] != PUSH_FAILED]
-    if not turns:
+    """The Unix time before which the cycle did not begin that pushed last, whether Flower was up or down."""
+    cycles = [line for line in map(json.loads, log) if "seconds" in line and line["msg"] != PUSH_FAILED]
+    if not cycles:
         return otherwise
-    ended = datetime.fromisoformat(turns[-1]["ts"].replace("Z", "+00:00")).timestamp()
+    ended = datetime.fromisoformat(cycles[-1]["ts"].replace("Z", "+00:00")).timestamp()
     return max(otherwise, ended - deadline - CLOCK_SLACK)
 
 

@@ -21,7 +21,7 @@ from tests.background import meanwhile
 from tests.chaos.extras import ExtrasTruth
 from tests.chaos.values import OWN_FAMILIES, Values, labelled, of_family
 
-STILL_TASKS = 700  # with the moving ones, more than a job reads whole in each turn
+STILL_TASKS = 700  # with the moving ones, more than a job reads whole in each cycle
 MOVING_TASKS = 400
 MOVING = "chaos.moving"
 LIVE_WORKER = "celery@live"

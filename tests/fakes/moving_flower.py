@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 Move = Callable[["MovingFlower"], None]
 
 #: What to answer instead of a page of this limit at this offset: a status, 0 to close the connection, None for nothing.
-Trouble = Callable[[int, int], int | None]
+Problem = Callable[[int, int], int | None]
 
 
 class MovingFlower:
@@ -24,7 +24,7 @@ class MovingFlower:
         answers: how many answers of `/api/tasks` it gave.
         longest: the most tasks in one answer.
         is_new: whether its answers have the header that those of Flower 2.2 have.
-        trouble: what an answer may be instead of a page.
+        problem: what an answer may be instead of a page.
         asked: the limit and the offset of each of them, None where there was none.
         moments: the state of each task by its id, as the list was at each of them.
     """
@@ -36,7 +36,7 @@ class MovingFlower:
         self.answers = 0
         self.longest = 0
         self.is_new = False
-        self.trouble: Trouble = lambda _limit, _offset: None
+        self.problem: Problem = lambda _limit, _offset: None
         self.asked: list[tuple[int | None, int | None]] = []
         self.moments: list[dict[str, str]] = []
         self._move = move
@@ -94,7 +94,7 @@ class MovingFlower:
             self.tasks.insert(0, self.task(f"new-{next(self.clock)}", "STARTED"))
 
     @property
-    def whole_requests(self) -> int:
+    def requests_for_all(self) -> int:
         """How often everything was asked for at once."""
         return self.asked.count((None, None))
 
@@ -106,8 +106,8 @@ class MovingFlower:
         """The status of the answer to a GET, or 0 for none."""
         query = parse_qs(urlsplit(target).query)
         limit, offset = (int(query.get(name, ["0"])[0]) for name in ("limit", "offset"))
-        trouble = self.trouble(limit, offset) if limit else None
-        return 200 if trouble is None else trouble
+        problem = self.problem(limit, offset) if limit else None
+        return 200 if problem is None else problem
 
     def answer(self, target: str) -> Any:
         """What Flower would answer to a GET."""

@@ -34,7 +34,7 @@ def pool_of(adapter: AbortableAdapter, port: int = 9) -> HTTPConnectionPool:
     return pool
 
 
-def test_connections_may_be_made_while_all_are_broken(adapter: AbortableAdapter) -> None:
+def test_connections_may_be_made_while_all_are_aborted(adapter: AbortableAdapter) -> None:
     pool = pool_of(adapter)
     made: list[object] = []
 
@@ -73,7 +73,7 @@ def at_each_line_of(function: str, action: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("lines_before", range(4))
-def test_a_connection_may_be_closed_while_it_is_broken(adapter: AbortableAdapter, lines_before: int) -> None:
+def test_a_connection_may_be_closed_while_it_is_aborted(adapter: AbortableAdapter, lines_before: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         connection = pool_of(adapter, listener.getsockname()[1])._new_conn()
         connection.connect()
@@ -88,7 +88,7 @@ def test_a_connection_may_be_closed_while_it_is_broken(adapter: AbortableAdapter
         connection.close()
 
 
-def test_an_answer_that_is_broken_off_in_its_headers_leaves_no_socket() -> None:
+def test_an_answer_aborted_in_its_headers_leaves_no_socket() -> None:
     headers = Drip(head(headers={"X-Padding": "x" * 1000}), every=0.02)
     with ScriptedServer({"*": (headers,)}) as server:
         client = Client(Endpoint.parse(server.url, "--flower"), 10.0)

@@ -30,7 +30,7 @@ from testbed.prometheus import Samples
 from testbed.services import Pushgateway
 from tests.extras_answers import GOOD, UNASKED
 from tests.fakes.http import Request, ScriptedServer, answer, reset_when_closed, status_answer
-from tests.faults.turns import PUSHED, fake_flower, one_turn
+from tests.faults.cycles import PUSHED, fake_flower, run_cycle
 from tests.metric_messages import ends
 
 OLD = b"# TYPE old gauge\nold 1\n"
@@ -69,7 +69,7 @@ def pushes() -> dict[str, Request]:
         ("all extras", GOOD, UNASKED),
     ):
         with ScriptedServer(answers) as flower, ScriptedServer({"*": PUSHED}) as gateway:
-            one_turn(flower.url, gateway.url, extras=extras)
+            run_cycle(flower.url, gateway.url, extras=extras)
             (found[kind],) = gateway.requests
     return found
 
@@ -170,7 +170,7 @@ def _end(connection: socket.socket, way: Way) -> None:
 
 
 @pytest.mark.parametrize("kind", ["up", "down", "all extras"])
-def test_a_push_cut_after_any_byte_in_any_way_leaves_the_group_as_it_was(
+def test_a_push_cut_after_any_byte_leaves_the_group_unchanged(
     clean_pushgateway: Pushgateway, pushes: dict[str, Request], kind: str
 ) -> None:
     group = Group(clean_pushgateway, pushes[kind])
@@ -191,7 +191,7 @@ def test_a_push_cut_after_any_byte_in_any_way_leaves_the_group_as_it_was(
     assert len(ends(body)) >= 3
 
 
-def test_a_pushgateway_up_to_1_5_1_takes_a_part_of_a_text_for_the_whole(
+def test_a_pushgateway_up_to_1_5_1_accepts_a_cut_off_text(
     clean_pushgateway: Pushgateway, pushes: dict[str, Request]
 ) -> None:
     text = generate_latest(down_registry(1.0))
@@ -248,7 +248,7 @@ class Relay:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_push_that_is_killed_at_any_moment_leaves_the_old_group_or_the_new_one(
+def test_a_push_killed_at_any_time_leaves_the_old_group_or_the_new_one(
     clean_pushgateway: Pushgateway, pushes: dict[str, Request], number: signal.Signals
 ) -> None:
     tasks = {str(task): {"name": f"{task} {'x' * 190}", "state": "SUCCESS"} for task in range(MANY_TYPES)}

@@ -9,7 +9,7 @@ import pytest
 from testbed.command import ROOT, PushJob, clean_environment
 from testbed.services import Pushgateway
 from tests.fakes.http import json_answer
-from tests.faults.turns import fake_flower, group
+from tests.faults.cycles import fake_flower, group
 
 
 def in_shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:

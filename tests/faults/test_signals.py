@@ -14,7 +14,7 @@ from testbed.command import ROOT, clean_environment
 from testbed.process import wait_for
 from testbed.services import Pushgateway, Testbed
 from tests.fakes.http import ScriptedServer, Stall, answer
-from tests.faults.turns import fake_flower, one_turn
+from tests.faults.cycles import fake_flower, run_cycle
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 LONG = ("--deadline", "300", "--timeout", "300")
@@ -70,11 +70,11 @@ def unsent_bytes(port: int) -> list[int]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_during_the_scrape_leaves_the_group_as_it_was(
+def test_a_signal_during_the_scrape_leaves_the_group_unchanged(
     clean_pushgateway: Pushgateway, number: signal.Signals
 ) -> None:
     with fake_flower(tasks=[answer(b'{"a": {"name": "before"}}'), (Stall(),)]) as flower:
-        one_turn(flower.url, clean_pushgateway.url)
+        run_cycle(flower.url, clean_pushgateway.url)
         before = clean_pushgateway.samples()
         with command("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url, *LONG) as process:
             wait_for("the request that is not answered", lambda: flower.paths().count("/api/tasks") == 2, 60)
@@ -84,13 +84,13 @@ def test_a_signal_during_the_scrape_leaves_the_group_as_it_was(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_in_the_middle_of_a_push_leaves_the_group_as_it_was(
+def test_a_signal_during_the_push_leaves_the_group_unchanged(
     lone_pushgateway: Pushgateway, number: signal.Signals
 ) -> None:
     # More text than the kernel's buffers hold between a client and a server that does not read.
     many = {str(number): {"name": f"{number} {'x' * 190}", "state": "SUCCESS"} for number in range(6_000)}
     with fake_flower(tasks=[answer(b'{"a": {"name": "before"}}'), answer(json.dumps(many).encode())]) as flower:
-        one_turn(flower.url, lone_pushgateway.url)
+        run_cycle(flower.url, lone_pushgateway.url)
         before = lone_pushgateway.samples()
         lone_pushgateway.pause()
         try:

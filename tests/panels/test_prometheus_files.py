@@ -32,11 +32,13 @@ def alert_tests() -> list[dict[str, Any]]:
     return [expectation for test in tests for expectation in test.get("alert_rule_test", [])]
 
 
+@pytest.mark.slow
 def test_configuration_and_rules_are_valid() -> None:
     promtool("check", "config", PROMETHEUS / "prometheus.yml")
     promtool("check", "rules", *sorted(PROMETHEUS.glob("rules/*.yml")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", rule_tests(), ids=lambda path: path.name)
 def test_promtool_tests_pass(path: Path) -> None:
     promtool("test", "rules", path)
