@@ -7,9 +7,11 @@ is the default; "random" is for `make test-random`.
 import os
 from collections.abc import Iterator, Mapping
 from subprocess import CompletedProcess
+from typing import Any
 
 import hypothesis
 import pytest
+from urllib3.util.retry import Retry
 
 from testbed.command import PushJob, clean_environment, run_push_job
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Testbed, Worker
@@ -94,3 +96,13 @@ def quick_push_job() -> PushJob:
         return call_push_job(*args, env=env)
 
     return call
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every retry follow at once; a pause that a server asks for is kept."""
+
+    def at_once(**options: Any) -> Retry:
+        return Retry(total=options.get("total"))
+
+    monkeypatch.setattr("push_job.http.client.Retry", at_once)

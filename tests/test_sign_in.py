@@ -1,4 +1,4 @@
-"""Passwords, tokens, private CAs and client certificates, for both servers; and none of them ever shows."""
+"""Passwords, tokens, private CAs and client certificates for both servers; no secret is ever shown."""
 
 import ssl
 from pathlib import Path
@@ -12,7 +12,7 @@ from testbed.services import Flower, Pushgateway, Redis, Testbed
 from testbed.web import Client
 from tests.fakes.http import ScriptedServer, json_answer, status_answer
 
-# What breaks careless code: reserved signs of URLs, spaces, quotes. Flower itself answers 500 to signs beyond ASCII.
+# Characters that break careless code: reserved ones of URLs, spaces, quotes. Flower answers 500 to others than ASCII.
 USER = "ops team@example"
 PASSWORD = "p@ss:w/ rd%=?#&\"'\\"
 BEYOND_ASCII = PASSWORD + "ö€"
@@ -71,7 +71,7 @@ def test_a_password_file_completes_the_user_name_in_the_url(
     done = push_job("push", *options, env={"PUSH_JOB_FLOWER_PASSWORD": "another"})
     assert done.returncode == 0, done.stderr
     warning, _ = done.stderr.splitlines()
-    assert "environment variable ignored" in warning
+    assert "level=warning" in warning
     assert "variable=PUSH_JOB_FLOWER_PASSWORD option=--flower-password-file" in warning
 
 
@@ -84,8 +84,7 @@ def test_a_wrong_password_is_refused_and_not_shown(
         done = push_job(command, "--flower", url, *extra, "--verbose")
         assert done.returncode == 1
         assert "401" in done.stdout + done.stderr
-        assert "the user name or password is wrong" in done.stdout + done.stderr
-        assert "set --" not in done.stdout + done.stderr
+        assert "--flower-username" not in done.stdout + done.stderr  # it is signed in already
         assert_no_secret(done.stdout, done.stderr)
 
 
@@ -96,8 +95,8 @@ def test_a_wrong_token_is_named_for_both_servers(push_job: PushJob) -> None:
             env={"PUSH_JOB_FLOWER_TOKEN": "t0k-1", "PUSH_JOB_PUSHGATEWAY_TOKEN": "t0k-2"},
         )
     assert done.returncode == 3
-    assert done.stderr.count("the bearer token is wrong") == 2
-    assert "set --" not in done.stderr
+    assert done.stderr.count("401") == 2
+    assert "-username" not in done.stderr
 
 
 def test_a_secret_that_a_server_repeats_is_not_logged(push_job: PushJob) -> None:
@@ -175,9 +174,9 @@ def test_a_private_ca_and_client_certificates_work_with_both_real_servers(
 
     untrusted = push_job(*servers, *mine)
     assert untrusted.returncode == 3
-    assert untrusted.stderr.count("certificate is not trusted") == 2
+    assert untrusted.stderr.count("-ca-file") == 2
 
-    unsigned = push_job(*servers, *trust, "--deadline", "8")
+    unsigned = push_job(*servers, *trust, "--deadline", "20")
     assert unsigned.returncode == 3
     assert "Traceback" not in unsigned.stderr
     gateway.stop()

@@ -50,7 +50,7 @@ def test_pods_use_the_current_image_and_known_options(entry_point: str) -> None:
     assert of_kind("ConfigMap", objects)["data"].keys() <= command_line.variables()
 
 
-#: Limits of the rules that `explain` does not use (docs/problem.md).
+#: Limits of the rules that `explain` does not use (docs/trouble.md).
 NOT_EXPLAINED = {"age", "newFailures", "steadyRatio"}
 
 
