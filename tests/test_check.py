@@ -227,7 +227,7 @@ def test_tls_is_a_step_of_its_own(testbed: Testbed, healthy_flower: Flower, auth
     gateway.stop()
 
 
-@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.slow
 def test_a_server_that_answers_https_with_something_else_is_found(quick_push_job: PushJob) -> None:
     with ScriptedServer({"*": status_answer(200)}) as server:
         url = server.url.replace("http:", "https:")

@@ -75,11 +75,11 @@ def status_of(version: object) -> Script:
 
 
 @pytest.mark.parametrize("data", [None, {}, {"build_information": None}, [1]])
-def test_a_pushgateway_without_a_version_passes(data: object, push_job: PushJob) -> None:
+def test_a_pushgateway_without_a_version_passes(data: object, quick_push_job: PushJob) -> None:
     answers = {"/api/workers": json_answer({"celery@a": True}), "/api/tasks": json_answer({})}
     pushgateway = {"/api/v1/status": status_of(data), "/api/v1/metrics": status_of(None), "*": status_answer(200)}
     with ScriptedServer({**answers, **pushgateway}) as server:
-        done = push_job("check", "--flower", server.url, "--pushgateway", server.url)
+        done = quick_push_job("check", "--flower", server.url, "--pushgateway", server.url)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -88,9 +88,9 @@ def test_a_wrong_password_is_refused_and_not_shown(
         assert_no_secret(done.stdout, done.stderr)
 
 
-def test_a_wrong_token_is_named_for_both_servers(push_job: PushJob) -> None:
+def test_a_wrong_token_is_named_for_both_servers(quick_push_job: PushJob) -> None:
     with ScriptedServer({"*": status_answer(401)}) as server:
-        done = push_job(
+        done = quick_push_job(
             *("push", "--flower", server.url, "--pushgateway", server.url),
             env={"PUSH_JOB_FLOWER_TOKEN": "t0k-1", "PUSH_JOB_PUSHGATEWAY_TOKEN": "t0k-2"},
         )
@@ -99,10 +99,10 @@ def test_a_wrong_token_is_named_for_both_servers(push_job: PushJob) -> None:
     assert "-username" not in done.stderr
 
 
-def test_a_secret_that_a_server_repeats_is_not_logged(push_job: PushJob) -> None:
+def test_a_secret_that_a_server_repeats_is_not_logged(quick_push_job: PushJob) -> None:
     echo = status_answer(400, f"bad password {BEYOND_ASCII}".encode())
     with ScriptedServer({"*": echo}) as server:
-        done = push_job(
+        done = quick_push_job(
             *("push", "--flower", server.url, "--pushgateway", server.url, "--verbose"),
             *("--flower-username", USER, "--pushgateway-username", USER),
             env={"PUSH_JOB_FLOWER_PASSWORD": BEYOND_ASCII, "PUSH_JOB_PUSHGATEWAY_PASSWORD": BEYOND_ASCII},
@@ -112,12 +112,12 @@ def test_a_secret_that_a_server_repeats_is_not_logged(push_job: PushJob) -> None
     assert_no_secret(done.stderr)
 
 
-def test_a_bearer_token_is_sent_to_its_server_only(push_job: PushJob, tmp_path: Path) -> None:
+def test_a_bearer_token_is_sent_to_its_server_only(quick_push_job: PushJob, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("flower-token\n")
     ok = {"/api/workers": json_answer({"celery@a": True}), "/api/tasks": json_answer({})}
     with ScriptedServer(ok) as flower, ScriptedServer({"*": status_answer(200)}) as gateway:
-        done = push_job(
+        done = quick_push_job(
             *("push", "--flower", flower.url, "--pushgateway", gateway.url, "--flower-token-file", str(token)),
             env={"PUSH_JOB_PUSHGATEWAY_TOKEN": "gateway-token"},
         )
@@ -126,6 +126,7 @@ def test_a_bearer_token_is_sent_to_its_server_only(push_job: PushJob, tmp_path: 
     assert {request.headers["authorization"] for request in gateway.requests} == {"Bearer gateway-token"}
 
 
+@pytest.mark.slow
 def test_a_netrc_file_of_the_user_is_left_alone(push_job: PushJob, tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("default login someone password else\n")
     with ScriptedServer({"*": status_answer(401)}) as server:

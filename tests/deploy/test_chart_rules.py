@@ -108,6 +108,7 @@ def test_labels_severities_times_and_urls_are_configurable() -> None:
     assert "FlowerUnsteady" not in str(groups)
 
 
+@pytest.mark.slow
 def test_age_is_used_in_every_rule() -> None:
     assert not re.search(r"push_time_seconds\s*[<>]\s*300", str(rendered(age=901)))
     assert str(rendered(age=901)).count("901") == str(rendered(age=902)).count("902") > 5

@@ -1,6 +1,7 @@
 """Configuration and rules are valid, and every alert is tested firing and quiet."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def rule_tests() -> list[Path]:
     return sorted(PROMETHEUS.glob("tests/*.yml"))
 
 
+@cache
 def alert_tests() -> list[dict[str, Any]]:
     """Return every expectation about an alert."""
     tests = [test for path in rule_tests() for test in yaml.safe_load(path.read_text())["tests"]]
