@@ -298,9 +298,9 @@ def test_a_real_pushgateway_has_what_the_text_says(
     request = Request(f"{clean_pushgateway.url}/metrics/job/properties", text.encode(), method="PUT")
     urlopen(request).close()
     group = frozenset({("job", "properties"), ("instance", "")})
-    told = {
+    found = {
         (name, labels - group): value
         for (name, labels), value in clean_pushgateway.samples(job="properties").items()
         if not name.startswith("push_") or name == "push_job_build_info"
     }
-    assert told == samples(text)
+    assert found == samples(text)
