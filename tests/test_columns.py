@@ -1,4 +1,4 @@
-"""What is read of many tasks at once is what each of them says, and the usual ones take no call."""
+"""Columns of many tasks have the same values as single tasks, and usual tasks need no call."""
 
 import math
 from collections.abc import Callable
