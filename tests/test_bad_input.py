@@ -181,7 +181,7 @@ def test_a_rejected_push_is_reported_with_the_pushgateways_reason(
 ) -> None:
     with ScriptedServer({"*": script}) as gateway:
         done = quick_push_job("push", "--flower", flower.url, "--pushgateway", gateway.url, *FAST)
-        assert len(gateway.requests) == 1
+        assert len(gateway.pushes) == 1
     assert done.returncode == 3
     assert_one_line(done.stderr, gateway.url.removeprefix("http://"), *words)
 

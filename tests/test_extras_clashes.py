@@ -85,7 +85,7 @@ def test_a_push_without_the_extras_is_told_once_it_is_done(
 ) -> None:
     with fake_flower() as flower, ScriptedServer({"*": [status_answer(400), second]}) as gateway:
         cycle = run_cycle(flower.url, gateway.url, extras=("runtimes",))
-        assert len(gateway.requests) == 2
+        assert len(gateway.pushes) == 2
     assert (cycle.outcome.push_error is None) == is_told
     assert ("pushed without extras" in caplog.messages) == is_told
 

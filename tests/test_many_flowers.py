@@ -178,7 +178,7 @@ def test_pushes_at_a_time_are_limited() -> None:
         outcomes = job.push()
         job.close()
         assert [outcome.push_error for outcome in outcomes] == [None] * len(flowers)
-        assert len(gateway.requests) == len(flowers)
+        assert len(gateway.pushes) == len(flowers)
         assert 2 <= gateway.connections <= PUSHES_AT_A_TIME
 
 

@@ -123,7 +123,7 @@ def test_a_bearer_token_is_sent_to_its_server_only(quick_push_job: PushJob, tmp_
         )
     assert done.returncode == 0, done.stderr
     assert {request.headers["authorization"] for request in flower.requests} == {"Bearer flower-token"}
-    assert {request.headers["authorization"] for request in gateway.requests} == {"Bearer gateway-token"}
+    assert {request.headers["authorization"] for request in gateway.pushes} == {"Bearer gateway-token"}
 
 
 @pytest.mark.slow

@@ -73,23 +73,43 @@ def test_metrics_of_another_kind_fail(metrics: bytes) -> None:
 
 def test_no_metrics_is_no_failure() -> None:
     assert steps(status_answer(404))[-1][0] is None
-    assert steps(status_answer(500))[-1][0] is False
+    assert steps(status_answer(500))[-1][0] is not True
+
+
+OTHER = json_answer({"status": "error"})
 
 
 @pytest.mark.parametrize(
-    ("status", "passed"),
+    ("status", "mark"),
     [
         (json_answer({"status": "success", "data": None}), True),
         (json_answer({"status": "success", "data": {"build_information": {"version": "1\x1b[2J"}}}), True),
-        (json_answer({"status": "error"}), False),
-        (json_answer([]), False),
-        (answer(b"<html>"), False),
-        (status_answer(404), False),
-        (status_answer(401), False),
+        (OTHER, None),
+        (json_answer([]), None),
+        (answer(b"<html>"), None),
+        (status_answer(404), None),
+        (status_answer(401), None),
     ],
 )
-def test_the_version_may_be_unknown_but_the_status_must_be_that_of_a_pushgateway(status: Script, passed: bool) -> None:
+def test_a_server_without_the_status_of_a_pushgateway_may_accept_pushes(status: Script, mark: bool | None) -> None:
     found = steps(b"", status)
-    assert found[0][0] is passed
-    assert len(found) == (3 if passed else 1)
+    assert [passed for passed, _ in found] == [mark, True, True]
     assert all("\x1b" not in text for _, text in found)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "name"),
+    [
+        (b'prometheus_build_info{version="2"} 1\n', "Prometheus"),
+        (b'flower_events_total{task="t"} 1\n', "Flower"),
+        (b"<html>log in</html>", ""),
+    ],
+)
+def test_another_server_is_recognized_and_gets_no_push(metrics: bytes, name: str) -> None:
+    ((passed, text),) = steps(metrics, OTHER)
+    assert passed is False
+    assert name in text
+
+
+def test_victoriametrics_is_recognized() -> None:
+    assert "--push-format" in steps(b'vm_app_version{version="v1"} 1\n', OTHER)[0][1]

@@ -163,6 +163,11 @@ class ScriptedServer:
             thread.join()
         self._listener.close()
 
+    @property
+    def pushes(self) -> list[Request]:
+        """The requests that pushed something, in the order of their end."""
+        return [request for request in self.requests if request.method == "PUT"]
+
     def paths(self) -> list[str]:
         """Return the path of each request so far."""
         return [request.path for request in self.requests]

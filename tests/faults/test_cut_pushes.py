@@ -69,7 +69,7 @@ def pushes() -> dict[str, Request]:
     ):
         with ScriptedServer(answers) as flower, ScriptedServer({"*": PUSHED}) as gateway:
             run_cycle(flower.url, gateway.url, extras=extras)
-            (found[kind],) = gateway.requests
+            (found[kind],) = gateway.pushes
     return found
 
 

@@ -215,7 +215,7 @@ def test_a_push_that_hung_cannot_replace_the_push_of_a_later_cycle(
             hung = set(threading.enumerate()) - before
             released.set()
             wait_for("the thread of the first cycle to end", lambda: not any(_is_jobs(thread) for thread in hung), 120)
-        assert len(gateway.requests) == 1
+        assert len(gateway.pushes) == 1
         job.close()
 
 

@@ -245,7 +245,7 @@ def test_nothing_huge_outgrows_the_container(path: str, script: Callable[[], Scr
     with ScriptedServer({"/api/workers": WORKERS, path: script(), "*": PUSHED}) as server:
         options = ("--flower", server.url, "--pushgateway", server.url, "--deadline", "10", "--timeout", "6")
         exit_code, mib = peak_memory("push", *options)
-        assert unlabelled(server.requests[-1].body)["flower_up"] == 0
+        assert unlabelled(server.pushes[-1].body)["flower_up"] == 0
     assert exit_code == 1
     assert mib < CONTAINER_MIB
 

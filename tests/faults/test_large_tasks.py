@@ -125,7 +125,7 @@ def test_a_text_of_100_mb_fits_into_the_container(field: str) -> None:
     body = b'{"a": {"state": "FAILURE", "%b": "%b"}, "b": {"name": "t"}}' % (field.encode(), b"x\\n" * (33 * 2**20))
     with ScriptedServer({"/api/workers": WORKERS, "/api/tasks": answer(body), "*": PUSHED}) as server:
         exit_code, mib = peak_memory("push", "--flower", server.url, "--pushgateway", server.url)
-        assert unlabelled(server.requests[-1].body)["flower_scrape_tasks"] == 2
+        assert unlabelled(server.pushes[-1].body)["flower_scrape_tasks"] == 2
     assert exit_code == 0
     assert mib < CONTAINER_MIB
 
@@ -136,7 +136,7 @@ def test_a_text_without_end_fits_into_the_container() -> None:
     with ScriptedServer({"/api/workers": WORKERS, "/api/tasks": endless, "*": PUSHED}) as server:
         options = ("--flower", server.url, "--pushgateway", server.url, "--deadline", "15", "--timeout", "10")
         exit_code, mib = peak_memory("push", *options)
-        assert unlabelled(server.requests[-1].body)["flower_up"] == 0
+        assert unlabelled(server.pushes[-1].body)["flower_up"] == 0
     assert exit_code == 1
     assert mib < CONTAINER_MIB
 

@@ -62,7 +62,7 @@ def test_a_transient_error_of_flower_is_retried(path: str, fault: Script) -> Non
         assert cycle.outcome.scrape.snapshot
         assert cycle.outcome.scrape.snapshot.task_count == 1
         assert flower.paths().count(path) == 2
-        assert unlabelled(gateway.requests[-1].body)["flower_up"] == 1
+        assert unlabelled(gateway.pushes[-1].body)["flower_up"] == 1
 
 
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
@@ -70,7 +70,7 @@ def test_a_transient_error_of_the_pushgateway_repeats_the_same_push(fault: Scrip
     with fake_flower() as flower, ScriptedServer({"*": [fault, PUSHED]}) as gateway:
         cycle = run_cycle(flower.url, gateway.url)
         assert cycle.outcome.push_error is None
-        first, second = gateway.requests
+        first, second = gateway.pushes
     assert first.method == second.method == "PUT"
     assert first.body == second.body
 
@@ -81,7 +81,7 @@ def test_a_permanent_error_of_flower_is_not_retried(status: int) -> None:
         cycle = run_cycle(flower.url, gateway.url)
         assert str(status) in (cycle.outcome.scrape.error or "")
         assert flower.paths().count("/api/tasks") == 1
-        assert unlabelled(gateway.requests[-1].body)["flower_up"] == 0
+        assert unlabelled(gateway.pushes[-1].body)["flower_up"] == 0
 
 
 @pytest.mark.parametrize("status", PERMANENT)
@@ -89,7 +89,7 @@ def test_a_permanent_error_of_the_pushgateway_is_not_retried(status: int) -> Non
     with fake_flower() as flower, ScriptedServer({"*": status_answer(status)}) as gateway:
         cycle = run_cycle(flower.url, gateway.url)
         assert str(status) in (cycle.outcome.push_error or "")
-        assert len(gateway.requests) == 1
+        assert len(gateway.pushes) == 1
 
 
 def test_a_login_that_redirects_to_itself_is_asked_once() -> None:
@@ -157,7 +157,7 @@ def test_a_retry_after_beyond_the_deadline_is_given_up_at_once(retry_after: str)
         cycle = run_cycle(flower.url, gateway.url, deadline=300.0)
         assert "503" in (cycle.outcome.scrape.error or "")
         assert "503" in (cycle.outcome.push_error or "")
-        assert len(flower.requests) == len(gateway.requests) == 1
+        assert len(flower.requests) == len(gateway.pushes) == 1
     assert cycle.seconds < 150
 
 

@@ -153,7 +153,7 @@ def test_a_bug_is_logged_without_the_password(
         job = Job(settings)
         (outcome,) = job.push()
         job.close()
-        assert unlabelled(gateway.requests[-1].body)["flower_up"] == 0
+        assert unlabelled(gateway.pushes[-1].body)["flower_up"] == 0
     log.logger.setLevel(logging.NOTSET)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert outcome.scrape.error
