@@ -5,6 +5,7 @@ import time
 
 from push_job.fan_out import FanOut
 from push_job.settings import Endpoint
+from tests.independent import eventually
 
 FLOWERS = [Endpoint(f"http://flower-{number}:5555") for number in range(5)]
 
@@ -52,6 +53,35 @@ def test_a_result_that_is_no_longer_wanted_is_left_out() -> None:
     fan = FanOut(FLOWERS, lambda flower: None if flower == FLOWERS[2] else 1)
     fan.wait(soon(), ignore=[FLOWERS[2]])
     assert fan.missing() == [FLOWERS[2]]
+
+
+#: Active Flowers at a time. It is not imported: the test must notice a change.
+ACTIVE_AT_A_TIME = 64
+
+
+def test_no_more_flowers_are_active_than_the_limit() -> None:
+    running, most, lock, released = 0, 0, threading.Lock(), threading.Event()
+
+    def work(_flower: Endpoint) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        released.wait(300)
+        with lock:
+            running -= 1
+        return 1
+
+    flowers = [Endpoint(f"http://flower-{number}:5555") for number in range(ACTIVE_AT_A_TIME + 6)]
+    fan = FanOut(flowers, work, last_byte_at=lambda _: time.monotonic())
+    thread = threading.Thread(target=fan.wait, args=(soon(),))
+    thread.start()
+    eventually(lambda: most >= ACTIVE_AT_A_TIME)
+    time.sleep(0.05)
+    released.set()
+    thread.join()
+    assert most == ACTIVE_AT_A_TIME
+    assert fan.missing() == []
 
 
 def test_without_flowers_there_is_nothing_to_wait_for() -> None:

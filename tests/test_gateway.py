@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import closing
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -30,11 +31,12 @@ def push(url: str, collector: Counted, seconds: float = 60.0) -> None:
     """Push the collector's families. Raises PushgatewayError."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
-    client = Client(Endpoint.parse(url, "--pushgateway"), timeout=seconds)
-    try:
+    with closing(client_of(url, seconds)) as client:
         PushgatewayClient(client, "gateway").push(registry, {"instance": "a"}, time.monotonic() + seconds)
-    finally:
-        client.close()
+
+
+def client_of(url: str, seconds: float = 60.0) -> Client:
+    return Client(Endpoint.parse(url, "--pushgateway"), timeout=seconds)
 
 
 def test_a_registry_is_collected_once_for_all_attempts() -> None:
@@ -79,6 +81,14 @@ def test_the_error_of_a_push_at_the_deadline_says_that_the_group_is_unknown() ->
     with ScriptedServer({"*": (Stall(),)}) as server, pytest.raises(PushgatewayError) as failure:
         push(server.url, Counted(), seconds=3)
     assert str(failure.value).endswith(UNKNOWN)
+
+
+def test_the_error_of_an_unanswered_delete_does_not_say_so() -> None:
+    with ScriptedServer({"*": (Close(),)}) as server, closing(client_of(server.url)) as client:
+        gateway = PushgatewayClient(client, "gateway")
+        with pytest.raises(PushgatewayError) as failure:
+            gateway.delete({"instance": "a"}, time.monotonic() + 60)
+    assert UNKNOWN not in str(failure.value)
 
 
 @pytest.mark.parametrize("answers", REJECTED.values(), ids=REJECTED)

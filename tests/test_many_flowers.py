@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from push_job.fan_out import AT_ONCE, FanOut
+from push_job.fan_out import FanOut
 from push_job.job import Job
 from push_job.settings import Endpoint, Settings
 from testbed.command import PushJob
@@ -99,11 +99,11 @@ def waiting(fan: FanOut[Endpoint], seconds: float) -> threading.Thread:
 def test_active_flowers_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("push_job.fan_out._SILENCE", 0.001)  # 0.3 s
     crowd = Crowd()
-    fan = FanOut(endpoints(3 * AT_ONCE), crowd, last_byte_at=lambda _: time.monotonic())
+    fan = FanOut(endpoints(3 * ACTIVE_AT_A_TIME), crowd, last_byte_at=lambda _: time.monotonic())
     thread = waiting(fan, 300)
-    wait_for("the limit to be reached", lambda: crowd.most == AT_ONCE, 120)
+    wait_for("the limit to be reached", lambda: crowd.most == ACTIVE_AT_A_TIME, 120)
     time.sleep(1)  # silent Flowers would have lost their places in a third of this time
-    assert crowd.most == AT_ONCE
+    assert crowd.most == ACTIVE_AT_A_TIME
     crowd.end.set()
     thread.join()
     assert not fan.missing()
@@ -112,9 +112,9 @@ def test_active_flowers_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silent_flowers_do_not_count_for_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("push_job.fan_out._SILENCE", 0.0001)  # 0.03 s
     crowd = Crowd()
-    fan = FanOut(endpoints(2 * AT_ONCE), crowd)
+    fan = FanOut(endpoints(2 * ACTIVE_AT_A_TIME), crowd)
     thread = waiting(fan, 300)
-    wait_for("the other half to start", lambda: crowd.most == 2 * AT_ONCE, 120)
+    wait_for("the other half to start", lambda: crowd.most == 2 * ACTIVE_AT_A_TIME, 120)
     crowd.end.set()
     thread.join()
     assert not fan.missing()
@@ -163,6 +163,9 @@ def test_every_group_is_pushed_when_the_system_has_no_more_threads(
         assert is_down(clean_pushgateway, gone)
         job.close()
 
+
+#: Active Flowers at a time. It is not imported: the tests must notice a change.
+ACTIVE_AT_A_TIME = 64
 
 #: Pushes at a time that a Pushgateway may see. It is not imported: the test must notice a change.
 PUSHES_AT_A_TIME = 4
