@@ -7,12 +7,11 @@ is the default; "random" is for `make test-random`.
 import os
 from collections.abc import Iterator, Mapping
 from subprocess import CompletedProcess
-from typing import Any
 
 import hypothesis
 import pytest
-from urllib3.util.retry import Retry
 
+from push_job.http import client
 from testbed.command import PushJob, clean_environment, run_push_job
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Testbed, Worker
 from tests.in_process import call_push_job
@@ -100,9 +99,6 @@ def quick_push_job() -> PushJob:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every retry follow at once; a pause that a server asks for is kept."""
-
-    def at_once(**options: Any) -> Retry:
-        return Retry(total=options.get("total"))
-
-    monkeypatch.setattr("push_job.http.client.Retry", at_once)
+    """Let the first retries follow at once; a pause that a server asks for is kept."""
+    pause_before = client._pause_before
+    monkeypatch.setattr(client, "_pause_before", lambda retries: 0.0 if retries < 10 else pause_before(retries))

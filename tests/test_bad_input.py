@@ -16,7 +16,7 @@ from tests.fakes.http import Script, ScriptedServer, answer, head, json_answer, 
 from tests.independent import key, without_group
 
 WORKERS = json_answer({"celery@a": True})
-FAST = ("--timeout", "4", "--deadline", "30")
+FAST = ("--timeout", "4", "--deadline", "12")
 
 
 def assert_down(gateway: Pushgateway, url: str) -> None:

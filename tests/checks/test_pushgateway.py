@@ -14,7 +14,8 @@ def steps(metrics: Script | bytes, status: Script = STATUS, **changes: Script) -
     """Return mark and text of the steps after the connection, for a Pushgateway with these metrics."""
     answers = {"/api/v1/status": status, "/metrics": answer(metrics) if isinstance(metrics, bytes) else metrics}
     with ScriptedServer({**answers, "*": status_answer(200), **changes}) as server:
-        settings = Settings((Endpoint("http://f:5555"),), Endpoint.parse(server.url, "--pushgateway"), deadline=300.0)
+        flowers = (Endpoint("http://f:5555"), Endpoint("http://h:5555"))
+        settings = Settings(flowers, Endpoint.parse(server.url, "--pushgateway"), deadline=300.0)
         found = [(step.passed, step.text) for step in check_pushgateway(settings, [GaugeMetricFamily("extra", "", 1)])]
         pushed = [request for request in server.requests if request.path.startswith("/metrics/")]
         assert [request.method for request in pushed] in ([], ["PUT", "DELETE"])

@@ -7,9 +7,8 @@ from email.utils import formatdate
 from types import SimpleNamespace
 
 import pytest
-from urllib3.util.retry import Retry
 
-from push_job.http.client import Client
+from push_job.http.client import Client, _pause_before
 from push_job.http.errors import TransportError
 from push_job.settings import Endpoint
 from tests.fakes.http import Close, Reset, Script, ScriptedServer, answer, head, status_answer
@@ -102,7 +101,7 @@ def test_a_login_that_redirects_to_itself_is_asked_once() -> None:
 
 
 def test_each_pause_is_longer_and_there_are_five_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("push_job.http.client.Retry", Retry)
+    monkeypatch.setattr("push_job.http.client._pause_before", _pause_before)
     now, pauses = 0.0, list[float]()
 
     def pause(_event: object, seconds: float) -> bool:
@@ -124,8 +123,40 @@ def test_each_pause_is_longer_and_there_are_five_attempts(monkeypatch: pytest.Mo
     with contextlib.closing(client), pytest.raises(TransportError):
         client.retrying(attempt, until=100.0)
     assert attempts == 5
+    now, attempts = 0.0, 0
+    client.is_patient = True  # but 503 means that the server can be reached
+    with pytest.raises(TransportError):
+        client.retrying(attempt, until=100.0)
+    assert attempts == 5
+    pauses = pauses[:4]
     for seconds, least in zip(pauses, (0.0, 0.5, 1.0, 2.0), strict=True):
         assert least <= seconds <= least + 0.25
+
+
+def test_a_patient_client_tries_an_unreachable_server_until_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("push_job.http.client._pause_before", _pause_before)
+    now, attempts = 0.0, 0
+
+    def wait(seconds: float) -> bool:
+        nonlocal now
+        now += seconds
+        return False
+
+    def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise TransportError("it refused the connection", transient=True, unreachable=True)
+
+    monkeypatch.setattr("push_job.http.client.time", SimpleNamespace(monotonic=lambda: now))
+    for patient, until, tries in ((False, 100.0, range(5, 6)), (True, 100.0, range(10, 200)), (True, 1.0, range(2, 5))):
+        now, attempts = 0.0, 0
+        client = Client(Endpoint("http://127.0.0.1:9"), timeout=10)
+        monkeypatch.setattr(client, "_aborted", SimpleNamespace(is_set=lambda: False, wait=wait))
+        client.is_patient = patient
+        with contextlib.closing(client), pytest.raises(TransportError):
+            client.retrying(attempt, until)
+        assert attempts in tries
+        assert now < until
 
 
 @pytest.mark.slow

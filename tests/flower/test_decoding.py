@@ -64,6 +64,16 @@ def test_no_tasks_and_odd_entries_among_tasks_are_allowed() -> None:
     assert {task_id: task.name for task_id, task in found.items()} == {"a": None, "b": "t", "c": None}
 
 
+def test_odd_entries_are_allowed_in_another_piece_than_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_PIECE", 50)
+    tasks = b", ".join(b'"id-%d": {"name": "t"}' % number for number in range(20))
+    pieces = decoded(b"{%b, %b}" % (tasks, b'"x": 1, "y": {}, "z": 2'), 30)
+    assert len(pieces) > 2
+    assert sum(map(len, pieces)) == 23
+    odd = b", ".join(b'"id-%d": 1' % number for number in range(20))
+    assert sum(map(len, decoded(b'{"t": {"name": "t"}, "u": {}, %b}' % odd, 30))) == 22
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [(b"NaN", float), (b"-Infinity", float), (b"1e999", float), (b'"\\ud800"', str), (b"9" * 5000, float)],

@@ -41,6 +41,7 @@ def test_the_contracts_families_have_the_contracts_labels() -> None:
         ({"celery@a": True, "celery@b": False}, {("celery@a",): 1, ("celery@b",): 0}),
         ({"": True}, {("unknown",): 1}),
         ({"": False, "unknown": True}, {("unknown",): 1}),
+        ({"unknown": True, "": False}, {("unknown",): 1}),
         ({"x" * 300: False, "x" * 301: True}, {("x" * 199 + "…",): 1}),
     ],
 )
