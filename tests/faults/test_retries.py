@@ -252,3 +252,11 @@ def test_a_retry_without_time_left_does_not_hide_the_first_error(monkeypatch: py
     with contextlib.closing(client), pytest.raises(TransportError, match="it refused the connection"):
         client.retrying(attempt, until=5.0)
     assert tries == 2
+
+
+@pytest.mark.parametrize(("status", "pushes"), [(400, 2), (413, 2), (401, 1), (403, 1), (500, 1)])
+def test_only_a_push_with_rejected_content_is_repeated_without_extras(status: int, pushes: int) -> None:
+    with fake_flower() as flower, ScriptedServer({"*": [status_answer(status), PUSHED]}) as gateway:
+        cycle = run_cycle(flower.url, gateway.url, extras=("runtimes",))
+        assert len(gateway.pushes) == pushes
+        assert (cycle.outcome.push_error is None) is (pushes == 2)

@@ -78,6 +78,14 @@ def test_a_list_of_2_2_that_grows_has_room_for_late_tasks() -> None:
         assert found.left_out == (set() if has_room else {"y"})
 
 
+def test_a_list_that_has_forgotten_a_task_has_no_room() -> None:
+    state = state_of("stamp", KNOWN)
+    front = read(state, tasks(z=12, y=11, x=10, a=9))
+    found = membership(state, [front], read(state, tasks(b=8, c=7)), 5)
+    assert (found.gone, list(found.late), found.left_out) == (["d"], ["z"], {"z"})
+    assert not found.has_room
+
+
 def test_the_depth_is_that_of_the_first_gone_task() -> None:
     state = state_of("stamp", KNOWN)
     found = membership(state, [read(state, tasks(x=10))], read(state, tasks(a=9, b=8, d=6)), 4)

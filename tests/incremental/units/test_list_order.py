@@ -38,6 +38,8 @@ def test_the_bottom_is_the_last_stamp_or_the_highest_of_the_last_clocks() -> Non
     assert ByClock().bottom(page) == 49.0
     high = read(state, {str(n): event(timestamp=1.0, clock=1000 if n == 19 else n) for n in range(50)})
     assert ByClock().bottom(high) == 49.0  # the twentieth is not one of the last thirty
+    high = read(state, {str(n): event(timestamp=1.0, clock=1000 if n == 20 else n) for n in range(50)})
+    assert ByClock().bottom(high) == 1000.0
     nothing = read(state, {})
     assert (ByStamp().bottom(nothing), ByClock().bottom(nothing)) == (math.inf, 0.0)
 

@@ -109,6 +109,11 @@ def test_a_sender_is_counted_if_the_pages_show_as_many_events(active: int, count
     assert (A in found) is counted
 
 
+def test_a_sender_without_any_event_on_the_pages_is_not_counted() -> None:
+    state = state_of("stamp", KNOWN)
+    assert counted_senders(state, [read(state, KNOWN)], read(state, {}), [B], Counter()) == set()
+
+
 def test_a_new_task_that_was_received_shows_its_sending_too() -> None:
     state = state_of("stamp", KNOWN)
     task = event(state="RECEIVED", worker="celery@a", timestamp=11.0, sent=10.5, client="client")
