@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers tools demo playground test test-fast lint format bench chaos dashboards generate pictures dist relock requirements clean
+.PHONY: help install servers tools demo playground test test-fast test-random lint format bench chaos dashboards generate pictures dist relock requirements clean
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -34,9 +34,13 @@ TEST_PROCESSES ?= 4
 test: install servers tools lint ## run ruff, mypy and all tests on real services
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-test-fast: install tools ## run ruff, mypy and the tests without services
+# Two processes, because each of them imports all tests, which takes longer than the tests wait.
+test-fast: install tools ## run ruff, mypy and the tests that take less than half a minute together
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not services"
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not services and not slow"
+
+test-random: install servers ## run the tests of properties with random examples (other targets draw the same ones every time)
+	@HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m properties
 
 lint: install ## run ruff and mypy
 	@$(BIN)/ruff check .

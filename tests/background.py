@@ -1,4 +1,4 @@
-"""Work that goes on beside a test."""
+"""Work that runs during a test."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `work` in a thread beside the block; it ends after the event that it is given is set, at the block's end."""
+    """Run `work` in a thread during the block; it must return once its event is set, at the end of the block."""
     ended = threading.Event()
     thread = threading.Thread(target=work, args=(ended,))
     thread.start()

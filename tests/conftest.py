@@ -1,23 +1,38 @@
-"""Fixtures: one of each real service for the whole session, and the command as a user runs it."""
+"""Fixtures: one of each real service per session, and the command as a user runs it.
+
+Hypothesis has two profiles: "fixed" draws the same examples in every run, and
+is the default; "random" is for `make test-random`.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from subprocess import CompletedProcess
 
+import hypothesis
 import pytest
 
+from push_job.http import client
 from testbed.command import PushJob, clean_environment, run_push_job
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Testbed, Worker
+from tests.in_process import call_push_job
 
-# Tests ask servers themselves, too, and run the job in their own process.
+# Tests send requests themselves and run the job in this process, so no setting may come from the environment.
 for _name in set(os.environ) - set(clean_environment()):
     del os.environ[_name]
 
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("random", deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a service that the test bed starts; `make test-fast` leaves these out."""
+    """Mark tests of services that the test bed starts, and tests of properties."""
     for item in items:
         if "testbed" in getattr(item, "fixturenames", ()):
             item.add_marker("services")
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("properties")
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +50,7 @@ def redis(testbed: Testbed) -> Redis:
 
 @pytest.fixture(scope="session")
 def flower(testbed: Testbed, redis: Redis) -> Flower:
-    """A Flower with an open API. It remembers the tasks of earlier tests."""
+    """A Flower with an open API. It has the tasks of earlier tests too."""
     return testbed.flower(redis)
 
 
@@ -70,3 +85,20 @@ def prometheus(testbed: Testbed, pushgateway: Pushgateway) -> Prometheus:
 def push_job() -> PushJob:
     """`push_job("push", "--flower", url, env={...})`: the command in a process of its own."""
     return run_push_job
+
+
+@pytest.fixture(scope="session")
+def quick_push_job() -> PushJob:
+    """`push_job` in this process, for tests of options and output."""
+
+    def call(*args: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> CompletedProcess[str]:
+        return call_push_job(*args, env=env)
+
+    return call
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first retries follow at once; a pause that a server asks for is kept."""
+    pause_before = client._pause_before
+    monkeypatch.setattr(client, "_pause_before", lambda retries: 0.0 if retries < 10 else pause_before(retries))

@@ -1,4 +1,4 @@
-"""A Flower's good answers with one task and one worker in them, and what a push of the extras makes of worse ones."""
+"""Answers of a healthy Flower with one task and one worker, and pushes of the extras with other answers."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from tests.extras_reading import without_group_labels
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer
 from tests.independent import Key, key
 
-#: All that no worker is asked for.
+#: The extras that read nothing from workers.
 UNASKED = tuple(name for name in EXTRAS if name != "pools")
 
 NOW = time.time()
@@ -38,7 +38,7 @@ EVENTS = key("flower_events_total", task="shop.a", type="task-started", worker="
 
 
 def assert_three_families(samples: Mapping[Key, float]) -> None:
-    """They are there, and say what TASKS says."""
+    """Check that the three families agree with TASKS."""
     assert samples[key("flower_up")] == 1
     assert samples[key("celery_workers", app="celery@a")] == 1
     assert samples[key("celery_task_types_by_state", task_type="shop.a", state="SUCCESS")] == 1
@@ -46,7 +46,7 @@ def assert_three_families(samples: Mapping[Key, float]) -> None:
 
 
 def left_out(samples: Mapping[Key, float]) -> set[str]:
-    """The extras that could not be read."""
+    """Return the extras that could not be read."""
     return {
         dict(labels)["extra"]
         for (name, labels), value in samples.items()
@@ -58,7 +58,7 @@ def left_out(samples: Mapping[Key, float]) -> set[str]:
 def pushed(
     push_job: PushJob, pushgateway: Pushgateway, answers: Mapping[str, Script | Sequence[Script]], *options: str
 ) -> Iterator[tuple[dict[Key, float], list[str]]]:
-    """Push every extra but `pools` of a Flower that answers so: what the Pushgateway then has, and the warnings."""
+    """Push every extra except `pools` of a Flower with these answers; yield the samples and the warnings."""
     with ScriptedServer({**GOOD, **answers}) as server:
         where = ("--flower", server.url, "--pushgateway", pushgateway.url)
         done = push_job("push", *where, "--with", ",".join(UNASKED), *options)

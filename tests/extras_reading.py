@@ -1,4 +1,4 @@
-"""A second opinion on the extras: what they should say, computed from Flower's answers in the plainest way."""
+"""The expected samples of the extras, computed from Flower's answers in the simplest way."""
 
 import math
 from collections import defaultdict
@@ -19,7 +19,7 @@ OF_THE_PUSHGATEWAY = ("push_time_seconds", "push_failure_time_seconds")
 
 
 def push(push_job: PushJob, flower: Flower, pushgateway: Pushgateway, *options: str) -> dict[Key, float]:
-    """A push that warns of nothing, and what the Pushgateway has then."""
+    """Push without a warning, and return the samples on the Pushgateway."""
     done = push_job("push", "--flower", flower.url, "--pushgateway", pushgateway.url, *options)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
@@ -27,7 +27,7 @@ def push(push_job: PushJob, flower: Flower, pushgateway: Pushgateway, *options: 
 
 
 def without_group_labels(samples: Samples) -> dict[Key, float]:
-    """All that was pushed, without `job` and `instance`, and without what the Pushgateway adds."""
+    """Return the pushed samples without `job` and `instance`, and without those of the Pushgateway."""
     return {
         without_spelling(name, {label: text for label, text in labels if label not in ("job", "instance")}): value
         for (name, labels), value in samples.items()
@@ -36,22 +36,22 @@ def without_group_labels(samples: Samples) -> dict[Key, float]:
 
 
 def without_spelling(name: str, labels: Mapping[str, str]) -> Key:
-    """A sample's key in which bounds of buckets are spelt alike: 10.0 and 10 are one."""
+    """Return a sample's key with normalized bounds of buckets: 10.0 and 10 are equal."""
     return name, frozenset((label, f"{float(text):g}" if label == "le" else text) for label, text in labels.items())
 
 
 def of_family(samples: Mapping[Key, float], prefix: str) -> dict[Key, float]:
-    """Those whose name begins so."""
+    """Return the samples whose name has this prefix."""
     return {sample: value for sample, value in samples.items() if sample[0].startswith(prefix)}
 
 
 def raw_tasks(flower_url: str) -> list[dict[str, Any]]:
-    """Every task, as Flower has it."""
+    """Return every task as Flower has it."""
     return list(requests.get(f"{flower_url}/api/tasks", timeout=60).json().values())
 
 
 def runtimes(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """The runtimes of finished tasks by type; only types that have some."""
+    """Return the runtimes of finished tasks by type, without types that have none."""
     found: dict[str, list[float]] = defaultdict(list)
     for task in tasks:
         if task["state"] not in ENTERED_BY and task["runtime"] is not None:
@@ -60,9 +60,9 @@ def runtimes(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
 
 
 def waits(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """How long each started task waited since it was received or sent, or since its ETA, whichever came last.
+    """Return how long each started task waited since it was received or sent, or since its ETA, whichever is latest.
 
-    A task that waits again, after a retry or a second delivery, has not waited to its end.
+    A task that waits again, after a retry or a second delivery, is left out.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for task in tasks:
@@ -77,7 +77,7 @@ def waits(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
 def histogram(
     family: str, seconds: Mapping[str, Sequence[float]], buckets: Sequence[float] = Settings.buckets
 ) -> dict[Key, float]:
-    """The samples of a histogram by task type, counted bucket by bucket."""
+    """Return the samples of a histogram by task type."""
     samples: dict[Key, float] = {}
     for name, values in seconds.items():
         for bound in (*buckets, math.inf):
@@ -88,7 +88,7 @@ def histogram(
 
 
 def own_metrics(flower_url: str) -> tuple[dict[Key, float], dict[str, str]]:
-    """The samples of Flower's own `/metrics` and the types, but for the families of its process and Python."""
+    """Return samples and types of Flower's `/metrics`, without the families of its process and of Python."""
     samples: dict[Key, float] = {}
     types: dict[str, str] = {}
     text = requests.get(f"{flower_url}/metrics", timeout=30).content.decode()
@@ -100,7 +100,7 @@ def own_metrics(flower_url: str) -> tuple[dict[Key, float], dict[str, str]]:
 
 
 def interpolated_quantile(samples: Mapping[Key, float], family: str, name: str, share: float) -> tuple[float, float]:
-    """What PromQL's histogram_quantile makes of a histogram's buckets, and the width of the bucket it fell into."""
+    """Return the result of PromQL's histogram_quantile, and the width of its bucket."""
     buckets = sorted(
         (float(dict(labels)["le"]), value)
         for (sample, labels), value in samples.items()

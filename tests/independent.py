@@ -1,4 +1,4 @@
-"""A second opinion: what a push should say, computed from Flower's answers in the plainest way."""
+"""The expected samples of a push, computed from Flower's answers in the simplest way."""
 
 import json
 import time
@@ -18,12 +18,12 @@ Key = tuple[str, frozenset[tuple[str, str]]]
 
 
 def key(family: str, **labels: str) -> Key:
-    """The key of a sample."""
+    """Return the key of a sample."""
     return family, frozenset(labels.items())
 
 
 def expected_samples(flower_url: str, auth: tuple[str, str] | None = None) -> tuple[dict[Key, float], dict[Key, int]]:
-    """The samples of the three families, and for each duration that still grows how many tasks it sums."""
+    """Return the samples of the three families, and the number of tasks in each duration that still grows."""
     status = requests.get(f"{flower_url}/api/workers?status=1", auth=auth, timeout=30).json()
     answer = requests.get(f"{flower_url}/api/tasks", auth=auth, timeout=60)
     now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
@@ -48,7 +48,7 @@ def _counts(tasks: Iterable[dict[str, Any]]) -> dict[Key, float]:
 def durations_by_labels(
     tasks: Iterable[dict[str, Any]], now: float
 ) -> tuple[Counter[tuple[str, str]], dict[tuple[str, str], float]]:
-    """How many tasks there are by type and state, and their seconds."""
+    """Return the number of tasks and their seconds by type and state."""
     counts: Counter[tuple[str, str]] = Counter()
     for task in tasks:
         counts[task["name"] or "unknown", task["state"]] += 1
@@ -79,7 +79,7 @@ def _is_custom_and_unfinished(task: dict[str, Any]) -> bool:
 
 
 def assert_agree(pushed: dict[Key, float], expected: dict[Key, float], growing: dict[Key, int], seconds: float) -> None:
-    """Compare; a sum of times that still grow may differ by up to `seconds` a task, which passed meanwhile."""
+    """Compare samples; a duration that still grows may differ by `seconds` per task."""
     assert pushed.keys() == expected.keys()
     for sample, value in expected.items():
         allowed = growing.get(sample, 0) * (seconds + 1) + 1e-9 * abs(value)
@@ -87,7 +87,7 @@ def assert_agree(pushed: dict[Key, float], expected: dict[Key, float], growing: 
 
 
 def without_group(samples: dict[Key, float], *group: str) -> dict[Key, float]:
-    """Samples of the three families without the labels `job`, `instance` and those in `group`."""
+    """Return samples of the three families without the labels `job`, `instance` and those in `group`."""
     dropped = {"job", "instance", *group}
     return {
         (name, frozenset((label, value) for label, value in labels if label not in dropped)): value
@@ -96,7 +96,7 @@ def without_group(samples: dict[Key, float], *group: str) -> dict[Key, float]:
     }
 
 
-def eventually(condition: Any, timeout: float = 30.0) -> None:
+def eventually(condition: Any, timeout: float = 120.0) -> None:
     """Wait until `condition()` is true."""
     end = time.monotonic() + timeout
     while not condition():

@@ -1,4 +1,4 @@
-"""`push-job run` in a process of its own: its log as it grows, and what it holds of the machine."""
+"""`push-job run` in a process of its own: its growing log, and its threads, files and connections."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ import psutil
 from testbed.command import ROOT, clean_environment
 from tests.independent import eventually
 
-#: What the log line of a turn says, a Flower each: it went well, its Flower was away, the Pushgateway was.
+#: Messages of a cycle's log line: success, Flower down, Pushgateway down.
 PUSHED = "pushed"
 DOWN = "scrape failed; pushed flower_up 0"
 PUSH_FAILED = "push failed"
@@ -57,43 +57,43 @@ class Loop:
         self._log.close()
 
     def log(self) -> list[dict[str, Any]]:
-        """Its log lines so far."""
+        """Return the log lines so far."""
         text = Path(f"/proc/self/fd/{self._log.fileno()}").read_text()
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def turns(self) -> list[str]:
-        """What came of each turn so far, in the words of its log line."""
+    def cycles(self) -> list[str]:
+        """Return the message of each cycle's log line so far."""
         return [line["msg"] for line in self.log() if "seconds" in line]
 
-    def wait_for(self, count: int, outcome: str = PUSHED, timeout: float = 30) -> None:
-        """Return once `count` turns in all had this outcome."""
+    def wait_for(self, count: int, outcome: str = PUSHED, timeout: float = 120) -> None:
+        """Return once `count` cycles in total had this outcome."""
 
-        def came() -> bool:
+        def has_happened() -> bool:
             assert self.process.poll() is None, self.log()[-3:]
-            return self.turns().count(outcome) >= count
+            return self.cycles().count(outcome) >= count
 
-        eventually(came, timeout)
+        eventually(has_happened, timeout)
 
     def wait_for_more(self, count: int, outcome: str = PUSHED) -> None:
-        """Return once `count` more turns than now had this outcome."""
-        self.wait_for(self.turns().count(outcome) + count, outcome)
+        """Return once `count` more cycles had this outcome."""
+        self.wait_for(self.cycles().count(outcome) + count, outcome)
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> tuple[int, float]:
-        """Send a signal and wait; the exit code, and how many seconds the end took."""
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 120) -> tuple[int, float]:
+        """Send a signal and wait; return the exit code, and the seconds until the end."""
         self.process.send_signal(number)
         sent = time.monotonic()
         return self.process.wait(timeout), time.monotonic() - sent
 
-    def holds(self) -> tuple[int, int, int]:
-        """How many threads, open files and connections it has at this moment."""
+    def resources(self) -> tuple[int, int, int]:
+        """Return the numbers of threads, open files and connections."""
         return self.seen.num_threads(), self.seen.num_fds(), len(self.seen.net_connections("all"))
 
     def connections_to(self, port: int) -> int:
-        """How many TCP connections it has to this port at this moment."""
+        """Return the number of TCP connections to this port."""
         peers = [connection.raddr for connection in self.seen.net_connections("tcp")]
         return sum(bool(peer) and peer.port == port for peer in peers)
 
 
-def moment(line: dict[str, Any]) -> float:
-    """The Unix time of a log line."""
+def time_of(line: dict[str, Any]) -> float:
+    """Return the Unix time of a log line."""
     return datetime.fromisoformat(line["ts"].replace("Z", "+00:00")).timestamp()

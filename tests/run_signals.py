@@ -1,6 +1,6 @@
-"""Ends `repeat` by a signal at one moment after the other of all that it does; a script that prints how many.
+"""End `repeat` by a signal before each line that it runs, one after the other; print the number of lines.
 
-A handler runs between any two lines of Python's, so a stop has to work between any two.
+A signal handler may run between any two lines, so stopping has to work there.
 """
 
 import signal
@@ -11,36 +11,36 @@ from typing import Any
 from push_job.scheduler import Stop, repeat
 
 
-def signalled_at(moment: int, seconds: float) -> bool:
-    """Whether the loop came to that many lines at all; returns once it has ended, as it has to."""
+def signalled_at(place: int, seconds: float) -> bool:
+    """Run the loop with a signal before line number `place`; return whether it had as many lines."""
     lines = 0
 
     def trace(_frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal lines
         lines += event == "line"
-        if event == "line" and lines == moment:
+        if event == "line" and lines == place:
             signal.raise_signal(signal.SIGTERM)
         return trace
 
-    turns = 0
+    cycles = 0
 
-    def turn() -> None:
-        nonlocal turns
-        turns += 1
-        if turns == 3:  # by then it has done all that it ever does
+    def cycle() -> None:
+        nonlocal cycles
+        cycles += 1
+        if cycles == 3:  # by then it has run every line
             sys.settrace(None)
             signal.raise_signal(signal.SIGTERM)
 
     stop = Stop(lambda number, _frame: sys.exit(f"signal {number} counted twice"))
     sys.settrace(trace)
-    repeat(turn, seconds, stop)
+    repeat(cycle, seconds, stop)
     sys.settrace(None)
-    return lines >= moment
+    return lines >= place
 
 
 if __name__ == "__main__":
     signal.alarm(60)  # a loop that does not end is killed
-    moment = 1
-    while signalled_at(moment, seconds=0.002):
-        moment += 1
-    print(moment - 1)
+    place = 1
+    while signalled_at(place, seconds=0.002):
+        place += 1
+    print(place - 1)

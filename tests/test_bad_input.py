@@ -1,4 +1,4 @@
-"""What is wrong is said in one line that names the server and the cure, with the exit code of the contract."""
+"""Errors are one line that names the server and what to change, with the exit code of the contract."""
 
 import json
 import time
@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+import requests
 from prometheus_client import CollectorRegistry, Counter, push_to_gateway
 
 from testbed.command import PushJob
@@ -15,18 +16,18 @@ from tests.fakes.http import Script, ScriptedServer, answer, head, json_answer, 
 from tests.independent import key, without_group
 
 WORKERS = json_answer({"celery@a": True})
-FAST = ("--timeout", "2", "--deadline", "6")
+FAST = ("--timeout", "4", "--deadline", "12")
 
 
 def assert_down(gateway: Pushgateway, url: str) -> None:
-    """The group of the Flower says that it is down, and nothing of tasks or workers."""
+    """Check that the group of a Flower says that it is down, and has nothing about tasks or workers."""
     samples = gateway.samples(instance=url.removeprefix("http://"))
     assert [value for (name, _), value in samples.items() if name == "flower_up"] == [0]
     assert not [name for name, _ in samples if name.startswith("celery_") or name == "flower_scrape_tasks"]
 
 
-def assert_told(stderr: str, *words: str) -> None:
-    """One line of log, no traceback, with all the words."""
+def assert_one_line(stderr: str, *words: str) -> None:
+    """Check that the log is one line with all these words."""
     (line,) = stderr.splitlines()
     for word in words:
         assert word in line
@@ -36,79 +37,82 @@ def assert_told(stderr: str, *words: str) -> None:
     ("workers", "tasks", "words"),
     [
         (status_answer(401), WORKERS, ["401", "--flower-username", "FLOWER_UNAUTHENTICATED_API"]),
-        (status_answer(403), WORKERS, ["403", "credentials"]),
+        (status_answer(403), WORKERS, ["403"]),
         (status_answer(404), WORKERS, ["404", "url-prefix"]),
         (status_answer(500), WORKERS, ["500"]),
-        (status_answer(302, headers={"Location": "/login?next=/api"}), WORKERS, ["302", "/login", "login page"]),
+        (status_answer(302, headers={"Location": "/login?next=/api"}), WORKERS, ["302", "/login"]),
         (status_answer(301, headers={"Location": "https://f/api"}), WORKERS, ["301", "https://"]),
-        (answer(b"<html>hello</html>"), WORKERS, ["web page"]),
-        (json_answer({"status": "ok"}), WORKERS, ["is this Flower's address"]),
-        (json_answer([1]), WORKERS, ["is this Flower's address"]),
-        (WORKERS, answer(b"<!DOCTYPE html><p>hello"), ["/api/tasks", "web page"]),
-        (WORKERS, answer(b'{"a": {"name": "x", "state": "SUCC'), ["/api/tasks", "cut short"]),
-        (WORKERS, (head(content_length=500) + b'{"a": {"name": "x"}, "b": ',), ["it sent nothing for"]),
-        (WORKERS, json_answer([]), ["/api/tasks", "a list"]),
+        (answer(b"<html>hello</html>"), WORKERS, ["/api/workers"]),
+        (json_answer({"status": "ok"}), WORKERS, ["/api/workers"]),
+        (json_answer([1]), WORKERS, ["/api/workers"]),
+        (WORKERS, answer(b"<!DOCTYPE html><p>hello"), ["/api/tasks"]),
+        (WORKERS, answer(b'{"a": {"name": "x", "state": "SUCC'), ["/api/tasks"]),
+        (WORKERS, (head(content_length=500) + b'{"a": {"name": "x"}, "b": ',), ["4 s"]),
+        (WORKERS, json_answer([]), ["/api/tasks", "list"]),
         (WORKERS, answer(b"null"), ["/api/tasks", "null"]),
-        (WORKERS, answer(b""), ["/api/tasks", "empty"]),
-        (WORKERS, json_answer({"detail": "no such page"}), ["is this Flower's address"]),
+        (WORKERS, answer(b""), ["/api/tasks"]),
+        (WORKERS, json_answer({"detail": "no such page"}), ["/api/tasks"]),
     ],
 )
-def test_a_server_that_is_no_flower_in_order_is_told_in_one_line(
-    workers: Script, tasks: Script, words: list[str], clean_pushgateway: Pushgateway, push_job: PushJob
+@pytest.mark.usefixtures("no_pauses")
+def test_a_server_that_is_not_a_working_flower_is_one_line(
+    workers: Script, tasks: Script, words: list[str], clean_pushgateway: Pushgateway, quick_push_job: PushJob
 ) -> None:
     with ScriptedServer({"/api/workers": workers, "/api/tasks": tasks}) as server:
-        done = push_job("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, *FAST)
+        done = quick_push_job("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, *FAST)
     assert done.returncode == 1
-    assert_told(done.stderr, server.url.removeprefix("http://"), *words)
+    assert_one_line(done.stderr, server.url.removeprefix("http://"), *words)
     assert_down(clean_pushgateway, server.url)
 
 
-def test_a_web_page_that_comes_with_a_refusal_is_not_logged(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_a_web_page_that_comes_with_a_refusal_is_not_logged(
+    clean_pushgateway: Pushgateway, quick_push_job: PushJob
+) -> None:
     page = status_answer(500, b"<html><title>500: Internal Server Error</title></html>")
     servers = {"/api/workers": WORKERS, "/api/tasks": json_answer({}), "/metrics": page}
     with ScriptedServer(servers) as server:
-        done = push_job(
+        done = quick_push_job(
             *("push", "--flower", server.url, "--pushgateway", clean_pushgateway.url, "--with", "activity", *FAST)
         )
     assert done.returncode == 0
-    assert "500 Told So" in done.stderr
+    assert "500 Reason" in done.stderr
     assert "<" not in done.stderr
 
 
-def test_https_to_a_real_flower_without_tls_says_the_cure(
+def test_https_to_a_real_flower_without_tls_says_what_to_change(
     flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     https = flower.url.replace("http:", "https:")
     done = push_job(
-        "push", "--flower", https, "--pushgateway", clean_pushgateway.url, "--timeout", "0.5", "--deadline", "3"
+        "push", "--flower", https, "--pushgateway", clean_pushgateway.url, "--timeout", "2", "--deadline", "20"
     )
     assert done.returncode == 1
-    assert_told(done.stderr, "it began no TLS within 0.5 s: if it speaks plain HTTP, write http:// in its URL")
+    assert_one_line(done.stderr, "TLS", "http://")
 
 
-def test_an_unreachable_flower_is_told_in_one_line(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_an_unreachable_flower_is_one_line(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     done = push_job("push", "--flower", "http://127.0.0.1:9", "--pushgateway", clean_pushgateway.url, *FAST)
     assert done.returncode == 1
-    assert_told(done.stderr, "127.0.0.1:9", "refused the connection")
+    assert_one_line(done.stderr, "127.0.0.1:9")
     assert_down(clean_pushgateway, "127.0.0.1:9")
 
 
-def test_the_port_of_another_real_server_is_told_in_one_line(
+def test_the_port_of_another_real_server_is_one_line(
     redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     for url in (clean_pushgateway.url, redis.url.replace("redis://", "http://").removesuffix("/0")):
         done = push_job("push", "--flower", url, "--pushgateway", clean_pushgateway.url, *FAST)
         assert done.returncode == 1
-        assert_told(done.stderr, url.removeprefix("http://"))
+        assert_one_line(done.stderr, url.removeprefix("http://"))
 
 
-def test_a_real_flower_that_wants_a_sign_in_says_both_cures(
+def test_a_real_flower_that_needs_a_sign_in_names_both_ways(
     testbed: Testbed, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     flower = testbed.flower(redis, env={})
     done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
     assert done.returncode == 1
-    assert_told(done.stderr, "401", "--flower-username", "FLOWER_UNAUTHENTICATED_API=true")
+    assert_one_line(done.stderr, "401", "--flower-username", "FLOWER_UNAUTHENTICATED_API=true")
     flower.stop()
 
 
@@ -137,13 +141,13 @@ def test_odd_fields_of_one_task_never_cost_the_others(clean_pushgateway: Pushgat
     assert sum(v for (name, _), v in samples.items() if name == "celery_task_types_by_state") == len(tasks)
 
 
-def test_a_pushgateway_that_is_away_means_exit_three(flower: Flower, push_job: PushJob) -> None:
+def test_an_unreachable_pushgateway_means_exit_three(flower: Flower, push_job: PushJob) -> None:
     done = push_job("push", "--flower", flower.url, "--pushgateway", "http://127.0.0.1:9", *FAST)
     assert done.returncode == 3
-    assert_told(done.stderr, "pushgateway=127.0.0.1:9", "refused the connection")
+    assert_one_line(done.stderr, "pushgateway=127.0.0.1:9")
 
 
-def test_a_clash_of_types_is_told_with_the_pushgateways_own_reason(
+def test_a_clash_of_types_is_reported_with_the_pushgateways_reason(
     flower: Flower, redis: Redis, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     registry = CollectorRegistry()
@@ -155,12 +159,10 @@ def test_a_clash_of_types_is_told_with_the_pushgateways_own_reason(
         events.send("task-received", uuid=(task_id := str(uuid.uuid4())), name="shop.clash")
     flower.wait_for_task(task_id, "RECEIVED")
     text = f"# TYPE {family} counter\n{family} 1\n"
-    import requests
-
     requests.put(f"{clean_pushgateway.url}/metrics/job/clash", data=text, timeout=10).raise_for_status()
     done = push_job("push", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
     assert done.returncode == 3
-    assert_told(done.stderr, "400", family)
+    assert_one_line(done.stderr, "400", family)
 
 
 @pytest.mark.parametrize(
@@ -171,17 +173,17 @@ def test_a_clash_of_types_is_told_with_the_pushgateways_own_reason(
         (status_answer(404), ["404", "prefix"]),
         (status_answer(500, b"disk full"), ["500", "disk full"]),
         (status_answer(400, b"text format parsing error in line 1"), ["400", "parsing error"]),
-        (status_answer(302, headers={"Location": "/sso"}), ["302", "redirect"]),
+        (status_answer(302, headers={"Location": "/sso"}), ["302"]),
     ],
 )
-def test_a_pushgateway_that_refuses_is_told_with_its_reason(
-    flower: Flower, push_job: PushJob, script: Script, words: list[str]
+def test_a_rejected_push_is_reported_with_the_pushgateways_reason(
+    flower: Flower, quick_push_job: PushJob, script: Script, words: list[str]
 ) -> None:
     with ScriptedServer({"*": script}) as gateway:
-        done = push_job("push", "--flower", flower.url, "--pushgateway", gateway.url, *FAST)
-        assert len(gateway.requests) == 1
+        done = quick_push_job("push", "--flower", flower.url, "--pushgateway", gateway.url, *FAST)
+        assert len(gateway.pushes) == 1
     assert done.returncode == 3
-    assert_told(done.stderr, gateway.url.removeprefix("http://"), *words)
+    assert_one_line(done.stderr, gateway.url.removeprefix("http://"), *words)
 
 
 @pytest.mark.parametrize(
@@ -189,41 +191,41 @@ def test_a_pushgateway_that_refuses_is_told_with_its_reason(
     [
         (["--flower", "ftp://host"], ["--flower", "http://host:port"]),
         (["--flower", "http://"], ["--flower"]),
-        (["--flower", "http://h:99999"], ["--flower", "'http://h:99999'", "from 1 to 65535"]),
-        (["--flower", "http://host:0"], ["--flower", "http://host:port", "from 1 to 65535"]),
+        (["--flower", "http://h:99999"], ["--flower", "'http://h:99999'", "65535"]),
+        (["--flower", "http://host:0"], ["--flower", "http://host:port", "65535"]),
         (
             ["--flower", "http://127.0.0.1:9091x"],
-            ["'http://127.0.0.1:***'", "is not a port"],
+            ["--flower", "'http://127.0.0.1:***'"],
         ),
-        (["--flower", "u:pr0xy@host:9091x"], ["'host:***'", "is not a port"]),
-        (["--flower", "htpp://host:5555"], ["http://host:port", "must begin with http:// or https://"]),
-        (["--flower", "amqp://u:pr0xy@host:5672"], ["'host:5672'", "must begin with http:// or https://"]),
-        (["--flower", "http:/host:5555"], ["'http:/host:5555' is not a URL like http://host:port"]),
-        (["--flower", "http//host:5555"], ["'http//host:5555' is not a URL like http://host:port"]),
-        (["--flower", "http://http://host:5555"], ["'http://http://host:5555' is not a URL"]),
-        (["--flower", "http://::1:5555"], ["IPv6 address in brackets"]),
+        (["--flower", "u:pr0xy@host:9091x"], ["--flower", "'host:***'"]),
+        (["--flower", "htpp://host:5555"], ["--flower", "http://", "https://"]),
+        (["--flower", "amqp://u:pr0xy@host:5672"], ["'host:5672'", "http://", "https://"]),
+        (["--flower", "http:/host:5555"], ["'http:/host:5555'"]),
+        (["--flower", "http//host:5555"], ["'http//host:5555'"]),
+        (["--flower", "http://http://host:5555"], ["'http://http://host:5555'"]),
+        (["--flower", "http://::1:5555"], ["http://[::1]:5555"]),
         (["--flower", "http://host/\udce4"], ["--flower", "http://host:port"]),
         (["--flower-username", "\udce4"], ["--flower", "username"]),
         (["--flower-ca-file", __file__], ["--flower-ca-file", "PEM"]),
         (["--pushgateway-cert-file", __file__], ["--pushgateway-cert-file", "PEM"]),
-        (["--flower", "http://h:1", "--flower", "http://h:1/"], ["twice"]),
-        (["--flower", "http://h:1", "--flower", "http://h:1/./"], ["twice"]),
-        (["--flower", "http://h:1/a", "--flower", "http://h:1/b/../a"], ["twice"]),
-        (["--flower", "http://h:1/?x=1"], ["?"]),
-        (["--flower", "http://a:1,http://b:2"], ["by spaces, not by commas"]),
-        (["--flower", "http://a,http://b"], ["by spaces, not by commas"]),
-        (["--flower", "a:1,b:2"], ["by spaces, not by commas"]),
-        (["--flower", "http://u:pr0xy@a:1,http://u:pr0xy@b:1"], ["by spaces, not by commas"]),
-        (["--flower", "u:pr0xy@a:1,u:pr0xy@b:1"], ["by spaces, not by commas"]),
+        (["--flower", "http://h:1", "--flower", "http://h:1/"], ["h:1"]),
+        (["--flower", "http://h:1", "--flower", "http://h:1/./"], ["h:1"]),
+        (["--flower", "http://h:1/a", "--flower", "http://h:1/b/../a"], ["h:1"]),
+        (["--flower", "http://h:1/?x=1"], ["--flower", "?"]),
+        (["--flower", "http://a:1,http://b:2"], ["--flower", "commas"]),
+        (["--flower", "http://a,http://b"], ["--flower", "commas"]),
+        (["--flower", "a:1,b:2"], ["--flower", "commas"]),
+        (["--flower", "http://u:pr0xy@a:1,http://u:pr0xy@b:1"], ["--flower", "commas"]),
+        (["--flower", "u:pr0xy@a:1,u:pr0xy@b:1"], ["--flower", "commas"]),
         (["--pushgateway", ":::"], ["--pushgateway"]),
         (["--grouping", "novalue"], ["--grouping", "KEY=VALUE"]),
         (["--grouping", "0a=1"], ["--grouping"]),
         (["--grouping", "job=x"], ["--grouping", "--job"]),
-        (["--grouping", "state=x"], ["--grouping", "overwrite"]),
-        (["--grouping", "a=1", "--grouping", "a=2"], ["twice"]),
+        (["--grouping", "state=x"], ["--grouping", "state"]),
+        (["--grouping", "a=1", "--grouping", "a=2"], ["--grouping"]),
         (["--job", ""], ["--job"]),
         (["--job", ".."], ["--job", ".."]),
-        (["--grouping", "tier=."], ["--grouping", "path"]),
+        (["--grouping", "tier=."], ["--grouping", "'.'"]),
         (["--shard", "3/2"], ["--shard", "0/4"]),
         (["--shard", "0/0"], ["--shard"]),
         (["--shard", "x"], ["--shard"]),
@@ -239,8 +241,10 @@ def test_a_pushgateway_that_refuses_is_told_with_its_reason(
         (["stray"], ["stray"]),
     ],
 )
-def test_a_wrong_option_means_exit_two_and_no_request(push_job: PushJob, options: list[str], words: list[str]) -> None:
-    done = push_job("push", *options)
+def test_a_wrong_option_means_exit_two_and_no_request(
+    quick_push_job: PushJob, options: list[str], words: list[str]
+) -> None:
+    done = quick_push_job("push", *options)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
@@ -251,9 +255,9 @@ def test_a_wrong_option_means_exit_two_and_no_request(push_job: PushJob, options
 
 @pytest.mark.parametrize("arguments", [[], ["pusch"], ["--verbose"]])
 def test_a_call_without_a_command_means_exit_two_and_says_where_help_is(
-    push_job: PushJob, arguments: list[str]
+    quick_push_job: PushJob, arguments: list[str]
 ) -> None:
-    done = push_job(*arguments)
+    done = quick_push_job(*arguments)
     assert done.returncode == 2
     assert "--help" in done.stderr
     assert done.stderr.startswith("Error: ") == bool(arguments)
@@ -273,27 +277,29 @@ def test_a_call_without_a_command_means_exit_two_and_says_where_help_is(
         {"PUSH_JOB_FLOWER": "http://flower.internal", "http_proxy": "http://proxy:port"},
     ],
 )
-def test_a_wrong_setting_in_the_environment_means_exit_two(push_job: PushJob, wrong: dict[str, str]) -> None:
-    done = push_job("push", env=wrong)
+def test_a_wrong_setting_in_the_environment_means_exit_two(quick_push_job: PushJob, wrong: dict[str, str]) -> None:
+    done = quick_push_job("push", env=wrong)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
     assert "pr0xy" not in line
 
 
-def test_a_socks_proxy_says_which_package_it_takes(push_job: PushJob) -> None:
-    done = push_job("push", "--flower", "http://flower.internal", env={"all_proxy": "socks5://u:pr0xy@proxy:1080"})
+def test_a_socks_proxy_says_which_package_it_takes(quick_push_job: PushJob) -> None:
+    done = quick_push_job(
+        "push", "--flower", "http://flower.internal", env={"all_proxy": "socks5://u:pr0xy@proxy:1080"}
+    )
     assert done.returncode == 2
-    assert_told(done.stderr, "ALL_PROXY", "is a SOCKS proxy: pip install PySocks")
+    assert_one_line(done.stderr, "ALL_PROXY", "pip install PySocks")
     assert "pr0xy" not in done.stderr
 
 
-def test_a_proxy_that_is_away_is_told_as_such(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_an_unreachable_proxy_is_named(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     options = ("--flower", "http://flower.internal:5555", "--pushgateway", clean_pushgateway.url)
     proxy = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
     done = push_job("push", *options, *FAST, env=proxy)
     assert done.returncode == 1
-    assert_told(done.stderr, "proxy", "HTTP_PROXY", "Connection refused")
+    assert_one_line(done.stderr, "HTTP_PROXY")
 
 
 def test_a_scrape_goes_through_the_proxy_that_the_environment_names(
@@ -307,8 +313,8 @@ def test_a_scrape_goes_through_the_proxy_that_the_environment_names(
         assert proxy.requests
 
 
-def test_one_log_line_a_flower_can_be_json(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
-    done = push_job(
+def test_the_log_line_of_a_flower_can_be_json(clean_pushgateway: Pushgateway, quick_push_job: PushJob) -> None:
+    done = quick_push_job(
         "push", "--flower", "http://127.0.0.1:9", "--pushgateway", clean_pushgateway.url, *FAST, "--log-format", "json"
     )
     line = json.loads(done.stderr)

@@ -1,4 +1,4 @@
-"""`push-job check --prometheus URL` finds why there is "No data", on real Prometheus servers, and names the cure."""
+"""`push-job check --prometheus URL` finds why there is "No data", on real Prometheus servers."""
 
 import re
 import time
@@ -23,7 +23,7 @@ RULES = sorted((ROOT / "prometheus/rules").glob("*.yml"))
 
 @pytest.fixture(scope="module")
 def pushed(redis: Redis, flower: Flower, pushgateway: Pushgateway, push_job: PushJob) -> list[str]:
-    """The options of a push that has just been made, of a Flower with a live worker."""
+    """Options of a push that was just made, of a Flower with a live worker."""
     with TaskEvents(redis.url) as events:
         events.worker("celery@wall", freq=600.0)
         events.send("task-received", uuid="wall", name="shop.wall", hostname="celery@wall")
@@ -36,9 +36,9 @@ def pushed(redis: Redis, flower: Flower, pushgateway: Pushgateway, push_job: Pus
 
 @dataclass(frozen=True)
 class Servers:
-    """Each is a Prometheus: one as it should be, with the project's rules, and those with something wrong."""
+    """Prometheus servers: a healthy one with the project's rules, and others with one problem each."""
 
-    sound: Prometheus
+    healthy: Prometheus
     without_honor_labels: Prometheus
     elsewhere: Prometheus
     cut_off: Prometheus
@@ -53,16 +53,14 @@ class Gone:
     url = "http://127.0.0.1:9"
 
 
-#: Labels of groups that nobody has pushed for two hours, and of one that somebody has; that one is asked about, too.
+#: Labels of groups that were last pushed two hours ago, and of one that was just pushed.
 REMOVED = ('instance="old:5555",job="flower",team="b"', *(f'instance="old-{n}:5555",job="gone"' for n in range(4)))
 FRESH = 'instance="127.0.0.1:9",job="flower",team="a"'
 
 
-def text_of(group: str, moment: float) -> str:
-    """What a Pushgateway says of a group that was last pushed then."""
-    return (
-        f'push_time_seconds{{{group}}} {moment}\nflower_up{{{group}}} 1\npush_job_build_info{{{group},version="1"}} 1\n'
-    )
+def text_of(group: str, at: float) -> str:
+    """Return a Pushgateway's text for a group that was last pushed at this Unix time."""
+    return f'push_time_seconds{{{group}}} {at}\nflower_up{{{group}}} 1\npush_job_build_info{{{group},version="1"}} 1\n'
 
 
 def rule_file(path: Path, *rules: dict[str, str]) -> Path:
@@ -71,7 +69,7 @@ def rule_file(path: Path, *rules: dict[str, str]) -> Path:
 
 
 def broken(query: str) -> str:
-    """It matches what it should not: more than one of Flower's families, which Prometheus refuses when it evaluates."""
+    """Return a query that matches several families, so that its evaluation fails."""
     return f'{query} * on () {{__name__=~"flower_.+"}}'
 
 
@@ -79,10 +77,10 @@ def broken(query: str) -> str:
 def servers(
     testbed: Testbed, pushgateway: Pushgateway, pushed: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Servers]:
-    """All are started before any is waited for: each needs five seconds until its first scrape."""
+    """Start all servers before waiting for any: each needs five seconds until its first scrape."""
     instance = pushed[1].removeprefix("http://")
     past = time.time() - 2 * 3600
-    # No Pushgateway can be told to be old, so what one says two hours after the last push is served to Prometheus.
+    # A Pushgateway sets the time of a push itself, so the text of two hours ago is served by a fake.
     groups = [f'instance="{instance}",job="flower"', *REMOVED]
     text = f"pushgateway_build_info 1\npush_failure_time_seconds{{{groups[0]}}} {past + 60}\n"
     text += "".join(text_of(group, past) for group in groups) + text_of(FRESH, time.time())
@@ -106,11 +104,11 @@ def servers(
         {"record": "foreign:broken", "expr": broken("vector(1)")},
     )
     with ScriptedServer({"/metrics": answer(text.encode(), headers={"Content-Type": "text/plain"})}) as old:
-        sound = testbed.prometheus(pushgateway, RULES)
+        healthy = testbed.prometheus(pushgateway, RULES)
         found = Servers(
-            sound,
+            healthy,
             testbed.prometheus(pushgateway, honor_labels=False),
-            testbed.prometheus(sound, RULES),
+            testbed.prometheus(healthy, RULES),
             testbed.prometheus(Gone(), RULES),
             testbed.prometheus(old, [at_once]),
             testbed.prometheus(pushgateway, [ROOT / "prometheus/rules/push.yml"]),
@@ -127,18 +125,18 @@ def servers(
 
 
 def health(server: Prometheus) -> list[str]:
-    """That of each of its rules, which evaluates them every second."""
+    """Return the health of each rule; rules are evaluated every second."""
     data = Client().get_json(f"{server.url}/api/v1/rules")["data"]
     return [rule["health"] for group in data["groups"] for rule in group["rules"]]
 
 
 @pytest.fixture
-def sound(servers: Servers) -> Prometheus:
-    return servers.sound
+def healthy(servers: Servers) -> Prometheus:
+    return servers.healthy
 
 
 def steps(output: str, server: str = "Prometheus") -> list[str]:
-    """The lines of this server."""
+    """Return the steps of this server."""
     return re.split(r"\n(?=\w)", output.partition(f"\n{server} ")[2])[0].splitlines()[1:]
 
 
@@ -146,19 +144,18 @@ def crosses(output: str, server: str = "Prometheus") -> list[str]:
     return [line for line in steps(output, server) if line.startswith("  ✗")]
 
 
-def test_all_well_is_ticks_and_exit_zero(sound: Prometheus, pushed: list[str], push_job: PushJob) -> None:
-    done = push_job("check", *pushed, "--prometheus", sound.url)
+def test_a_healthy_server_means_exit_zero(healthy: Prometheus, pushed: list[str], push_job: PushJob) -> None:
+    done = push_job("check", *pushed, "--prometheus", healthy.url)
     assert done.returncode == 0, done.stdout
-    told = "\n".join(steps(done.stdout))
-    for found in ("it is Prometheus, version 2.", "it scrapes a Pushgateway, 127.0.0.1:", "job and instance are kept"):
-        assert f"✓ {found}" in told or found in told
-    assert re.search(r"✓ it has job=\"wall's\", instance=\"127.0.0.1:\d+\", team=.*, pushed \d", told)
-    assert f"✓ {len(our_alerts())} of its alerts are on what push-job pushes" in told
-    assert "✓ none of these fires" in told
+    found = steps(done.stdout)
+    assert all(line.startswith("  ✓") for line in found)
+    text = "\n".join(found)
+    assert re.search(r"job=\"wall's\", instance=\"127.0.0.1:\d+\", team=", text)
+    assert f" {len(our_alerts())} alerts" in text
 
 
 def our_alerts() -> list[str]:
-    """All but the one that is on what any Pushgateway says of itself."""
+    """Return all alerts except the one on a metric of the Pushgateway itself."""
     return [rule["alert"] for rule in all_rules() if rule.get("alert", "PushgatewayDown") != "PushgatewayDown"]
 
 
@@ -173,7 +170,7 @@ def rules_of(name: str) -> list[dict[str, str]]:
 
 def test_every_rule_of_ours_is_known_as_one() -> None:
     foreign = {"name": "Foreign", "query": "celery_workers_of_another == 0", "type": "alerting"}
-    as_told = [
+    as_listed = [
         {
             "name": rule.get("alert") or rule["record"],
             "query": rule["expr"],
@@ -181,9 +178,9 @@ def test_every_rule_of_ours_is_known_as_one() -> None:
         }
         for rule in all_rules()
     ]
-    found = rules_of_ours([*as_told, foreign])
+    found = rules_of_ours([*as_listed, foreign])
     assert sorted(rule["name"] for rule in found if rule["type"] == "alerting") == sorted(our_alerts())
-    assert [rule for rule in as_told if rule["type"] == "recording" and rule not in found] == []
+    assert [rule for rule in as_listed if rule["type"] == "recording" and rule not in found] == []
 
 
 def test_the_names_of_the_alerts_are_those_in_the_rules() -> None:
@@ -195,10 +192,10 @@ def test_alerts_that_are_not_there_are_named_and_no_failure(
 ) -> None:
     done = push_job("check", *pushed, "--prometheus", servers.in_part.url)
     assert done.returncode == 0, done.stdout
-    assert "  ✓ 6 of its alerts are on what push-job pushes" in steps(done.stdout)
-    [note] = [line for line in steps(done.stdout) if "does not have" in line]
+    assert any(line.startswith("  ✓") and " 6 alerts" in line for line in steps(done.stdout))
+    [note] = [line for line in steps(done.stdout) if line.startswith("  -")]
     first = "CeleryNoWorkers, CeleryWorkerWentAway, CeleryFailureRatioHigh, CeleryTasksWaitTooLong"
-    assert note.startswith(f"  - of the alerts in prometheus/rules/ it does not have: {first}")
+    assert first in note
     assert note.endswith(f" and {len(ALERT_NAMES) - 7 - 5} more")
     assert "PushgatewayDown" not in note
 
@@ -208,17 +205,17 @@ def test_a_rule_that_cannot_be_evaluated_is_found_even_if_no_alert_says_so(
 ) -> None:
     done = push_job("check", *pushed, "--prometheus", servers.broken.url)
     assert done.returncode == 1
-    assert "  ✓ 6 of its alerts are on what push-job pushes" in steps(done.stdout)
+    assert any(line.startswith("  ✓") and " 6 alerts" in line for line in steps(done.stdout))
     recording, alert, _, _, _, others = crosses(done.stdout)
     why = "found duplicate series for the match group"
-    no_alert = "cannot be evaluated, so alerts on it see nothing"
-    assert recording.startswith(f"  ✗ its recording rule instance:celery_workers:sum {no_alert}: {why}")
-    assert alert.startswith(f"  ✗ its alert OwnBroken0 cannot be evaluated: {why}")
-    # Last, for it is on what a rule records of what another one records.
-    assert others == "  ✗ nor can OwnSlow"
+    for line, name in ((recording, "recording rule instance:celery_workers:sum "), (alert, "alert OwnBroken0 ")):
+        assert name in line
+        assert why in line
+    # It is the last one, because it uses a recording rule that uses another one.
+    assert others.endswith(" OwnSlow")
 
 
-def test_an_alert_that_fires_is_told_with_whose_it_is(servers: Servers, pushed: list[str], push_job: PushJob) -> None:
+def test_a_firing_alert_is_reported_with_its_groups(servers: Servers, pushed: list[str], push_job: PushJob) -> None:
     there = ("--flower", Gone.url, "--pushgateway", pushed[3], "--grouping", "team=a")
     done = push_job("check", *there, "--prometheus", servers.of_the_past.url)
     assert crosses(done.stdout) == []
@@ -228,46 +225,45 @@ def test_an_alert_that_fires_is_told_with_whose_it_is(servers: Servers, pushed: 
     whose = sorted(
         [ours, 'instance="old:5555", team="b"', *(f'instance="old-{n}:5555", job="gone", team=""' for n in range(4))]
     )
-    assert firing == (
-        f"  - of these fire: FlowerPushStale ({'; '.join(whose[:3])} and 3 more), OwnWithoutInstance,"
+    assert firing.startswith("  -")
+    assert firing.endswith(
+        f" FlowerPushStale ({'; '.join(whose[:3])} and 3 more), OwnWithoutInstance,"
         ' OwnWithoutJob (instance="old:5555", team="b")'
     )
 
 
 @pytest.mark.parametrize("differs", [("--job", "another"), ("--grouping", "team=other")])
-def test_a_group_that_is_not_there_is_told_from_one_that_is(
-    sound: Prometheus, pushed: list[str], push_job: PushJob, differs: tuple[str, str]
+def test_a_missing_group_is_found(
+    healthy: Prometheus, pushed: list[str], push_job: PushJob, differs: tuple[str, str]
 ) -> None:
     options = [option for option in pushed if not option.startswith("team=") and option != "--grouping"]
-    done = push_job("check", *options, *differs, "--prometheus", sound.url)
+    done = push_job("check", *options, *differs, "--prometheus", healthy.url)
     (cross,) = crosses(done.stdout)
-    assert "it has nothing of" in cross
-    assert ("has push run" if differs[0] == "--job" else "are --flower and --grouping those of push?") in cross
+    assert differs[1].removeprefix("team=") in cross
+    assert ("--job" if differs[0] == "--job" else "--grouping") in cross
 
 
-def test_a_scrape_without_honor_labels_is_found_and_rules_that_are_not_loaded(
+def test_missing_honor_labels_and_missing_rules_are_found(
     servers: Servers, pushed: list[str], push_job: PushJob
 ) -> None:
     done = push_job("check", *pushed, "--prometheus", servers.without_honor_labels.url)
     assert done.returncode == 1
     renamed, no_rules = crosses(done.stdout)
-    assert "exported_job and exported_instance" in renamed
+    assert "exported_job" in renamed
     assert "honor_labels: true" in renamed
-    assert "none of its alerts" in no_rules
     assert "prometheus/rules/*.yml" in no_rules
 
 
-def test_a_prometheus_that_scrapes_no_pushgateway_is_found_and_one_that_cannot(
+def test_a_prometheus_that_does_not_or_cannot_scrape_is_found(
     servers: Servers, pushed: list[str], push_job: PushJob
 ) -> None:
     done = push_job("check", *pushed, "--prometheus", servers.elsewhere.url)
     (cross,) = crosses(done.stdout)
-    assert "it scrapes no Pushgateway: give it a scrape job for 127.0.0.1:" in cross
+    assert pushed[3].removeprefix("http://") in cross
     assert "ServiceMonitor" in cross
 
     there = ("--flower", pushed[1], "--pushgateway", Gone.url)
-    done = push_job("check", *there, "--prometheus", servers.cut_off.url, "--timeout", "2")
-    assert "it cannot scrape the Pushgateway: " in crosses(done.stdout)[0]
+    done = push_job("check", *there, "--prometheus", servers.cut_off.url, "--timeout", "5")
     assert "connection refused" in crosses(done.stdout)[0]
 
 
@@ -276,9 +272,8 @@ def test_an_old_group_and_a_refused_push_are_found(servers: Servers, pushed: lis
     done = push_job("check", *there, "--prometheus", servers.of_the_past.url)
     assert done.returncode == 1
     old, refused = crosses(done.stdout)
-    assert "is 2 hours old" in old
-    assert "does push still run?" in old
-    assert "refused the last push" in refused
+    assert "2 hours" in old
+    assert pushed[1].removeprefix("http://") in refused
 
 
 def test_a_wrong_url_is_found(pushed: list[str], push_job: PushJob) -> None:
@@ -286,11 +281,10 @@ def test_a_wrong_url_is_found(pushed: list[str], push_job: PushJob) -> None:
     assert done.returncode == 1
     (cross,) = crosses(done.stdout)
     assert "404" in cross
-    assert "is this Prometheus?" in cross
     (cross,) = crosses(done.stdout, "Grafana")
-    assert "is this Grafana?" in cross
+    assert "404" in cross
     done = push_job("check", *pushed, "--prometheus", "http://127.0.0.1:9")
-    assert "port 9 does not open" in crosses(done.stdout)[0]
+    assert "port 9 " in crosses(done.stdout)[0]
     assert push_job("check", *pushed, "--prometheus", "ftp://x").returncode == 2
 
 
@@ -305,7 +299,8 @@ def test_prometheus_is_signed_in_to_and_its_password_is_not_shown(pushed: list[s
         assert "--prometheus-username" in crosses(done.stdout)[0]
         done = push_job("check", *pushed, "--prometheus", server.url, "--prometheus-username", "ops", env=secret)
         assert server.requests[-1].headers["authorization"].startswith("Basic ")
-    assert "its user name or password is not the one" in crosses(done.stdout)[0]
+    assert "401" in crosses(done.stdout)[0]
+    assert "--prometheus-username" not in crosses(done.stdout)[0]
     assert "s3cr3t" not in done.stdout + done.stderr
 
 
@@ -323,7 +318,7 @@ ODD: tuple[object, ...] = (
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_answers_make_no_mistake(pushed: list[str], push_job: PushJob, odd: object) -> None:
+def test_odd_answers_are_no_bug(pushed: list[str], push_job: PushJob, odd: object) -> None:
     rule = {
         "name": odd,
         "query": "flower_up == 0",
@@ -350,5 +345,4 @@ def test_odd_answers_make_no_mistake(pushed: list[str], push_job: PushJob, odd: 
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout
     assert len(steps(done.stdout)) >= 4
-    assert "of these fire: " in done.stdout
     assert "waits" not in done.stdout

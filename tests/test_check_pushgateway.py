@@ -1,4 +1,4 @@
-"""`push-job check` finds what the Pushgateway will refuse, however much it holds and little it says of itself."""
+"""`push-job check` finds what the Pushgateway would reject, however much it holds."""
 
 import pytest
 import requests
@@ -7,11 +7,11 @@ from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Flower, Pushgateway
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer, status_answer
-from tests.faults.turns import CONTAINER_MIB, most_memory
+from tests.faults.cycles import CONTAINER_MIB, peak_memory
 
 
 def crosses(output: str) -> list[str]:
-    """What is wrong with the Pushgateway."""
+    """Return the failed steps of the Pushgateway."""
     return [line for line in output.partition("\nPushgateway ")[2].splitlines() if line.startswith("  ✗")]
 
 
@@ -23,19 +23,20 @@ def test_a_clash_of_types_is_found_before_the_first_push(
     done = push_job("check", "--flower", flower.url, "--pushgateway", clean_pushgateway.url)
     assert done.returncode == 1
     (cross,) = crosses(done.stdout)
-    assert "celery_workers is there as a counter" in cross
+    assert "celery_workers" in cross
+    assert "counter" in cross
     assert 'job="another"' in cross
     assert len(clean_pushgateway.groups()) == 1
 
 
-#: What another job pushes, and what the extra that it clashes with is called.
+#: What another job pushes, and the extra that it clashes with.
 CLASHES = {
     "another type": ("# TYPE celery_worker_active_tasks counter\ncelery_worker_active_tasks 3\n", "activity"),
     "the name of a histogram's samples": (
         "# TYPE celery_task_runtime_seconds_count counter\ncelery_task_runtime_seconds_count 3\n",
         "runtimes",
     ),
-    "a family that is passed on": ("# TYPE flower_events_total gauge\nflower_events_total 3\n", "flower-metrics"),
+    "a family of Flower": ("# TYPE flower_events_total gauge\nflower_events_total 3\n", "flower-metrics"),
 }
 
 
@@ -69,21 +70,21 @@ def test_what_our_own_group_holds_from_before_is_no_clash(
 
 
 def status_of(version: object) -> Script:
-    """What a Pushgateway answers."""
+    """Return a Pushgateway's answer with this data."""
     return json_answer({"status": "success", "data": version})
 
 
 @pytest.mark.parametrize("data", [None, {}, {"build_information": None}, [1]])
-def test_a_pushgateway_that_says_nothing_of_itself_is_none_the_worse(data: object, push_job: PushJob) -> None:
+def test_a_pushgateway_without_a_version_passes(data: object, quick_push_job: PushJob) -> None:
     answers = {"/api/workers": json_answer({"celery@a": True}), "/api/tasks": json_answer({})}
     pushgateway = {"/api/v1/status": status_of(data), "/api/v1/metrics": status_of(None), "*": status_answer(200)}
     with ScriptedServer({**answers, **pushgateway}) as server:
-        done = push_job("check", "--flower", server.url, "--pushgateway", server.url)
+        done = quick_push_job("check", "--flower", server.url, "--pushgateway", server.url)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "of unknown version" in done.stdout
 
 
-def test_a_pushgateway_that_holds_much_is_read_in_little_memory() -> None:
+@pytest.mark.slow
+def test_a_pushgateway_that_holds_much_is_read_in_little_space() -> None:
     sample = {"labels": {"path": "/" * 50}, "value": "1"}
     groups = [{"labels": {"job": "x"}, "f": {"type": "GAUGE", "metrics": [sample] * 500_000}}]
     text = b"# TYPE f gauge\n" + b'f{path="%b"} 1\n' % (b"/" * 50) * 800_000
@@ -95,6 +96,6 @@ def test_a_pushgateway_that_holds_much_is_read_in_little_memory() -> None:
         "/metrics": answer(text),
     }
     with ScriptedServer({**answers, "*": status_answer(200)}) as server:
-        exit_code, mib = most_memory("check", "--flower", server.url, "--pushgateway", server.url)
+        exit_code, mib = peak_memory("check", "--flower", server.url, "--pushgateway", server.url)
     assert exit_code == 0
     assert mib < CONTAINER_MIB

@@ -1,4 +1,4 @@
-"""What is read of many tasks at once is what each of them says, and the usual ones take no call."""
+"""Columns of many tasks have the same values as single tasks, and usual tasks need no call."""
 
 import math
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def test_a_usual_task_takes_no_call(
     assert list(map(repr, in_bulk([SUCCEEDED, SENT]))) == list(map(repr, expected))
 
 
-def test_a_column_has_something_if_any_task_tells_it() -> None:
+def test_a_column_has_values_if_any_task_has_one() -> None:
     tasks = TaskTable(SharedIndex())
     for number, task in enumerate((SUCCEEDED, SENT)):
         batch = TaskPage(tasks.shared, (wait_of, queue_wait_of))
@@ -94,7 +94,7 @@ states: st.SearchStrategy[Any] = st.sampled_from(["SUCCESS", "STARTED", "CUSTOM"
 
 @given(st.lists(st.dictionaries(st.uuids().map(str), st.builds(TaskFields, name=names, state=states), max_size=4)))
 @settings(deadline=None, max_examples=100)
-def test_tasks_are_of_the_kind_that_their_labels_say_however_many_are_read_at_once(
+def test_the_kind_of_a_task_does_not_depend_on_the_batch(
     some: list[dict[str, TaskFields]],
 ) -> None:
     batch = TaskPage(shared := SharedIndex())

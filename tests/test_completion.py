@@ -1,4 +1,4 @@
-"""What docs/options.md says of completion and man pages, really done."""
+"""Completion and man pages as docs/options.md describes them."""
 
 import os
 import re
@@ -16,7 +16,7 @@ LINES = re.findall(r"^\$ (.+)$", PAGE[PAGE.index("## Completion and man pages") 
 
 
 def run(script: str, folder: Path) -> str:
-    """What bash prints with the installed push-job and its python on the PATH."""
+    """Return the output of a bash script with push-job and its Python on the PATH."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["bash", "--norc", "-c", script]
     env = clean_environment() | {"PATH": path}
@@ -28,13 +28,13 @@ def run(script: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("push-job exp", ["explain"]),
+        pytest.param("push-job exp", ["explain"], marks=pytest.mark.slow),
         (
             "push-job check --prometheus-",
             ["ca-file", "cert-file", "key-file", "password-file", "token-file", "username"],
         ),
-        ("push-job show --format p", ["prometheus"]),
-        ("push-job explain --push", []),
+        pytest.param("push-job show --format p", ["prometheus"], marks=pytest.mark.slow),
+        pytest.param("push-job explain --push", [], marks=pytest.mark.slow),
     ],
     ids=["command", "option", "value", "hidden"],
 )
@@ -45,6 +45,7 @@ def test_bash_completes(words: str, offered: list[str], tmp_path: Path) -> None:
     assert sorted(word.removeprefix("--prometheus-") for word in done.split()) == offered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "word", "begins"),
     [("zsh", "1", "#compdef push-job"), ("fish", "exp", "function _push_job_completion")],
@@ -58,6 +59,7 @@ def test_the_other_shells_get_their_script_and_its_answers(shell: str, word: str
     assert "Scrape every Flower once and say what is" in answer
 
 
+@pytest.mark.slow
 def test_each_command_gets_its_man_page(tmp_path: Path) -> None:
     [write] = [line for line in LINES if line.startswith("python -c")]
     run(write, tmp_path)

@@ -11,7 +11,7 @@ from testbed.services import Pushgateway
 from tests.extras_answers import EVENTS, METRICS, UNASKED, left_out, pushed
 from tests.extras_reading import of_family
 from tests.fakes.http import Script, ScriptedServer, answer, status_answer
-from tests.faults.turns import PUSHED, fake_flower, one_turn
+from tests.faults.cycles import PUSHED, fake_flower, run_cycle
 from tests.independent import key
 
 CLASHES = {
@@ -84,9 +84,9 @@ def test_a_push_without_the_extras_is_told_once_it_is_done(
     second: Script, is_told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with fake_flower() as flower, ScriptedServer({"*": [status_answer(400), second]}) as gateway:
-        turn = one_turn(flower.url, gateway.url, extras=("runtimes",))
-        assert len(gateway.requests) == 2
-    assert (turn.outcome.push_error is None) == is_told
+        cycle = run_cycle(flower.url, gateway.url, extras=("runtimes",))
+        assert len(gateway.pushes) == 2
+    assert (cycle.outcome.push_error is None) == is_told
     assert ("pushed without extras" in caplog.messages) == is_told
 
 

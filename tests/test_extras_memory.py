@@ -13,7 +13,7 @@ from testbed.services import Pushgateway
 from tests.extras_answers import GOOD, METRICS, UNASKED, left_out
 from tests.extras_reading import of_family, without_group_labels
 from tests.fakes.http import ScriptedServer, answer, json_answer
-from tests.faults.turns import CONTAINER_MIB
+from tests.faults.cycles import CONTAINER_MIB
 
 #: MiB of the container's memory that are left for what is no memory of the process.
 SPARE = 16

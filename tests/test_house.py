@@ -1,4 +1,4 @@
-"""The way of the data through push_job: one direction, no circles."""
+"""Modules of push_job import in one direction, without circles."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import push_job
 
 ROOT = Path(push_job.__file__).parent
 
-#: What may be imported by what comes after it, and never the other way round.
+#: A module may import only from modules of earlier lines.
 ORDER = (
     "text",
     "auth log",
@@ -39,7 +39,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The modules of ours that a module imports, also those within its functions."""
+    """Yield the modules of push_job that a module imports, also within functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("push_job."))
@@ -51,16 +51,16 @@ def imports(path: Path) -> Iterator[str]:
                     yield f"{node.module}.{alias.name}" if is_module else node.module
 
 
-def wing(name: str) -> str:
+def part_of(name: str) -> str:
     return name.split(".")[1]
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_no_module_imports_from_what_comes_after_it(path: Path) -> None:
-    mine = wing(name_of(path))
-    assert mine in PLACES, f"{mine} has no place in the order: give it one"
+def test_no_module_imports_from_a_later_one(path: Path) -> None:
+    mine = part_of(name_of(path))
+    assert mine in PLACES, f"{mine} is missing in ORDER"
     for other in imports(path):
-        assert PLACES[wing(other)] < PLACES[mine] or wing(other) == mine, f"{name_of(path)} imports {other}"
+        assert PLACES[part_of(other)] < PLACES[mine] or part_of(other) == mine, f"{name_of(path)} imports {other}"
 
 
 def test_there_are_no_circles() -> None:

@@ -1,23 +1,22 @@
-"""Several Flowers in one run: none holds up another, and what is bounded stays bounded."""
+"""Several Flowers in one run: none delays another, and the limits hold."""
 
 import signal
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from push_job.cycle import PUSHES_AT_ONCE
-from push_job.fan_out import AT_ONCE, FanOut
+from push_job.fan_out import FanOut
 from push_job.job import Job
 from push_job.settings import Endpoint, Settings
 from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway
 from tests.fakes.http import ScriptedServer, Stall, Wait, answer
-from tests.faults.turns import PUSHED, fake_flower, group, is_down, settings
+from tests.faults.cycles import PUSHED, fake_flower, group, is_down, settings
 from tests.independent import eventually
 from tests.run_loop import DOWN, Loop
 from tests.run_loop import PUSHED as PUSHED_LINE
@@ -27,44 +26,44 @@ def endpoints(count: int) -> list[Endpoint]:
     return [Endpoint(f"http://flower-{number}:5555") for number in range(count)]
 
 
-def test_a_flower_that_hangs_costs_the_others_no_turn(clean_pushgateway: Pushgateway) -> None:
+def test_a_flower_that_hangs_costs_the_others_no_cycle(clean_pushgateway: Pushgateway) -> None:
     with (
         fake_flower(workers=(Stall(),)) as silent,
-        fake_flower() as sound,
+        fake_flower() as healthy,
         Loop(
-            *("--flower", silent.url, "--flower", sound.url, "--pushgateway", clean_pushgateway.url),
-            *("--every", "0.2", "--deadline", "5", "--timeout", "60"),
+            *("--flower", silent.url, "--flower", healthy.url, "--pushgateway", clean_pushgateway.url),
+            *("--every", "0.2", "--deadline", "15", "--timeout", "60"),
         ) as loop,
     ):
         loop.wait_for(1, DOWN)
-        turns = loop.turns()
-        # The deadline has room for 25; they would be one if the others were waited for.
-        assert turns.index(DOWN) >= 5
-        assert set(turns) == {PUSHED_LINE, DOWN}
-        loop.wait_for(2, DOWN)  # it has turns of its own, too, which do not overlap
+        cycles = loop.cycles()
+        # The deadline has room for 75. If the others waited, there would be one.
+        assert cycles.index(DOWN) >= 5
+        assert set(cycles) == {PUSHED_LINE, DOWN}
+        loop.wait_for(2, DOWN)  # its own cycles go on too, and do not overlap
         assert is_down(clean_pushgateway, silent.url)
-        assert group(clean_pushgateway, sound.url)["flower_up"] == 1
+        assert group(clean_pushgateway, healthy.url)["flower_up"] == 1
         code, _ = loop.stop()
         assert code == 0
 
 
-def _throw(*_: object) -> None:
+def _raise(*_: object) -> None:
     raise KeyError
 
 
-def test_a_turn_that_throws_leaves_no_flower_out_of_the_next_one(
+def test_a_cycle_that_raises_leaves_no_flower_out_of_the_next_one(
     clean_pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with fake_flower() as flower:
         job = Job(settings(flower.url, clean_pushgateway.url))
         with monkeypatch.context() as broken:
-            broken.setattr("push_job.job.FanOut", _throw)
+            broken.setattr("push_job.job.FanOut", _raise)
             ended: list[bool] = []
             job.push_for(5, lambda: ended.append(True))
             with pytest.raises(KeyError):
                 job.push()
         assert ended == [True]
-        job.push_for(5, _throw)
+        job.push_for(5, _raise)
         job.wait()
         (outcome,) = job.push()
         assert (outcome.push_error, outcome.scrape.error) == (None, None)
@@ -72,7 +71,7 @@ def test_a_turn_that_throws_leaves_no_flower_out_of_the_next_one(
 
 
 class Crowd:
-    """Work that lasts until it is told to end; knows how many are at it."""
+    """Work that lasts until `end` is set, and counts how much of it runs at a time."""
 
     def __init__(self) -> None:
         self.at_work: set[Endpoint] = set()
@@ -84,7 +83,7 @@ class Crowd:
         with self._lock:
             self.at_work.add(flower)
             self.most = max(self.most, len(self.at_work))
-        self.end.wait(30)
+        self.end.wait(300)
         with self._lock:
             self.at_work.discard(flower)
         return flower
@@ -96,29 +95,33 @@ def waiting(fan: FanOut[Endpoint], seconds: float) -> threading.Thread:
     return thread
 
 
-def test_no_more_flowers_than_the_bound_are_read_at_once_while_they_can_be_heard() -> None:
+@pytest.mark.slow
+def test_active_flowers_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("push_job.fan_out._SILENCE", 0.001)  # 0.3 s
     crowd = Crowd()
-    fan = FanOut(endpoints(3 * AT_ONCE), crowd, last_byte_at=lambda _: time.monotonic())
-    thread = waiting(fan, 2)
-    time.sleep(1)  # five times as long as it takes for one that is silent to be passed over
-    assert crowd.most == AT_ONCE
+    fan = FanOut(endpoints(3 * ACTIVE_AT_A_TIME), crowd, last_byte_at=lambda _: time.monotonic())
+    thread = waiting(fan, 300)
+    wait_for("the limit to be reached", lambda: crowd.most == ACTIVE_AT_A_TIME, 120)
+    time.sleep(1)  # silent Flowers would have lost their places in a third of this time
+    assert crowd.most == ACTIVE_AT_A_TIME
     crowd.end.set()
     thread.join()
     assert not fan.missing()
 
 
-def test_flowers_that_are_silent_give_their_places_to_others() -> None:
+def test_silent_flowers_do_not_count_for_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("push_job.fan_out._SILENCE", 0.0001)  # 0.03 s
     crowd = Crowd()
-    fan = FanOut(endpoints(2 * AT_ONCE), crowd)
-    thread = waiting(fan, 5)
-    wait_for("the second lot to be begun", lambda: crowd.most == 2 * AT_ONCE, 4)
+    fan = FanOut(endpoints(2 * ACTIVE_AT_A_TIME), crowd)
+    thread = waiting(fan, 300)
+    wait_for("the other half to start", lambda: crowd.most == 2 * ACTIVE_AT_A_TIME, 120)
     crowd.end.set()
     thread.join()
     assert not fan.missing()
 
 
 class FewThreads(threading.Thread):
-    """A thread as under a limit of processes: only so many may be started."""
+    """A thread under a limit of processes: only `left` more can be started."""
 
     left = 0
 
@@ -131,13 +134,13 @@ class FewThreads(threading.Thread):
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
-def test_each_group_is_told_the_truth_also_where_the_system_gives_no_more_threads(
+def test_every_group_is_pushed_when_the_system_has_no_more_threads(
     clean_pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     real = threading.Thread
 
     def few(*args: Any, **kwargs: Any) -> threading.Thread:
-        return (FewThreads if kwargs.get("daemon") else real)(*args, **kwargs)  # those of the fakes are no daemons
+        return (FewThreads if kwargs.get("daemon") else real)(*args, **kwargs)  # threads of the fakes are not daemons
 
     with ExitStack() as stack:
         flowers = [stack.enter_context(fake_flower()) for _ in range(4)]
@@ -148,7 +151,7 @@ def test_each_group_is_told_the_truth_also_where_the_system_gives_no_more_thread
             Settings(
                 tuple(Endpoint.parse(url, "--flower") for url in urls),
                 every.pushgateway,
-                deadline=10,
+                deadline=60,
             )
         )
         FewThreads.left = threads
@@ -161,29 +164,39 @@ def test_each_group_is_told_the_truth_also_where_the_system_gives_no_more_thread
         job.close()
 
 
-def test_only_so_many_groups_are_pushed_at_a_time(push_job: PushJob) -> None:
-    with ExitStack() as stack:
-        flowers = [stack.enter_context(fake_flower()) for _ in range(3 * PUSHES_AT_ONCE)]
-        # A connection serves one push at a time, and is kept for the next.
-        gateway = stack.enter_context(ScriptedServer({"*": (Wait(0.2), *answer(b""))}))
-        options = [part for flower in flowers for part in ("--flower", flower.url)]
-        done = push_job("push", *options, "--pushgateway", gateway.url)
-        assert done.returncode == 0
-        assert len(gateway.requests) == len(flowers)
-        assert gateway.connections <= PUSHES_AT_ONCE
+#: Active Flowers at a time. It is not imported: the tests must notice a change.
+ACTIVE_AT_A_TIME = 64
+
+#: Pushes at a time that a Pushgateway may see. It is not imported: the test must notice a change.
+PUSHES_AT_A_TIME = 4
 
 
-def test_a_push_that_got_no_turn_before_the_deadline_says_so(push_job: PushJob) -> None:
+def test_pushes_at_a_time_are_limited() -> None:
     with ExitStack() as stack:
-        flowers = [stack.enter_context(fake_flower()) for _ in range(PUSHES_AT_ONCE + 1)]
+        flowers = [stack.enter_context(fake_flower()) for _ in range(3 * PUSHES_AT_A_TIME)]
+        # A connection serves one push at a time and is kept for the next, so connections count concurrent pushes.
+        gateway = stack.enter_context(ScriptedServer({"*": (Wait(0.1), *answer(b""))}))
+        first = settings(flowers[0].url, gateway.url)
+        job = Job(replace(first, flowers=tuple(Endpoint.parse(flower.url, "--flower") for flower in flowers)))
+        outcomes = job.push()
+        job.close()
+        assert [outcome.push_error for outcome in outcomes] == [None] * len(flowers)
+        assert len(gateway.pushes) == len(flowers)
+        assert 2 <= gateway.connections <= PUSHES_AT_A_TIME
+
+
+@pytest.mark.slow
+def test_a_push_that_got_no_slot_before_the_deadline_is_reported(quick_push_job: PushJob) -> None:
+    with ExitStack() as stack:
+        flowers = [stack.enter_context(fake_flower()) for _ in range(PUSHES_AT_A_TIME + 1)]
         gateway = stack.enter_context(ScriptedServer({"*": (Stall(),)}))
         options = [part for flower in flowers for part in ("--flower", flower.url)]
-        done = push_job("push", *options, "--pushgateway", gateway.url, "--deadline", "2", "--timeout", "60")
+        done = quick_push_job("push", *options, "--pushgateway", gateway.url, "--deadline", "5", "--timeout", "60")
         assert done.returncode == 3
         assert len(done.stderr.splitlines()) == len(flowers)
 
 
-def test_a_terminal_that_closes_ends_a_run_as_it_should(flower: Flower, clean_pushgateway: Pushgateway) -> None:
+def test_a_closed_terminal_ends_a_run(flower: Flower, clean_pushgateway: Pushgateway) -> None:
     servers = ("--flower", flower.url, "--pushgateway", clean_pushgateway.url)
     with Loop(*servers, "--every", "60", "--delete-on-exit") as loop:
         loop.wait_for(1)
@@ -196,11 +209,9 @@ def test_a_terminal_that_closes_ends_a_run_as_it_should(flower: Flower, clean_pu
 
 @pytest.mark.parametrize("kind", ["PASSWORD", "TOKEN"])
 @pytest.mark.parametrize("server", ["FLOWER", "PUSHGATEWAY"])
-def test_an_empty_variable_of_a_secret_is_one_that_is_not_set(
-    push_job: PushJob, tmp_path: Path, server: str, kind: str
-) -> None:
+def test_an_empty_variable_of_a_secret_is_ignored(quick_push_job: PushJob, server: str, kind: str) -> None:
     with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
         servers = ("--flower", flower.url, "--pushgateway", gateway.url)
-        done = push_job("push", *servers, env={f"PUSH_JOB_{server}_{kind}": ""})
+        done = quick_push_job("push", *servers, env={f"PUSH_JOB_{server}_{kind}": ""})
         assert done.returncode == 0, done.stderr
         assert all("authorization" not in str(request).lower() for request in (*flower.requests, *gateway.requests))

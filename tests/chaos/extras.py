@@ -44,19 +44,19 @@ class ExtrasTruth:
                 waits[task["name"]].append(max(0.0, task["started"] - max(task["received"] or 0, task["sent"] or 0)))
         return cls(runtimes, waits)
 
-    def lies(self, values: Values, asked: Iterable[str], but_for: str) -> list[str]:
-        """What is false in the extras' samples of a group, the task type `but_for` left out."""
+    def lies(self, values: Values, asked: Iterable[str], except_type: str) -> list[str]:
+        """What is false in the extras' samples of a group, the task type `except_type` left out."""
         success = {labels["extra"]: value for labels, value in labelled(values, SUCCESS)}
         if success.keys() != set(asked):
             return [f"{SUCCESS} of {sorted(success)} and not of {sorted(asked)}"]
         found = []
         for extra, value in success.items():
-            told = of_extra(values, extra)
-            if value not in (0.0, 1.0) or bool(told) != bool(value):
-                found.append(f"{SUCCESS} of {extra} is {value}, with {len(told)} samples of it")
+            found_samples = of_extra(values, extra)
+            if value not in (0.0, 1.0) or bool(found_samples) != bool(value):
+                found.append(f"{SUCCESS} of {extra} is {value}, with {len(found_samples)} samples of it")
         for extra, wanted in (("runtimes", self.runtimes), ("waits", self.waits)):
             if success.get(extra) == 1.0:
-                found += _false_histogram(of_extra(values, extra), PREFIXES[extra], wanted, but_for)
+                found += _false_histogram(of_extra(values, extra), PREFIXES[extra], wanted, except_type)
         return found
 
 
@@ -73,9 +73,9 @@ def without_extras(values: Values) -> Values:
     return {key: value for key, value in values.items() if key not in extra and key[0] != SUCCESS}
 
 
-def _false_histogram(values: Values, prefix: str, wanted: Mapping[str, list[float]], but_for: str) -> Iterator[str]:
+def _false_histogram(values: Values, prefix: str, wanted: Mapping[str, list[float]], except_type: str) -> Iterator[str]:
     counts, sums = (
-        {labels["name"]: value for labels, value in labelled(values, prefix + what) if labels["name"] != but_for}
+        {labels["name"]: value for labels, value in labelled(values, prefix + what) if labels["name"] != except_type}
         for what in ("count", "sum")
     )
     if counts != {name: len(seconds) for name, seconds in wanted.items()}:

@@ -79,12 +79,12 @@ def _plan(seed: str, likelihoods: tuple[float, ...], draws: list[Draw]) -> Plan:
 
 def _somewhere(chance: random.Random, message: Message) -> int:
     """A place in a message: in the head or in the body, more often near an end than a fair choice would be."""
-    low, high = chance.choice([(0, len(message.head)), (len(message.head), len(message.whole))])
+    low, high = chance.choice([(0, len(message.head)), (len(message.head), len(message.complete))])
     near_end = chance.random() < 0.2
     return max(0, high - chance.randrange(4)) if near_end else chance.randint(low, high)
 
 
-def _broken_off(chance: random.Random) -> Fault:
+def _cut_off(chance: random.Random) -> Fault:
     """Either direction ends, breaks, falls silent, pauses or drips at some byte."""
     ways: dict[str, Callable[[bytes], Script]] = {
         "closed": lambda _: (Close(),),
@@ -99,7 +99,7 @@ def _broken_off(chance: random.Random) -> Fault:
 
     def mangle(message: Message) -> Script:
         at = _somewhere(random.Random(place), message)
-        return (message.whole[:at], *ways[name](message.whole[at:]))
+        return (message.complete[:at], *ways[name](message.complete[at:]))
 
     if chance.random() < 0.4:
         return Fault(f"request {name}", request=mangle)
@@ -156,11 +156,11 @@ def _refused(chance: random.Random) -> Fault:
     return Fault(f"{name}, in place of the answer", answer=lambda _: refusal)
 
 
-def _odd_but_whole(chance: random.Random) -> Fault:
+def _odd_but_complete(chance: random.Random) -> Fault:
     """An answer that a client has to put up with."""
     ways: dict[str, Mangle] = {
-        "100 Continue before it": lambda m: (head("100 Continue") * 3, m.whole),
-        "as HTTP/1.0": lambda m: (m.whole.replace(b"HTTP/1.1", b"HTTP/1.0", 1), Close()),
+        "100 Continue before it": lambda m: (head("100 Continue") * 3, m.complete),
+        "as HTTP/1.0": lambda m: (m.complete.replace(b"HTTP/1.1", b"HTTP/1.0", 1), Close()),
         "ended by closing": lambda m: (_with_coding(m.head, b"Connection: close"), m.body, Close()),
         "chunked": lambda m: (_chunked(m, random.Random(pieces)),),
     }
@@ -259,7 +259,7 @@ def _broken_chunks(chance: random.Random) -> Fault:
 
 def _longer_than_said(chance: random.Random) -> Fault:
     junk = chance.randbytes(chance.choice([1, 100]))
-    return Fault("junk after the answer", answer=lambda message: (message.whole + junk,))
+    return Fault("junk after the answer", answer=lambda message: (message.complete + junk,))
 
 
 def _too_many_headers(_chance: random.Random) -> Fault:
@@ -276,7 +276,7 @@ def _login(_chance: random.Random) -> Fault:
     return Fault("a redirect instead", instead=status_answer(302, PAGE, {"Location": "/login?next=%2Fapi"}))
 
 
-EVERYWHERE: tuple[Draw, ...] = (_broken_off, _broken_off, _broken_off, _without_end, _refused, _odd_but_whole)
+EVERYWHERE: tuple[Draw, ...] = (_cut_off, _cut_off, _cut_off, _without_end, _refused, _odd_but_complete)
 DAMAGE: tuple[Draw, ...] = (
     _noise,
     _believable,

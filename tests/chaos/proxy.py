@@ -27,14 +27,14 @@ class Message:
     body: bytes
 
     @property
-    def whole(self) -> bytes:
+    def complete(self) -> bytes:
         """All its bytes."""
         return self.head + self.body
 
 
 def unchanged(message: Message) -> Script:
     """What a proxy does that breaks nothing."""
-    return (message.whole,)
+    return (message.complete,)
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Plan:
     """What a proxy does in its life.
 
     Attributes:
-        exchange: gives the fault of each exchange, told its number, counted from 0 over all connections.
-        greeting: what is done with a connection, told its number, before anything is read from it.
+        exchange: gives the fault of each exchange, given its number, counted from 0 over all connections.
+        greeting: what is done with a connection, given its number, before anything is read from it.
         refuses_for: seconds in which the port is closed.
         full_for: seconds in which the port takes no connection, as that of a server that is too busy to accept.
         likelihood: how likely it is that something goes wrong with an exchange.

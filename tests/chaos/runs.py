@@ -1,4 +1,4 @@
-"""One run after another, several side by side: what the Pushgateway had before, what was broken, what it has now."""
+"""Run push-job between faulty connections, several runs at a time, and check the group after each run."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from tests.chaos.extras import PREFIXES, without_extras
 from tests.chaos.faults import flower_plan, gateway_plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.truth import CLOCK_SLACK, MOVING, Truth, down_lies, fill_flower, moving_tasks
-from tests.chaos.values import READING_FAMILIES, Values, group_values
+from tests.chaos.values import SCRAPE_FAMILIES, Values, group_values
 from tests.run_loop import PUSH_FAILED
 
 DEADLINES = (2.0, 2.5, 3.0)
@@ -32,27 +32,27 @@ PAGE_SIZES = (50, 100, 300, 10_000)
 #: Each run with a number that this divides asks for all extras too.
 WITH_EXTRAS = 4
 
-#: Of the runs with a number that leaves such a rest, some have a memory file, and some are of the loop.
-WITH_MEMORY, LOOP = 1, 2
+#: Runs whose number leaves this rest have a state file, or run the loop.
+WITH_STATE, LOOP = 1, 2
 
-#: The loop's turns, seconds from one to the next, and when it is told to stop.
+#: Seconds between the cycles of the loop, and the number of cycles after which it is stopped.
 EVERY = 0.3
-TURNS = 5
+CYCLES = 5
 
-#: How likely a memory file is damaged before it is read.
+#: Probability that a state file is damaged before it is read.
 DAMAGE_LIKELIHOOD = 0.2
 
-#: Seconds past its deadline in which a run must have ended.
+#: Seconds after its deadline within which a run must have ended.
 GRACE = 2.0
 
-#: After this many more a run is killed.
+#: Seconds after which a run is killed.
 PATIENCE = 20.0
 
 TRUTH, DOWN, BEFORE = "the truth", "flower_up 0", "as before"
 EXPECTED = {0: (TRUTH,), 1: (DOWN,), 3: (BEFORE, TRUTH, DOWN)}
 EXPECTED_OF_LOOP = {0: (BEFORE, TRUTH, DOWN)}
 
-#: What an earlier push has left behind: old numbers, and a family that no push of today has.
+#: The group of an earlier push: old numbers, and a family that no push has any more.
 OLD_GROUP = """\
 # TYPE flower_up gauge
 flower_up 1
@@ -67,36 +67,36 @@ celery_family_of_an_older_version 1
 """
 
 
-#: The warnings that may stand beside the one line that each push has: pages that do not join, and with extras those.
+#: Warnings that may precede the line of a push, without and with extras.
 _WARNINGS = ("list moved while read; reading pages again", "reading all tasks in one request")
-_WARNINGS_OF_EXTRAS = (*_WARNINGS, "left out an extra", "pushed without the extras", "left out families")
+_WARNINGS_OF_EXTRAS = (*_WARNINGS, "extra failed", "pushed without extras", "left out invalid or clashing families")
 
 
 @dataclass(frozen=True)
 class World:
-    """The real servers, what this Flower holds, and what the job remembers of it."""
+    """The real servers, the content of the Flower, and the file that keeps the state between runs."""
 
     flower: Flower
     pushgateway: Pushgateway
     truth: Truth
-    memory: Path
+    state: Path
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one run.
+    """Result of one run.
 
     Attributes:
-        number: which of the seed's runs.
+        number: number of the run of this seed.
         exit_code: push-job's; negative if it had to be killed.
-        group: what the Pushgateway has: TRUTH, DOWN, BEFORE, or in words what is false in it.
-        late: seconds past the deadline, below 0 if it was in time; counted from its first connection.
-        seconds: how long it took, from its first connection, not counting waits for a CPU.
-        happened: all that went wrong on the way.
-        warm: whether what was pushed last was read as what had changed; None if that cannot be.
+        group: TRUTH, DOWN, BEFORE, or what is wrong in the group.
+        late: seconds after the deadline, negative if it was in time; counted from the first connection.
+        seconds: duration from the first connection, without waits for a CPU.
+        happened: the faults.
+        incremental: whether the last push is of an incremental scrape; None without state.
         command: the command line.
-        log: the lines that push-job wrote.
-        record: of a failure, all of this and every byte that passed.
+        log: lines of the log.
+        record: for a failure, all of this and all transferred bytes.
     """
 
     number: int
@@ -105,21 +105,21 @@ class Run:
     late: float
     seconds: float
     happened: list[str]
-    warm: bool | None
+    incremental: bool | None
     command: str
     log: list[str]
     record: str = field(default="", repr=False)
 
     @property
     def needlessly_unpushed(self) -> bool:
-        """Whether nothing was pushed though nothing was wrong with the way to the Pushgateway.
+        """Whether nothing was pushed although the connection to the Pushgateway had no fault.
 
-        On a machine that is busy enough it can come to that.
+        That can happen on a very busy machine.
         """
         return self.exit_code == 3 and not any(what.startswith("Pushgateway") for what in self.happened)
 
     def failure(self) -> str | None:
-        """Why the run is not as it must be, or None."""
+        """Return why the run failed; None if it did not."""
         if self.late > GRACE:
             return f"it ended {self.late:.1f} s past its deadline"
         expected = EXPECTED_OF_LOOP if self.number % WITH_EXTRAS == LOOP else EXPECTED
@@ -127,12 +127,12 @@ class Run:
             return f"exit code {self.exit_code}"
         if self.group not in expected[self.exit_code]:
             return f"exit code {self.exit_code}, but the group is neither of {expected[self.exit_code]}: {self.group}"
-        if self.number % WITH_EXTRAS in (WITH_MEMORY, LOOP):
-            return None  # these tell of more than one thing
+        if self.number % WITH_EXTRAS in (WITH_STATE, LOOP):
+            return None  # these log more than one line
         warnings = _WARNINGS_OF_EXTRAS if "--with" in self.command else _WARNINGS
-        told = [line for line in self.log if not any(f'level=warning msg="{text}' in line for text in warnings)]
-        if len(told) != 1:
-            return f"{len(told)} lines of log and not one"
+        lines = [line for line in self.log if not any(f'level=warning msg="{text}' in line for text in warnings)]
+        if len(lines) != 1:
+            return f"{len(lines)} log lines instead of one"
         return None
 
 
@@ -145,7 +145,7 @@ def world() -> Iterator[World]:
         pushgateway = bed.pushgateway()
         truth = fill_flower(redis, flower)
         with moving_tasks(redis, "movement"), tempfile.TemporaryDirectory() as folder:
-            yield World(flower, pushgateway, truth, Path(folder, "memory"))
+            yield World(flower, pushgateway, truth, Path(folder, "state"))
 
 
 def many_runs(world: World, seed: str, numbers: range, side_by_side: int) -> Iterator[Run]:
@@ -183,14 +183,14 @@ def one_run(world: World, seed: str, number: int) -> Run:
         if kind == LOOP:
             seconds, exit_code, log = _looped(arguments, to_flower, deadline)
             earliest = _start_of_last_push(log.splitlines(), deadline, earliest)
-        elif kind == WITH_MEMORY:
-            with _memory(world, to_flower.url, random.Random(f"{seed}/{number}/memory")) as file:
+        elif kind == WITH_STATE:
+            with _state_file(world, to_flower.url, random.Random(f"{seed}/{number}/state")) as file:
                 seconds, exit_code, log = _timed([*arguments, "--state-file", str(file)], to_flower, deadline)
         else:
             seconds, exit_code, log = _timed(arguments, to_flower, deadline)
         latest = time.time()
     values = _group(world, grouping)
-    warm = _taken_reading(values)
+    incremental = _remove_scrape_families(values)
     _ask(group_url, "DELETE")
     run = Run(
         number=number,
@@ -202,7 +202,7 @@ def one_run(world: World, seed: str, number: int) -> Run:
             *(f"Flower: {what}" for what in to_flower.happened),
             *(f"Pushgateway: {what}" for what in to_gateway.happened),
         ],
-        warm=warm,
+        incremental=incremental,
         command=" ".join(["push-job", *arguments]),
         log=log.splitlines(),
     )
@@ -246,22 +246,22 @@ def _timed(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, 
 
 
 @contextmanager
-def _memory(world: World, flower_url: str, chance: random.Random) -> Iterator[Path]:
-    """A memory file of what the last run with one remembers, perhaps damaged; what it remembers then is kept."""
+def _state_file(world: World, flower_url: str, chance: random.Random) -> Iterator[Path]:
+    """Yield a file with the state of the last run that had one, perhaps damaged, and keep the state afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        file, columns = Path(folder, "memory"), COLUMNS
-        kept, own = StateFile(world.memory, "kept", "kept"), StateFile(file, flower_url, flower_url)
-        if memory := kept.load(columns):
-            own.save(memory)
+        file, columns = Path(folder, "state"), COLUMNS
+        kept, own = StateFile(world.state, "kept", "kept"), StateFile(file, flower_url, flower_url)
+        if state := kept.load(columns):
+            own.save(state)
             if chance.random() < DAMAGE_LIKELIHOOD:
                 _damage(file, chance)
         yield file
-        if memory := own.load(columns):
-            kept.save(memory)
+        if state := own.load(columns):
+            kept.save(state)
 
 
 def _damage(file: Path, chance: random.Random) -> None:
-    """Cut a file, or flip a bit of it."""
+    """Cut a file off, or flip a bit of it."""
     content = bytearray(file.read_bytes())
     place = chance.randrange(len(content))
     if chance.random() < 0.5:
@@ -272,12 +272,12 @@ def _damage(file: Path, chance: random.Random) -> None:
 
 
 def _looped(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
-    """Let the loop do some turns and stop it: the seconds that its stop took, its exit code, its stderr."""
+    """Run some cycles of the loop and stop it; return the seconds until its end, its exit code and its log."""
     with jobs.started(arguments) as job:
-        # Before it has begun, nothing is there that could end it in order.
+        # Before the first connection, the process may not handle signals yet.
         first.first_contact.wait(PATIENCE if first.listens_at_once else 2 * _seconds_of_a_start())
-        until = time.monotonic() + 2 * deadline + EVERY * TURNS
-        while time.monotonic() < until and job.log.count('"seconds"') < TURNS:
+        until = time.monotonic() + 2 * deadline + EVERY * CYCLES
+        while time.monotonic() < until and job.log.count('"seconds"') < CYCLES:
             time.sleep(0.05)
         waited = job.seconds_without_cpu()
         job.terminate()
@@ -289,18 +289,18 @@ def _looped(arguments: list[str], first: Proxy, deadline: float) -> tuple[float,
 
 
 def _start_of_last_push(log: Sequence[str], deadline: float, otherwise: float) -> float:
-    """The Unix time before which the turn did not begin that pushed last, whether Flower was up or down."""
-    turns = [line for line in map(json.loads, log) if "seconds" in line and line["msg"] != PUSH_FAILED]
-    if not turns:
+    """Return a Unix time before the start of the last cycle that pushed."""
+    cycles = [line for line in map(json.loads, log) if "seconds" in line and line["msg"] != PUSH_FAILED]
+    if not cycles:
         return otherwise
-    ended = datetime.fromisoformat(turns[-1]["ts"].replace("Z", "+00:00")).timestamp()
+    ended = datetime.fromisoformat(cycles[-1]["ts"].replace("Z", "+00:00")).timestamp()
     return max(otherwise, ended - deadline - CLOCK_SLACK)
 
 
-def _taken_reading(values: Values) -> bool | None:
-    """Whether a group says that it was read as what had changed; this is taken out of it."""
-    told = {name: values.pop((name, frozenset()), None) for name in READING_FAMILIES}
-    return None if None in told.values() else told["flower_scrape_full"] == 0.0
+def _remove_scrape_families(values: Values) -> bool | None:
+    """Remove the families of a scrape with state from a group; return whether it was incremental, None without them."""
+    found = {name: values.pop((name, frozenset()), None) for name in SCRAPE_FAMILIES}
+    return None if None in found.values() else found["flower_scrape_full"] == 0.0
 
 
 def _seconds_of_a_start() -> float:
@@ -315,7 +315,7 @@ def _verdict(
 ) -> str:
     if values == before:
         return BEFORE
-    lies = truth.lies(without_extras(values), earliest, latest) + truth.extras.lies(values, extras, but_for=MOVING)
+    lies = truth.lies(without_extras(values), earliest, latest) + truth.extras.lies(values, extras, except_type=MOVING)
     if not lies:
         return TRUTH
     if not down_lies(values):

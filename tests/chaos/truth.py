@@ -21,7 +21,7 @@ from tests.background import meanwhile
 from tests.chaos.extras import ExtrasTruth
 from tests.chaos.values import OWN_FAMILIES, Values, labelled, of_family
 
-STILL_TASKS = 700  # with the moving ones, more than a job reads whole in each turn
+STILL_TASKS = 700  # with the moving ones, more than a job reads whole in each cycle
 MOVING_TASKS = 400
 MOVING = "chaos.moving"
 LIVE_WORKER = "celery@live"
@@ -61,8 +61,8 @@ class Truth:
             ("flower_scrape_tasks", {frozenset(): float(STILL_TASKS + MOVING_TASKS)}),
             ("flower_up", {frozenset(): 1.0}),
         ):
-            if (told := of_family(values, name)) != wanted:
-                found.append(f"{name}: {told} and not {wanted}")
+            if (found_samples := of_family(values, name)) != wanted:
+                found.append(f"{name}: {found_samples} and not {wanted}")
         families = {"celery_workers", "flower_scrape_tasks", *OWN_FAMILIES}
         families |= {"celery_task_types_by_state", "celery_task_duration_seconds_by_state"}
         if others := {name for name, _ in values} ^ families:
@@ -70,42 +70,42 @@ class Truth:
         return found
 
     def _false_counts(self, values: Values) -> Iterator[str]:
-        told = {
+        found_samples = {
             (labels["task_type"], labels["state"]): value
             for labels, value in labelled(values, "celery_task_types_by_state")
         }
-        moving = {state: told.pop((MOVING, state), None) for state in STATES}
+        moving = {state: found_samples.pop((MOVING, state), None) for state in STATES}
         if sum(count or 0.0 for count in moving.values()) != MOVING_TASKS:
             yield f"{MOVING}: {moving} does not sum up to {MOVING_TASKS}"
         wanted = {(name, state): 0.0 for name, _ in self.counts for state in STATES}
         wanted.update((kind, float(count)) for kind, count in self.counts.items())
-        for kind in sorted(wanted.keys() | told.keys()):
-            if wanted.get(kind) != told.get(kind):
-                yield f"count of {kind}: {told.get(kind)} and not {wanted.get(kind)}"
+        for kind in sorted(wanted.keys() | found_samples.keys()):
+            if wanted.get(kind) != found_samples.get(kind):
+                yield f"count of {kind}: {found_samples.get(kind)} and not {wanted.get(kind)}"
 
     def _false_durations(self, values: Values, earliest: float, latest: float) -> Iterator[str]:
-        told = {
+        found_samples = {
             (labels["name"], labels["state"]): value
             for labels, value in labelled(values, "celery_task_duration_seconds_by_state")
         }
         for state in IN_FLIGHT:
-            moving = told.pop((MOVING, state), 0.0)
+            moving = found_samples.pop((MOVING, state), 0.0)
             if not 0 <= moving <= MOVING_TASKS * (latest - self.moving_since):
                 yield f"duration of {MOVING} in {state}: {moving}"
-        for kind in sorted(self.counts.keys() | told.keys()):
+        for kind in sorted(self.counts.keys() | found_samples.keys()):
             low = high = self.runtimes.get(kind, 0.0)
             if kind in self.since:
                 low = sum(max(0.0, earliest - moment) for moment in self.since[kind])
                 high = sum(max(0.0, latest - moment) for moment in self.since[kind])
-            if kind not in told or not low - 1e-6 <= told[kind] <= high + 1e-6:
-                yield f"duration of {kind}: {told.get(kind)} and not from {low} to {high}"
+            if kind not in found_samples or not low - 1e-6 <= found_samples[kind] <= high + 1e-6:
+                yield f"duration of {kind}: {found_samples.get(kind)} and not from {low} to {high}"
 
 
 def down_lies(values: Values) -> list[str]:
     """What is false in a group that should say that Flower is down, and nothing else."""
     found = []
-    if (told := of_family(values, "flower_up")) != {frozenset(): 0.0}:
-        found.append(f"flower_up: {told} and not 0")
+    if (found_samples := of_family(values, "flower_up")) != {frozenset(): 0.0}:
+        found.append(f"flower_up: {found_samples} and not 0")
     if others := {name for name, _ in values} ^ OWN_FAMILIES:
         found.append(f"families missing or left over: {others}")
     return found

@@ -73,6 +73,7 @@ def by_name(objects: list[Manifest]) -> dict[tuple[str, str], Manifest]:
     return {(found["kind"], found["metadata"]["name"]): found for found in objects}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda name: name or "base")
 def test_chart_and_folder_create_the_same_objects(folder: str) -> None:
     made = by_name([without_helms_labels(found) for found in template(FOLDERS[folder], "--skip-tests")])
@@ -87,6 +88,7 @@ def test_chart_and_folder_create_the_same_objects(folder: str) -> None:
         assert found == expected[name], name
 
 
+@pytest.mark.slow
 @every_set
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
 def test_objects_are_valid_with_other_values(values: dict[str, Any], kubernetes: str) -> None:
@@ -94,6 +96,7 @@ def test_objects_are_valid_with_other_values(values: dict[str, Any], kubernetes:
         valid(found, kubernetes)
 
 
+@pytest.mark.slow
 @every_set
 def test_pods_satisfy_the_restricted_standard_with_other_values(values: dict[str, Any]) -> None:
     # OpenShift sets the user.
@@ -103,6 +106,7 @@ def test_pods_satisfy_the_restricted_standard_with_other_values(values: dict[str
         assert pod["automountServiceAccountToken"] is False
 
 
+@pytest.mark.slow
 @every_set
 def test_objects_have_the_common_labels(values: dict[str, Any]) -> None:
     for found in template(values, release="mine"):
@@ -115,12 +119,14 @@ def test_chart_and_program_have_the_same_version() -> None:
     assert chart["version"] == chart["appVersion"] == __version__
 
 
+@pytest.mark.slow
 def test_helm_lint_finds_nothing() -> None:
     run = helm("lint", "--strict", CHART)
     assert run.returncode == 0, run.stdout + run.stderr
     assert not re.search(r"WARNING|ERROR", run.stdout)
 
 
+@pytest.mark.slow
 def test_two_releases_in_a_namespace_share_no_object() -> None:
     """Except the Pushgateway, whose name is a value."""
     values = {name: value for name, value in STACK.items() if name not in {"pushgateway", "serviceMonitor"}}
@@ -128,6 +134,7 @@ def test_two_releases_in_a_namespace_share_no_object() -> None:
     assert made[0].isdisjoint(made[1])
 
 
+@pytest.mark.slow
 def test_changing_mode_or_shards_replaces_the_old_objects() -> None:
     """The old object is removed; shards replace the CronJob in place."""
     way = {"CronJob", "Deployment"}
@@ -162,6 +169,7 @@ def test_values_are_passed_to_settings_and_groups() -> None:
     assert settings.keys() - {"POD_NAMESPACE"} <= command_line.variables()
 
 
+@pytest.mark.slow
 def test_limits_of_the_loop_depend_on_interval_and_deadline() -> None:
     objects = template({"mode": "loop", "deadline": 100, "loop": {"every": 200}})
     container = container_of("Deployment", objects)
@@ -171,6 +179,7 @@ def test_limits_of_the_loop_depend_on_interval_and_deadline() -> None:
     assert pod_of(of_kind("Deployment", objects))["terminationGracePeriodSeconds"] > 100
 
 
+@pytest.mark.slow
 def test_helm_test_runs_check_with_the_settings_of_the_job() -> None:
     objects = template({"podLabels": {"team": "shop"}})
     pod = of_kind("Pod", objects)
@@ -185,6 +194,7 @@ def test_helm_test_runs_check_with_the_settings_of_the_job() -> None:
     assert policy.items() <= pod["metadata"]["labels"].items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "named"),
     [
@@ -218,6 +228,7 @@ def test_invalid_value_is_rejected_by_name(values: dict[str, Any], named: str) -
         template(values)
 
 
+@pytest.mark.slow
 def test_command_in_the_readme_installs_everything() -> None:
     text = (CHART / "README.md").read_text(encoding="utf-8")
     [install] = re.findall(r"^\$ helm install (.+)$", text, re.MULTILINE)

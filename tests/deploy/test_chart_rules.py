@@ -57,6 +57,7 @@ def firing(groups: list[dict[str, Any]], at: dict[str, dict[str, set[str]]]) -> 
     return expectations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_promtool_tests_pass_on_the_rules_of_the_chart(path: Path, tmp_path: Path) -> None:
     """Without the annotations, which have their own test below."""
@@ -90,6 +91,7 @@ def test_alerts_have_the_annotations_of_kube_prometheus() -> None:
         assert [line for line in headings if line.lower() == f"### {fragment}"]
 
 
+@pytest.mark.slow
 def test_labels_severities_times_and_urls_are_configurable() -> None:
     groups = rendered(
         alertLabels={"team": "shop"},
@@ -106,11 +108,13 @@ def test_labels_severities_times_and_urls_are_configurable() -> None:
     assert "FlowerUnsteady" not in str(groups)
 
 
+@pytest.mark.slow
 def test_age_is_used_in_every_rule() -> None:
     assert not re.search(r"push_time_seconds\s*[<>]\s*300", str(rendered(age=901)))
     assert str(rendered(age=901)).count("901") == str(rendered(age=902)).count("902") > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("age", "at_ten_minutes"), [(300, "fire"), (900, "quiet")])
 def test_age_of_an_old_push(age: int, at_ten_minutes: str, tmp_path: Path) -> None:
     groups = rendered(age=age)
@@ -125,6 +129,7 @@ def test_age_of_an_old_push(age: int, at_ten_minutes: str, tmp_path: Path) -> No
     promtool(tmp_path, groups, [_test(series, firing(groups, at))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "outcome"),
     [
@@ -148,6 +153,7 @@ def test_failure_ratio(values: dict[str, Any], outcome: str, tmp_path: Path) -> 
     promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryFailureRatioHigh"}}}))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "outcome"), [(300, "quiet"), (60, "fire")])
 def test_wait_seconds(seconds: int, outcome: str, tmp_path: Path) -> None:
     """Two tasks have waited 100 s each."""
@@ -161,6 +167,7 @@ def test_wait_seconds(seconds: int, outcome: str, tmp_path: Path) -> None:
     promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryTasksWaitTooLong"}}}))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "outcome"), [(0.8, "quiet"), (0.95, "fire")])
 def test_steady_ratio(ratio: float, outcome: str, tmp_path: Path) -> None:
     """One of ten scrapes fails."""
@@ -177,6 +184,7 @@ def _group_with(name: str, labels: str, values: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "outcome"), [(3600, "quiet"), (1200, "fire")])
 def test_stuck_seconds(seconds: int, outcome: str, tmp_path: Path) -> None:
     groups = rendered(stuckSeconds=seconds)
@@ -184,6 +192,7 @@ def test_stuck_seconds(seconds: int, outcome: str, tmp_path: Path) -> None:
     promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryTaskStuck"}}}))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "interval", "outcome"),
     [
@@ -205,6 +214,7 @@ def test_overdue_intervals(values: dict[str, Any], interval: float, outcome: str
     promtool(tmp_path, groups, [_test(series, firing(groups, {"30m": {outcome: {"CeleryPeriodicTaskOverdue"}}}))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "outcome"), [(0.95, "quiet"), (0.7, "fire")])
 def test_busy_ratio(ratio: float, outcome: str, tmp_path: Path) -> None:
     """Three of four processes are busy."""
@@ -217,6 +227,7 @@ def test_busy_ratio(ratio: float, outcome: str, tmp_path: Path) -> None:
     promtool(tmp_path, groups, [_test(series, firing(groups, {"60m": {outcome: {"CeleryWorkersFull"}}}))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "outcome"), [(1, "fire"), (5, "quiet")])
 def test_new_failures(count: int, outcome: str, tmp_path: Path) -> None:
     groups = rendered(newFailures=count)

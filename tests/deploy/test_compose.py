@@ -30,11 +30,13 @@ def schema_check(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_file_is_valid() -> None:
     run = schema_check(COMPOSE)
     assert run.returncode == 0, run.stdout
 
 
+@pytest.mark.slow
 def test_misspelt_key_is_invalid(tmp_path: Path) -> None:
     misspelt = tmp_path / "compose.yaml"
     misspelt.write_text(COMPOSE.read_text().replace("healthcheck:", "healtcheck:", 1))

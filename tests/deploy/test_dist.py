@@ -32,6 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_distributions_are_complete(built: Path) -> None:
     dist.check(built)
     summed_up = {line.split("  ")[1] for line in (built / dist.SUMS).read_text().splitlines()}
@@ -40,6 +41,7 @@ def test_distributions_are_complete(built: Path) -> None:
     assert summed.returncode == 0
 
 
+@pytest.mark.slow
 def test_wheel_is_the_complete_program(built: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(built / dist.WHEEL) as wheel:
         wheel.extractall(tmp_path)
@@ -48,6 +50,7 @@ def test_wheel_is_the_complete_program(built: Path, tmp_path: Path) -> None:
     assert __version__ in run.stdout
 
 
+@pytest.mark.slow
 def test_packaged_chart_has_the_addresses_of_image_and_runbooks(built: Path) -> None:
     with tarfile.open(built / dist.PACKAGED_CHART) as tar:
         member = tar.extractfile("flower-push-job/values.yaml")
@@ -82,6 +85,7 @@ def without_an_sbom(folder: Path) -> None:
     (folder / dist.SBOM).unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -101,6 +105,7 @@ def test_incomplete_distributions_are_rejected(
         dist.check(damaged)
 
 
+@pytest.mark.slow
 def test_tag_of_another_version_is_rejected_before_the_build(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "release.dist", str(tmp_path / "dist"), "--tag", "v99.0.0"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -109,6 +114,7 @@ def test_tag_of_another_version_is_rejected_before_the_build(tmp_path: Path) -> 
     assert not (tmp_path / "dist").exists()
 
 
+@pytest.mark.slow
 def test_workflow_linter_finds_nothing() -> None:
     command = [str(BIN / "zizmor"), "--offline", "--pedantic", "--no-progress", str(ROOT / ".github")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -116,6 +122,7 @@ def test_workflow_linter_finds_nothing() -> None:
     assert all(path.name in run.stderr for path in WORKFLOWS), "the linter did not read every workflow"
 
 
+@pytest.mark.slow
 def test_workflow_linter_finds_an_unpinned_action(tmp_path: Path) -> None:
     loose = tmp_path / "loose.yml"
     loose.write_text(re.sub(r"@[0-9a-f]{40} # ", "@", WORKFLOWS[0].read_text()))
@@ -125,6 +132,7 @@ def test_workflow_linter_finds_an_unpinned_action(tmp_path: Path) -> None:
     assert "unpinned-uses" in run.stdout
 
 
+@pytest.mark.slow
 @every_workflow
 def test_workflows_match_the_schema(path: Path) -> None:
     command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", str(path)]

@@ -1,4 +1,4 @@
-"""An HTTP server on a real socket that answers as it is told, byte by byte.
+"""An HTTP server on a real socket that sends scripted answers, byte by byte.
 
     answers = {
         "/api/workers": json_answer({"celery@a": True}),
@@ -28,7 +28,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Drip:
-    """Sends `data`, `size` bytes at a time, `every` so many seconds."""
+    """Sends `data` in pieces of `size` bytes, one every `every` seconds."""
 
     data: bytes
     every: float
@@ -37,7 +37,7 @@ class Drip:
 
 @dataclass(frozen=True)
 class Endless:
-    """Sends `data` again and again, as fast as the client takes it or `every` so many seconds."""
+    """Sends `data` again and again, as fast as the client reads it, or every `every` seconds."""
 
     data: bytes
     every: float = 0.0
@@ -75,7 +75,7 @@ class Request:
 
     Attributes:
         headers: their names in lower case.
-        at: when it was read whole, on the clock of time.monotonic().
+        at: time of time.monotonic() at which its last byte was read.
     """
 
     method: str
@@ -92,7 +92,7 @@ def head(
     headers: Mapping[str, str] | None = None,
     version: str = "HTTP/1.1",
 ) -> bytes:
-    """A status line and headers, to their end."""
+    """Return a status line and headers, with the empty line after them."""
     lines = [f"{version} {status}", *(f"{name}: {value}" for name, value in (headers or {}).items())]
     if content_length is not None:
         lines.append(f"Content-Length: {content_length}")
@@ -100,27 +100,27 @@ def head(
 
 
 def answer(body: bytes, status: str = "200 OK", headers: Mapping[str, str] | None = None) -> Script:
-    """A whole and valid answer."""
+    """Return a complete and valid answer."""
     return (head(status, len(body), headers) + body,)
 
 
 def json_answer(document: Any, headers: Mapping[str, str] | None = None) -> Script:
-    """A whole and valid answer, the document written as Flower writes it."""
+    """Return a complete and valid answer with the document as Flower writes it."""
     return answer(json.dumps(document).encode(), headers={"Content-Type": "application/json", **(headers or {})})
 
 
 def status_answer(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Script:
-    """A refusal."""
-    return answer(body, f"{status} Told So", headers)
+    """Return an answer with this status."""
+    return answer(body, f"{status} Reason", headers)
 
 
 class ScriptedServer:
-    """A context manager; serves on 127.0.0.1 and a free port, a thread a connection.
+    """A context manager; serves on 127.0.0.1 and a free port, with one thread per connection.
 
     Attributes:
         url: `http://127.0.0.1:PORT`, or https with a `tls` context.
-        requests: those that were read whole, in the order of their end.
-        connections: how many were accepted.
+        requests: those that were read completely, in the order of their end.
+        connections: number of accepted connections.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class ScriptedServer:
         greeting: Script = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`greeting` is done with each connection before anything is read from it, TLS's handshake included."""
+        """`greeting` is played on each connection before anything is read from it, also before the TLS handshake."""
         self.requests: list[Request] = []
         self.connections = 0
         self._scripts = {path: _listed(scripts) for path, scripts in answers.items()}
@@ -163,8 +163,13 @@ class ScriptedServer:
             thread.join()
         self._listener.close()
 
+    @property
+    def pushes(self) -> list[Request]:
+        """The requests that pushed something, in the order of their end."""
+        return [request for request in self.requests if request.method == "PUT"]
+
     def paths(self) -> list[str]:
-        """The path of each request so far."""
+        """Return the path of each request so far."""
         return [request.path for request in self.requests]
 
     def _accept(self) -> None:
@@ -222,13 +227,13 @@ def _listed(scripts: Script | Sequence[Script]) -> list[Script]:
 
 
 def play(script: Script, stream: socket.socket, ended: threading.Event, waits_for: socket.socket | None = None) -> bool:
-    """Do the steps on a stream; whether the connection may go on.
+    """Do the steps on a stream; return whether the connection may be used again.
 
     Args:
-        script: what to do.
-        stream: where to.
+        script: the steps.
+        stream: the connection.
         ended: once set, no step waits any longer.
-        waits_for: whose end ends a Stall, if it is not the stream's.
+        waits_for: the socket whose end ends a Stall; None for the stream itself.
     """
     for step in script:
         if isinstance(step, Close):
@@ -260,7 +265,7 @@ def _send(step: bytes | Drip | Endless | Wait, stream: socket.socket, ended: thr
 
 
 def read_request(reader: Any) -> Request | None:
-    """The next request on a connection, or None if the client closed it instead, or does not speak HTTP."""
+    """Return the next request; None if the client closed the connection or does not speak HTTP."""
     line = reader.readline().decode("latin-1")
     headers: dict[str, str] = {}
     while header := reader.readline().decode("latin-1").strip():
@@ -278,7 +283,7 @@ def read_request(reader: Any) -> Request | None:
 
 
 def wait_until_left(stream: socket.socket) -> None:
-    """Take in and forget what comes until the other side has closed the connection."""
+    """Read and discard everything until the other side has closed the connection."""
     while stream.recv(65536):
         pass
 
@@ -289,6 +294,6 @@ def reset_when_closed(stream: socket.socket) -> None:
 
 
 def shut_down(stream: socket.socket) -> None:
-    """Wake whoever waits on the socket; no error if it is gone."""
+    """Wake threads that wait for the socket; a closed one is no error."""
     with contextlib.suppress(OSError):
         stream.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""A server that speaks Flower's API and moves its list between answers, in ways that a real one cannot be made to."""
+"""A server with Flower's API that moves its list between answers, in ways that a real one cannot be forced to."""
 
 import itertools
 import json
@@ -12,31 +12,31 @@ from urllib.parse import parse_qs, urlsplit
 
 Move = Callable[["MovingFlower"], None]
 
-#: What to answer instead of a page of this limit at this offset: a status, 0 to close the connection, None for nothing.
-Trouble = Callable[[int, int], int | None]
+#: Returns what to send instead of a page, by its limit and offset: a status, 0 to close the connection, or None.
+Problem = Callable[[int, int], int | None]
 
 
 class MovingFlower:
     """A context manager; `tasks` is the list as it is now, newest event first.
 
     Attributes:
-        url: where it answers.
-        answers: how many answers of `/api/tasks` it gave.
-        longest: the most tasks in one answer.
-        is_new: whether its answers have the header that those of Flower 2.2 have.
-        trouble: what an answer may be instead of a page.
-        asked: the limit and the offset of each of them, None where there was none.
-        moments: the state of each task by its id, as the list was at each of them.
+        url: its base URL.
+        answers: number of answers with tasks.
+        longest: largest number of tasks in one answer.
+        is_new: whether its answers have the header of Flower 2.2.
+        problem: what to send instead of a page.
+        asked: limit and offset of each request for tasks; None where it had none.
+        moments: the state of each task by id, at the time of each answer with tasks.
     """
 
     def __init__(self, count: int, move: Move = lambda _: None, *, honours_offset: bool = True) -> None:
-        """`move` is called before each answer of `/api/tasks` but the first."""
+        """`move` is called before each answer with tasks except the first."""
         self.clock = itertools.count(1)
         self.tasks = [self.task(f"old-{number}", "SUCCESS") for number in range(count)][::-1]
         self.answers = 0
         self.longest = 0
         self.is_new = False
-        self.trouble: Trouble = lambda _limit, _offset: None
+        self.problem: Problem = lambda _limit, _offset: None
         self.asked: list[tuple[int | None, int | None]] = []
         self.moments: list[dict[str, str]] = []
         self._move = move
@@ -46,7 +46,7 @@ class MovingFlower:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or what does not fit a segment waits for the ACK of what does
+            disable_nagle_algorithm = True  # otherwise the rest of an answer waits for an ACK
 
             def do_GET(self) -> None:
                 status = fake.status(self.path)
@@ -64,8 +64,13 @@ class MovingFlower:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        class QuietServer(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # a client that leaves is no error, and stderr may be that of a later test
+
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "MovingFlower":
@@ -79,38 +84,38 @@ class MovingFlower:
         self._server.server_close()
 
     def task(self, task_id: str, state: str) -> tuple[str, dict[str, Any]]:
-        """A task with an event of now."""
+        """Return a task whose newest event happens now."""
         stamp = 1_700_000_000.0 + next(self.clock)
         return task_id, {"name": "shop.moving", "state": state, "timestamp": stamp, "started": stamp, "runtime": 1.0}
 
     def touch(self, index: int, state: str = "FAILURE") -> None:
-        """An event of the task at `index`, which brings it to the front."""
+        """Let the task at `index` have an event, which moves it to the front."""
         task_id, _ = self.tasks.pop(index)
         self.tasks.insert(0, self.task(task_id, state))
 
     def arrive(self, count: int) -> None:
-        """New tasks at the front."""
+        """Add new tasks at the front."""
         for _ in range(count):
             self.tasks.insert(0, self.task(f"new-{next(self.clock)}", "STARTED"))
 
     @property
-    def whole_requests(self) -> int:
-        """How often everything was asked for at once."""
+    def requests_for_all(self) -> int:
+        """Number of requests for all tasks."""
         return self.asked.count((None, None))
 
     def states(self) -> Counter[str]:
-        """How many tasks are in each state now."""
+        """Return the number of tasks in each state now."""
         return Counter(task["state"] for _, task in self.tasks)
 
     def status(self, target: str) -> int:
-        """The status of the answer to a GET, or 0 for none."""
+        """Return the status of the answer to a GET; 0 for no answer."""
         query = parse_qs(urlsplit(target).query)
         limit, offset = (int(query.get(name, ["0"])[0]) for name in ("limit", "offset"))
-        trouble = self.trouble(limit, offset) if limit else None
-        return 200 if trouble is None else trouble
+        problem = self.problem(limit, offset) if limit else None
+        return 200 if problem is None else problem
 
     def answer(self, target: str) -> Any:
-        """What Flower would answer to a GET."""
+        """Return what Flower would answer to a GET."""
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
         if path == "/api/workers":
             return {"celery@moving": True}
@@ -129,7 +134,7 @@ class MovingFlower:
 
 
 def shuffler(seed: int, busy: int = 6, room: int = 10**9) -> Move:
-    """A move that does a little of everything that a busy Flower does: events, arrivals, and forgetting when full."""
+    """Return a move with events, arrivals and forgotten tasks, as in a busy Flower."""
     chance = random.Random(seed)
 
     def move(flower: MovingFlower) -> None:

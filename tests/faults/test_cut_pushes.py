@@ -1,7 +1,6 @@
-"""A push that ends early leaves the group as it was, wherever, however and on whichever side it breaks off.
+"""A push that is cut off at any byte and in any way leaves the group unchanged.
 
-A Pushgateway up to 1.5.1, as Debian has it, takes a body in the text format that ends early for a whole one, if it ends
-at the end of a line.
+A Pushgateway up to 1.5.1 (Debian's) accepts a cut-off body in the text format if it ends at the end of a line.
 """
 
 import contextlib
@@ -30,12 +29,12 @@ from testbed.prometheus import Samples
 from testbed.services import Pushgateway
 from tests.extras_answers import GOOD, UNASKED
 from tests.fakes.http import Request, ScriptedServer, answer, reset_when_closed, status_answer
-from tests.faults.turns import PUSHED, fake_flower, one_turn
+from tests.faults.cycles import PUSHED, fake_flower, run_cycle
 from tests.metric_messages import ends
 
 OLD = b"# TYPE old gauge\nold 1\n"
 
-#: Connections that stall at a time, and for how many seconds; to whom reads, a longer stall is no other.
+#: Number of connections that stall at a time, and seconds of a stall.
 STALLED, STALL = 200, 0.02
 
 
@@ -61,7 +60,7 @@ WAYS = [Way(name, expects) for name in ("close", "reset", "half close", "stall")
 
 @pytest.fixture(scope="module")
 def pushes() -> dict[str, Request]:
-    """What push-job sends for a Flower that is up, for one that is down, and with every extra."""
+    """The requests of a push for a Flower that is up, for one that is down, and with every extra."""
     found = {}
     for kind, answers, extras in (
         ("up", GOOD, ()),
@@ -69,13 +68,13 @@ def pushes() -> dict[str, Request]:
         ("all extras", GOOD, UNASKED),
     ):
         with ScriptedServer(answers) as flower, ScriptedServer({"*": PUSHED}) as gateway:
-            one_turn(flower.url, gateway.url, extras=extras)
-            (found[kind],) = gateway.requests
+            run_cycle(flower.url, gateway.url, extras=extras)
+            (found[kind],) = gateway.pushes
     return found
 
 
 def head_of(push: Request, *, expects: bool = False) -> bytes:
-    """The request's first line and headers, as they were."""
+    """Return the request's first line and headers."""
     headers = {**push.headers, "content-length": str(len(push.body)), **({"expect": "100-continue"} if expects else {})}
     lines = [f"{push.method} {push.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode()
@@ -83,7 +82,7 @@ def head_of(push: Request, *, expects: bool = False) -> bytes:
 
 @dataclass(frozen=True)
 class Group:
-    """The group of one push on a Pushgateway; no other may push there meanwhile."""
+    """The group of one push on a Pushgateway that nobody else pushes to."""
 
     pushgateway: Pushgateway
     push: Request
@@ -94,19 +93,19 @@ class Group:
         return self.push.path.split("/")[3]
 
     def put(self, body: bytes, content_type: str) -> None:
-        """Replace it."""
+        """Replace the group."""
         headers = {**self.push.headers, "content-type": content_type}
         with self.connection() as connection:
             connection.sendall(head_of(dataclasses.replace(self.push, body=body, headers=headers)) + body)
             assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 
     def samples(self) -> Samples:
-        """What is in it, with the time of the last push; but for the time of the last refusal."""
+        """Return its samples with the time of the last push, but not of the last rejection."""
         samples = self.pushgateway.samples(job=self.job)
         return {key: value for key, value in samples.items() if key[0] != "push_failure_time_seconds"}
 
     def names(self) -> Counter[str]:
-        """How many samples of each name are in it; quick when they are many."""
+        """Return the number of samples by name; fast for many samples."""
         lines = self.pushgateway.client.get(f"{self.pushgateway.url}/metrics").split("\n")
         names = Counter(line.partition("{")[0] for line in lines if f'job="{self.job}"' in line)
         return Counter(
@@ -114,7 +113,7 @@ class Group:
         )
 
     def answered(self, *codes: str) -> float:
-        """How many pushes this Pushgateway has answered so far with one of these codes."""
+        """Return the number of pushes that this Pushgateway has answered with one of these codes."""
         text = self.pushgateway.client.get(f"{self.pushgateway.url}/metrics")
         lines = [line for line in text.split("\n") if line.startswith("pushgateway_http_requests_total")]
         return sum(
@@ -125,7 +124,7 @@ class Group:
         )
 
     def cut(self, places: Sequence[int], way: Way) -> None:
-        """Send the push as often, each time to one of these bytes; return when the Pushgateway has refused it."""
+        """Send the push once per place, cut off there; return when the Pushgateway has rejected them."""
         before = self.answered("200", "400")
         for first in range(0, len(places), STALLED):
             with contextlib.ExitStack() as afterwards:
@@ -136,16 +135,16 @@ class Group:
                     else:
                         _end(connection, way)
                 time.sleep(STALL if way.name == "stall" else 0)
-        # A reset can be quicker than the Pushgateway is at reading the head; then there was no push.
+        # A reset can be faster than the Pushgateway reads the head; then there was no push.
         sure = len(places) if way.expects or way.name != "reset" else 1
         self.wait_for_answers(before + sure)
 
     def wait_for_answers(self, count: float) -> None:
-        """Return once the Pushgateway has come to an end with so many pushes, counted from its start."""
-        wait_for("the Pushgateway's answers", lambda: self.answered("200", "400") >= count, 60)
+        """Return once the Pushgateway has answered this number of pushes since its start."""
+        wait_for("the Pushgateway's answers", lambda: self.answered("200", "400") >= count, 300)
 
     def connection(self) -> socket.socket:
-        """To the Pushgateway."""
+        """Return a connection to the Pushgateway."""
         return socket.create_connection(("127.0.0.1", self.pushgateway.port))
 
     def _begun(self, part: bytes, way: Way) -> socket.socket:
@@ -170,7 +169,7 @@ def _end(connection: socket.socket, way: Way) -> None:
 
 
 @pytest.mark.parametrize("kind", ["up", "down", "all extras"])
-def test_a_push_cut_after_any_byte_in_any_way_leaves_the_group_as_it_was(
+def test_a_push_cut_after_any_byte_leaves_the_group_unchanged(
     clean_pushgateway: Pushgateway, pushes: dict[str, Request], kind: str
 ) -> None:
     group = Group(clean_pushgateway, pushes[kind])
@@ -183,27 +182,27 @@ def test_a_push_cut_after_any_byte_in_any_way_leaves_the_group_as_it_was(
         if group.samples() != before:
             taken.append(str(way))
     assert taken == []
-    # The same request, whole, is taken: that it was refused is due to the cut.
+    # The complete request is accepted, so it was the cut that was rejected.
     group.put(body, group.push.headers["content-type"])
     assert "old" not in group.names()
     assert group.names()["flower_up"] == 1
-    # Each of its families is a message, so that there were ends of messages to be cut at.
+    # Each family is a message, so the body was also cut at ends of messages.
     assert len(ends(body)) >= 3
 
 
-def test_a_pushgateway_up_to_1_5_1_takes_a_part_of_a_text_for_the_whole(
+def test_a_pushgateway_up_to_1_5_1_accepts_a_cut_off_text(
     clean_pushgateway: Pushgateway, pushes: dict[str, Request]
 ) -> None:
     text = generate_latest(down_registry(1.0))
     headers = {**pushes["down"].headers, "content-type": CONTENT_TYPE_LATEST}
     group = Group(clean_pushgateway, dataclasses.replace(pushes["down"], body=text, headers=headers))
     build = clean_pushgateway.client.get_json(f"{clean_pushgateway.url}/api/v1/status")["data"]["build_information"]
-    mended = tuple(int(part) for part in build["version"].split(".")[:2]) >= (1, 6)
+    fixed = tuple(int(part) for part in build["version"].split(".")[:2]) >= (1, 6)
     for place in (0, text.index(b"\n") + 1, text.rindex(b"\n", 0, -1) + 1):
         for way in WAYS:
             group.put(OLD, CONTENT_TYPE_LATEST)
             group.cut([place], way)
-            assert ("old" in group.names()) is mended
+            assert ("old" in group.names()) is fixed
             assert "flower_up" not in group.names()
 
 
@@ -248,22 +247,22 @@ class Relay:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_push_that_is_killed_at_any_moment_leaves_the_old_group_or_the_new_one(
+def test_a_push_killed_at_any_time_leaves_the_old_group_or_the_new_one(
     clean_pushgateway: Pushgateway, pushes: dict[str, Request], number: signal.Signals
 ) -> None:
     tasks = {str(task): {"name": f"{task} {'x' * 190}", "state": "SUCCESS"} for task in range(MANY_TYPES)}
     chance = random.Random(str(number))
-    moments = [chance.randrange(EARLY) for _ in range(3)] + [chance.randrange(9 * 2**20) for _ in range(3)]
+    places = [chance.randrange(EARLY) for _ in range(3)] + [chance.randrange(9 * 2**20) for _ in range(3)]
     with fake_flower(tasks=answer(json.dumps(tasks).encode())) as flower:
         instance = quote(flower.url.partition("://")[2], safe="")
         group = Group(
             clean_pushgateway, dataclasses.replace(pushes["down"], path=f"/metrics/job/flower/instance/{instance}")
         )
         refusals = 0
-        for moment in moments:
+        for place in places:
             group.put(OLD, CONTENT_TYPE_LATEST)
             answers, refused = group.answered("200", "400"), group.answered("400")
-            relay = Relay(clean_pushgateway, moment, lambda: process.send_signal(number))
+            relay = Relay(clean_pushgateway, place, lambda: process.send_signal(number))
             command = ("push", "--flower", flower.url, "--pushgateway", f"http://{relay.address}", *LARGE)
             with subprocess.Popen(
                 [sys.executable, "-m", "push_job", *command], cwd=ROOT, env=clean_environment()

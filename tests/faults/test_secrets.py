@@ -1,4 +1,4 @@
-"""A secret is never shown: not by a server that repeats it, not in a wrong URL, not in a traceback."""
+"""A secret is never shown: not if a server repeats it, not in a wrong URL, not in a traceback."""
 
 import base64
 import html
@@ -15,12 +15,12 @@ from push_job.settings import Endpoint, Settings
 from push_job.text import Redactor
 from testbed.command import PushJob
 from tests.fakes.http import ScriptedServer, status_answer
-from tests.faults.turns import PUSHED, fake_flower
+from tests.faults.cycles import PUSHED, fake_flower
 from tests.metric_messages import unlabelled
 
 USER = "user"
 PASSWORDS = {
-    "every kind of sign": "p@ss:w/ö rd%=",
+    "special characters": "p@ss:w/ö rd%=",
     "quotes": "a\"b\\c'd`$e",
     "white space": "two  blanks\tand a tab",
     "a common word": "flower",
@@ -31,8 +31,8 @@ PASSWORDS = {
 }
 
 
-def spellings(password: str) -> set[str]:
-    """All the ways in which a server or a library may write a password."""
+def encodings(password: str) -> set[str]:
+    """Return all forms in which a server or a library may write a password."""
     return {
         password,
         quote(password, safe=""),
@@ -47,8 +47,8 @@ def spellings(password: str) -> set[str]:
     }
 
 
-def told_by_server(password: str, text: str) -> str:
-    """What of the server's body is in the text: what stands between its marks, without what is blotted out."""
+def repeated_by_server(password: str, text: str) -> str:
+    """Return the part of the server's body that is in the text, without redacted parts."""
     return text.partition("[[")[2].partition("]]")[0].replace("***", "")
 
 
@@ -57,32 +57,32 @@ def told_by_server(password: str, text: str) -> str:
     [("push", "logfmt"), ("push", "json"), ("show", "logfmt"), ("delete", "logfmt"), ("check", "json")],
 )
 @pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
-def test_a_server_that_repeats_a_password_gets_no_spelling_of_it_shown(
-    push_job: PushJob, password: str, command: str, log_format: str
+def test_no_encoding_of_a_repeated_password_is_shown(
+    quick_push_job: PushJob, password: str, command: str, log_format: str
 ) -> None:
-    body = "[[" + " , ".join(sorted(spellings(password) - {" ".join(password.split())} | {password})) + "]]"
+    body = "[[" + " , ".join(sorted(encodings(password) - {" ".join(password.split())} | {password})) + "]]"
     headers = {"Location": quote(password), "WWW-Authenticate": quote(password)}
     with ScriptedServer({"*": status_answer(500, body.encode(), headers)}) as server:
         url = server.url.replace("://", f"://{USER}:{quote(password, safe='')}@")
         flower = () if command == "delete" else ("--flower", url)
         pushgateway = () if command == "show" else ("--pushgateway", url)
-        done = push_job(command, *flower, *pushgateway, "--verbose", "--log-format", log_format, "--deadline", "5")
+        done = quick_push_job(command, *flower, *pushgateway, "--verbose", "--log-format", log_format)
         assert server.requests
     shown = done.stdout + done.stderr
     if log_format == "json" and command == "push":
         shown = "\n".join(str(json.loads(line)) for line in done.stderr.splitlines())
     assert "[[" in shown
-    for part in told_by_server(password, shown).split(" , "):
-        assert part not in spellings(password)
-        assert not any(len(spelling) > 8 and spelling in part for spelling in spellings(password))
+    for part in repeated_by_server(password, shown).split(" , "):
+        assert part not in encodings(password)
+        assert not any(len(encoding) > 8 and encoding in part for encoding in encodings(password))
 
 
 @pytest.mark.parametrize("before", range(170, 310, 10))
-def test_a_password_where_a_long_error_is_cut_is_not_shown_in_part(push_job: PushJob, before: int) -> None:
+def test_no_part_of_a_password_at_the_end_of_a_cut_error_is_shown(quick_push_job: PushJob, before: int) -> None:
     password = "correct-horse-battery-staple"
     with ScriptedServer({"*": status_answer(500, b"x" * before + password.encode())}) as server:
         url = server.url.replace("://", f"://{USER}:{password}@")
-        done = push_job("push", "--flower", url, "--pushgateway", url, "--deadline", "5")
+        done = quick_push_job("push", "--flower", url, "--pushgateway", url)
     assert "xxx" in done.stderr
     assert "corr" not in done.stderr
 
@@ -113,8 +113,8 @@ def test_a_password_where_a_long_error_is_cut_is_not_shown_in_part(push_job: Pus
     ],
 )
 @pytest.mark.parametrize("option", ["--flower", "--pushgateway"])
-def test_a_wrong_url_is_told_in_one_line_without_its_password(push_job: PushJob, option: str, url: str) -> None:
-    done = push_job("push", option, url, "--deadline", "1")
+def test_a_wrong_url_is_one_line_without_its_password(quick_push_job: PushJob, option: str, url: str) -> None:
+    done = quick_push_job("push", option, url)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"Error: {option}: ")
     assert "Traceback" not in done.stderr
@@ -125,8 +125,8 @@ def test_a_wrong_url_is_told_in_one_line_without_its_password(push_job: PushJob,
 @pytest.mark.parametrize(
     "urls", ["http://user:SECRET with a blank@host:1", "http://user:SE/CRET CRET@host", "user:SE CRET"]
 )
-def test_a_password_that_a_list_of_urls_is_split_in_is_not_shown(push_job: PushJob, urls: str) -> None:
-    done = push_job("push", env={"PUSH_JOB_FLOWER": urls})
+def test_a_password_with_a_space_in_a_list_of_urls_is_not_shown(quick_push_job: PushJob, urls: str) -> None:
+    done = quick_push_job("push", env={"PUSH_JOB_FLOWER": urls})
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "%XX" in line
@@ -135,36 +135,36 @@ def test_a_password_that_a_list_of_urls_is_split_in_is_not_shown(push_job: PushJ
 
 
 @pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
-def test_a_mistake_of_ours_is_logged_without_the_password(
+def test_a_bug_is_logged_without_the_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], password: str
 ) -> None:
     def broken(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError(f"a bug with [[{password!r} and {password} and {quote(password, safe='')}]]")
 
     monkeypatch.setattr("push_job.flower.incremental.scraper.scrape_all_tasks", broken)
-    # Set back by hand: the log's handler would else outlive the test.
+    # The log's handler would otherwise outlive the test.
     monkeypatch.setattr(log.logger, "handlers", [])
     monkeypatch.setattr(log.logger, "propagate", True)
     with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
         sign_in = {"username": USER, "password": password}
         endpoints = [Endpoint.parse(server.url, "--flower", sign_in) for server in (flower, gateway)]
-        settings = Settings((endpoints[0],), endpoints[1], deadline=5.0)
+        settings = Settings((endpoints[0],), endpoints[1], deadline=60.0)
         log.set_up("json", verbose=True, redact=Redactor(settings.secrets()))
         job = Job(settings)
         (outcome,) = job.push()
         job.close()
-        assert unlabelled(gateway.requests[-1].body)["flower_up"] == 0
+        assert unlabelled(gateway.pushes[-1].body)["flower_up"] == 0
     log.logger.setLevel(logging.NOTSET)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert outcome.scrape.error
-    told = [str(value) for line in lines for value in (line.get("error"), line.get("traceback")) if value]
-    assert any("RuntimeError" in text and "scrape_all_tasks" in text for text in told)  # a traceback is among them
-    for text in told:
-        for spelling in spellings(password):
-            assert spelling not in told_by_server(password, text)
+    texts = [str(value) for line in lines for value in (line.get("error"), line.get("traceback")) if value]
+    assert any("RuntimeError" in text and "scrape_all_tasks" in text for text in texts)  # one has a traceback
+    for text in texts:
+        for encoding in encodings(password):
+            assert encoding not in repeated_by_server(password, text)
 
 
-def test_a_secret_from_a_file_is_sent_as_it_is_but_for_the_line_end(push_job: PushJob, tmp_path: Path) -> None:
+def test_a_secret_from_a_file_loses_only_its_line_end(quick_push_job: PushJob, tmp_path: Path) -> None:
     for text, sent in (
         ("p@ss w/ö\n", "p@ss w/ö"),
         ("crlf\r\n", "crlf"),
@@ -174,7 +174,7 @@ def test_a_secret_from_a_file_is_sent_as_it_is_but_for_the_line_end(push_job: Pu
         file = tmp_path / "password"
         file.write_text(text, encoding="utf-8", newline="")
         with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
-            done = push_job(
+            done = quick_push_job(
                 *("push", "--flower", flower.url, "--pushgateway", gateway.url),
                 *("--flower-username", USER, "--flower-password-file", str(file)),
             )
@@ -185,12 +185,12 @@ def test_a_secret_from_a_file_is_sent_as_it_is_but_for_the_line_end(push_job: Pu
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"two words", b"new\nline"])
-def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(
-    push_job: PushJob, tmp_path: Path, content: bytes
+def test_an_invalid_token_is_refused_without_showing_it(
+    quick_push_job: PushJob, tmp_path: Path, content: bytes
 ) -> None:
     file = tmp_path / "token"
     file.write_bytes(content)
-    done = push_job("push", "--flower-token-file", str(file), "--deadline", "1")
+    done = quick_push_job("push", "--flower-token-file", str(file))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "two" not in done.stderr

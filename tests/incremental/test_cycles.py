@@ -10,7 +10,7 @@ from testbed.command import PushJob
 from testbed.events import TaskEvents, send_tasks
 from testbed.services import Flower, Pushgateway, Testbed
 from tests.fakes.http import ScriptedServer
-from tests.faults.turns import PUSHED, fake_flower
+from tests.faults.cycles import PUSHED, fake_flower
 from tests.independent import assert_agree, expected_samples, key, without_group
 from tests.run_loop import Loop
 

@@ -1,6 +1,7 @@
 """Configuration and rules are valid, and every alert is tested firing and quiet."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,20 @@ def rule_tests() -> list[Path]:
     return sorted(PROMETHEUS.glob("tests/*.yml"))
 
 
+@cache
 def alert_tests() -> list[dict[str, Any]]:
     """Return every expectation about an alert."""
     tests = [test for path in rule_tests() for test in yaml.safe_load(path.read_text())["tests"]]
     return [expectation for test in tests for expectation in test.get("alert_rule_test", [])]
 
 
+@pytest.mark.slow
 def test_configuration_and_rules_are_valid() -> None:
     promtool("check", "config", PROMETHEUS / "prometheus.yml")
     promtool("check", "rules", *sorted(PROMETHEUS.glob("rules/*.yml")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", rule_tests(), ids=lambda path: path.name)
 def test_promtool_tests_pass(path: Path) -> None:
     promtool("test", "rules", path)

@@ -6,7 +6,7 @@ from testbed.command import PushJob
 from testbed.other_servers import Nginx, VictoriaMetrics
 from testbed.services import Prometheus, Pushgateway, Testbed
 from tests.fakes.http import Script, ScriptedServer, answer, status_answer
-from tests.faults.turns import fake_flower
+from tests.faults.cycles import fake_flower
 
 LIMIT = "6k"
 

@@ -1,4 +1,4 @@
-"""One turn of the job in this process, between servers that may misbehave."""
+"""Run one cycle of the job in this process, between servers that may misbehave."""
 
 import subprocess
 import sys
@@ -22,26 +22,33 @@ WORKERS = json_answer({"celery@a": True})
 TASKS = json_answer({"task-1": {"name": "shop.buy", "state": "SUCCESS", "runtime": 1.5, "timestamp": 1700000000.5}})
 PUSHED = status_answer(200)
 
-#: The container's memory, in cronjob/base.
+#: Memory limit of the container in cronjob/base, in MiB.
 CONTAINER_MIB = 128
 
 Counts = dict[tuple[str, str], float]
 
-#: Runs a command and tells its exit code and the most memory that it had, in KiB. (Of a process that pytest starts
-#: itself, the kernel's answer would include what pytest has.)
+#: Runs a command and prints its exit code and its peak memory in KiB. It is a process in between, because the kernel
+#: counts the memory of pytest for a process that pytest starts.
 _MEASURE = """
 import resource, subprocess, sys
 code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
 print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
-#: Seconds after the deadline in which a turn must be over, on a busy machine too.
-GRACE = 2.0
+#: Seconds of a test's deadline: enough to push `flower_up 0` in its last fifth on a machine with a load of 30.
+DEADLINE = 5.0
+
+#: Settings with that deadline; a request times out before it.
+SHORT: dict[str, Any] = {"deadline": DEADLINE, "timeout": 3.0}
+
+#: Seconds after the deadline within which a cycle must be over on such a machine. Servers that never finish would take
+#: a minute or longer.
+GRACE = 20.0
 
 
 @dataclass(frozen=True)
-class Cycle:
-    """What came of a turn with one Flower, and how long it took."""
+class CycleResult:
+    """The outcome of a cycle with one Flower, and its duration in seconds."""
 
     outcome: Outcome
     seconds: float
@@ -50,35 +57,35 @@ class Cycle:
 def fake_flower(
     workers: Script | Sequence[Script] = WORKERS, tasks: Script | Sequence[Script] = TASKS, **kwargs: Any
 ) -> ScriptedServer:
-    """A Flower with one task and one worker, but for what is said."""
+    """Return a Flower with one task and one worker, except for the given answers."""
     return ScriptedServer({"/api/workers": workers, "/api/tasks": tasks}, **kwargs)
 
 
-def settings(flower: str, pushgateway: str, deadline: float = 10.0, timeout: float = 5.0, **changes: Any) -> Settings:
-    """Settings for one Flower, with short times."""
+def settings(flower: str, pushgateway: str, deadline: float = 60.0, timeout: float = 30.0, **changes: Any) -> Settings:
+    """Return settings for one Flower."""
     endpoints = [Endpoint.parse(url, option) for url, option in ((flower, "--flower"), (pushgateway, "--pushgateway"))]
     return Settings((endpoints[0],), endpoints[1], job="faults", deadline=deadline, timeout=timeout, **changes)
 
 
-def one_turn(flower: str, pushgateway: str, **changes: Any) -> Cycle:
+def run_cycle(flower: str, pushgateway: str, **changes: Any) -> CycleResult:
     """Scrape and push once; `changes` are those of `settings`."""
     job = Job(settings(flower, pushgateway, **changes))
     started = time.monotonic()
     (outcome,) = job.push()
     seconds = time.monotonic() - started
     job.close()
-    return Cycle(outcome, seconds)
+    return CycleResult(outcome, seconds)
 
 
 def group(pushgateway: Pushgateway, flower_url: str) -> Mapping[str, float]:
-    """The samples of a Flower's group whose only labels are the group's, by name."""
+    """Return the samples of a Flower's group that have no labels of their own, by name."""
     address = flower_url.partition("://")[2]
     samples = pushgateway.samples(instance=address)
     return {name: value for (name, labels), value in samples.items() if dict(labels).keys() <= {"job", "instance"}}
 
 
 def is_down(pushgateway: Pushgateway, flower_url: str) -> bool:
-    """Whether a Flower's group is `flower_up 0` and the job's own families, and no more."""
+    """Return whether a Flower's group holds `flower_up 0` and the job's other families, and nothing else."""
     names = {name for name, _ in pushgateway.samples(instance=flower_url.partition("://")[2])}
     own = {"flower_up", "flower_scrape_duration_seconds", "push_job_build_info"}
     by_pushgateway = {"push_time_seconds", "push_failure_time_seconds"}
@@ -86,7 +93,7 @@ def is_down(pushgateway: Pushgateway, flower_url: str) -> bool:
 
 
 def scraped(tasks: Script | bytes, workers: Script = WORKERS, **changes: Any) -> str:
-    """What a push would send, or the reason why Flower is down after `down: `."""
+    """Return the text of a push; ``down:`` and the error if Flower cannot be scraped."""
     with fake_flower(workers, answer(tasks) if isinstance(tasks, bytes) else tasks) as flower:
         job = Job(settings(flower.url, flower.url, **changes))
         (scrape,) = job.scrape().values()
@@ -97,7 +104,7 @@ def scraped(tasks: Script | bytes, workers: Script = WORKERS, **changes: Any) ->
 
 
 def samples(text: str, family: str) -> Iterator[tuple[dict[str, str], float]]:
-    """A family's samples, where they are not 0."""
+    """Yield labels and value of a family's samples that are not 0."""
     for metric in text_string_to_metric_families(text):
         for sample in metric.samples:
             if sample.name == family and sample.value:
@@ -105,12 +112,12 @@ def samples(text: str, family: str) -> Iterator[tuple[dict[str, str], float]]:
 
 
 def counts(text: str) -> Counts:
-    """The counts by task type and state, where they are not 0."""
+    """Return the counts that are not 0, by task type and state."""
     return {(labels["task_type"], labels["state"]): n for labels, n in samples(text, "celery_task_types_by_state")}
 
 
-def most_memory(*arguments: str) -> tuple[int, float]:
-    """Run push-job with these arguments; its exit code, and the most memory that it had in MiB."""
+def peak_memory(*arguments: str) -> tuple[int, float]:
+    """Run push-job with these arguments; return its exit code and its peak memory in MiB."""
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, sys.executable, "-m", "push_job", *arguments],
         capture_output=True,

@@ -1,0 +1,1 @@
+"""Unit tests of push_job/flower/incremental that need no Flower."""
