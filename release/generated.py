@@ -5,6 +5,7 @@ Each generator returns the complete text of its file, so that a test can compare
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -127,6 +128,20 @@ def trouble_page() -> str:
     return _replace_between(_between(page, "kinds", "\n".join(kinds)), "troubles", "\n".join(made))
 
 
+def security_page() -> str:
+    """Return SECURITY.md with a table of the tests that have the marker `limit`."""
+    rows: list[tuple[str, str, str, str]] = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.limit":
+                    party, what, result = map(ast.literal_eval, mark.args)
+                    rows.append((party, what, result, str(path.relative_to(ROOT))))
+    head = ["| from | what | result | test |", "|---|---|---|---|"]
+    table = [f"| {party} | {what} | {result} | `{test}` |" for party, what, result, test in sorted(rows)]
+    return _between(ROOT / "SECURITY.md", "limits", "\n".join([*head, *table]))
+
+
 GENERATED: dict[Path, Callable[[], str]] = {
     CHART / "values.schema.json": values_schema,
     RULE: prometheus_rule,
@@ -136,6 +151,7 @@ GENERATED: dict[Path, Callable[[], str]] = {
     ROOT / "docs/alerts.md": alerts_page,
     CHART / "README.md": chart_page,
     ROOT / "docs/trouble.md": trouble_page,
+    ROOT / "SECURITY.md": security_page,
 }
 
 

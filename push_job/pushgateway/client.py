@@ -157,17 +157,7 @@ def explain_push_error(
         unanswered: the push may have arrived although nothing answered it.
         size: bytes of the push.
     """
-    reason = str(error)
-    if error.status == 401:
-        reason += f": {endpoint.sign_in.explain_401('pushgateway')}"
-    elif error.status == 403:
-        reason += f": {endpoint.sign_in.explain_403()}"
-    elif error.status == 404 and "/metrics" not in endpoint.url:
-        reason += ": if it runs with a route prefix, put the prefix into its URL"
-    elif error.status == 413:
-        reason += f": the push has {size / 1e6:.1f} MB; raise the limit of the proxy (nginx: client_max_body_size)"
-    elif error.status in REDIRECTS:
-        reason += f", a redirect to {error.location or 'nowhere'}: use the URL that it leads to"
+    reason = str(error) + _advice(error, endpoint, size)
     if error.status in (400, 404, 405) and "/metrics" in endpoint.url:
         reason += f": leave {endpoint.url[endpoint.url.index('/metrics') :]} out of its URL"
     if error.status is not None and error.body and not error.body.startswith("<"):
@@ -177,3 +167,18 @@ def explain_push_error(
     if unanswered:
         reason += f"; {UNKNOWN}"
     return PushgatewayError(reason, rejected=error.status == 400, too_large=error.status == 413)
+
+
+def _advice(error: TransportError, endpoint: Endpoint, size: int) -> str:
+    """Return what to do about a status, to be put after the reason; empty if only the body can say it."""
+    if error.status == 401:
+        return f": {endpoint.sign_in.explain_401('pushgateway')}"
+    if error.status == 403:
+        return f": {endpoint.sign_in.explain_403()}"
+    if error.status == 404 and "/metrics" not in endpoint.url:
+        return ": if it runs with a route prefix, put the prefix into its URL"
+    if error.status == 413:
+        return f": the push has {size / 1e6:.1f} MB; raise the limit of the proxy (nginx: client_max_body_size)"
+    if error.status in REDIRECTS:
+        return f", a redirect to {error.location or 'nowhere'}: use the URL that it leads to"
+    return ""

@@ -55,6 +55,11 @@ def never_done(path: str) -> pytest.MarkDecorator:
 
 
 @never_done("tasks")
+@pytest.mark.limit(
+    "Flower, or a proxy in front of it",
+    "an answer that never ends, or comes byte by byte",
+    "is aborted at the deadline",
+)
 def test_a_flower_that_never_finishes_is_down_by_the_deadline(clean_pushgateway: Pushgateway, tasks: Script) -> None:
     with fake_flower(tasks=tasks) as flower:
         cycle = run_cycle(flower.url, clean_pushgateway.url, **SHORT)
@@ -99,6 +104,9 @@ def test_an_error_before_the_deadline_is_reported_instead_of_the_deadline() -> N
 
 
 @never_done("answer")
+@pytest.mark.limit(
+    "the Pushgateway, or a proxy in front of it", "an answer that never ends", "is aborted at the deadline"
+)
 def test_a_pushgateway_that_never_finishes_is_given_up_by_the_deadline(
     caplog: pytest.LogCaptureFixture, answer: Script
 ) -> None:
@@ -147,6 +155,7 @@ def test_a_real_pushgateway_that_hangs_is_given_up_by_the_deadline(pushgateway: 
 
 
 @pytest.mark.parametrize("greeting", [(Stall(),), (Drip(b"\x16\x03\x03\x40\x00" + b"\x02" * 10_000, every=0.1),)])
+@pytest.mark.limit("Flower, or a proxy in front of it", "a TLS handshake that never ends", "is aborted at the deadline")
 def test_a_tls_handshake_that_never_ends_is_aborted(clean_pushgateway: Pushgateway, greeting: Script) -> None:
     with ScriptedServer({}, greeting=greeting) as server, fake_flower() as flower:
         https = server.url.replace("http:", "https:")

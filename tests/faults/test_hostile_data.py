@@ -86,6 +86,7 @@ FIELDS = ["name", "state", "sent", "received", "started", "retried", "eta", "run
 
 
 @pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.limit("names and texts of tasks", "a value of any type in any field", "costs no other task")
 def test_any_type_in_any_field_costs_no_other_task(field: str) -> None:
     moment = 1700000000.5
     times = dict.fromkeys(("sent", "received", "started", "retried", "timestamp"), moment)
@@ -142,6 +143,11 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(("body", "reason"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.limit(
+    "Flower, or a proxy in front of it",
+    "an invalid list of tasks",
+    "is one error and `flower_up 0`; no part of it is pushed",
+)
 def test_an_invalid_answer_about_tasks_is_one_clear_error(body: bytes, reason: str) -> None:
     text = scraped(body)
     assert text.startswith("down: ")
@@ -155,6 +161,7 @@ def test_an_invalid_answer_about_workers_is_one_clear_error(workers: bytes) -> N
     assert scraped(b"{}", answer(workers)).startswith("down: ")
 
 
+@pytest.mark.limit("Flower, or a proxy in front of it", "a compressed answer", "is refused; none is requested")
 def test_a_body_in_an_encoding_that_was_not_asked_for_is_refused() -> None:
     packed = gzip.compress(b"{}")
     text = scraped((head(content_length=len(packed), headers={"Content-Encoding": "gzip"}) + packed,))
@@ -171,6 +178,7 @@ def test_no_request_asks_for_compression() -> None:
 AWKWARD = ["\0", "\n", '"', "\\", "\u202e", "💥", "é" * 199, "a b", "{}", '",x="', "\x7f", "\u2028", " "]
 
 
+@pytest.mark.limit("names and texts of tasks", "any characters in a name", "arrive as a label value and nothing else")
 def test_any_text_for_a_name_arrives_at_a_real_pushgateway_as_it_was(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
@@ -187,6 +195,9 @@ def test_any_text_for_a_name_arrives_at_a_real_pushgateway_as_it_was(
     assert found == {"celery_workers": set(AWKWARD), "celery_task_types_by_state": set(AWKWARD)}
 
 
+@pytest.mark.limit(
+    "names and texts of tasks", "a new task type for each task", "become `other` beyond `--max-task-types`"
+)
 def test_one_name_per_task_is_summed_under_other_and_said_once(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
@@ -241,6 +252,11 @@ HUGE: dict[str, Callable[[], Script]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["/api/workers", "/api/tasks"])
 @pytest.mark.parametrize("script", HUGE.values(), ids=HUGE)
+@pytest.mark.limit(
+    "Flower, or a proxy in front of it",
+    "an answer, error, header or task without end, or a compressed gigabyte",
+    "is refused within the memory of the container (128 MiB)",
+)
 def test_nothing_huge_outgrows_the_container(path: str, script: Callable[[], Script]) -> None:
     with ScriptedServer({"/api/workers": WORKERS, path: script(), "*": PUSHED}) as server:
         options = ("--flower", server.url, "--pushgateway", server.url, "--deadline", "10", "--timeout", "6")

@@ -63,6 +63,11 @@ def test_a_huge_line_in_metrics_means_a_full_scrape(quick_push_job: PushJob, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [LINES["a label without an end"], LINES["escapes"]])
+@pytest.mark.limit(
+    "Flower, or a proxy in front of it",
+    "a huge line in `/metrics`",
+    "does not delay the deadline, SIGTERM or other Flowers",
+)
 def test_a_huge_line_in_metrics_does_not_stop_run(line: bytes) -> None:
     with with_line(line) as hostile, fake_flower() as healthy, ScriptedServer({"*": PUSHED}) as gateway:
         flowers = ("--flower", hostile.url, "--flower", healthy.url)
@@ -79,6 +84,9 @@ ESCAPES = "boom \x1b[31mESC\x1b]0;title\x07 \x9b31mRED\x9b0m \x9d0;t\x07 \u2028 
 
 @pytest.mark.parametrize("command", ["show", "check", "push"])
 @pytest.mark.parametrize("path", ["/api/workers", "/api/tasks"])
+@pytest.mark.limit(
+    "Flower, or a proxy in front of it", "terminal escapes in an error", "are printed escaped, by every command"
+)
 def test_escapes_in_an_error_are_printed_escaped(quick_push_job: PushJob, command: str, path: str) -> None:
     error = status_answer(500, ESCAPES.encode(), {"X": "y"})
     servers = {"/api/workers": WORKERS, "/api/tasks": TASKS, path: error, "*": status_answer(500, ESCAPES.encode())}
@@ -99,6 +107,7 @@ def test_escapes_in_a_reason_phrase_and_a_location_are_printed_escaped(quick_pus
     assert all(line.isprintable() for line in done.stderr.split("\n"))
 
 
+@pytest.mark.limit("names and texts of tasks", "terminal escapes in a name", "are printed escaped")
 def test_escapes_in_names_are_printed_escaped(quick_push_job: PushJob) -> None:
     tasks = json_answer({"a": {"name": ESCAPES, "state": ESCAPES, "runtime": 1.0}})
     with fake_flower(json_answer({ESCAPES: True}), tasks) as flower:

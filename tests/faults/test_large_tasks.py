@@ -75,6 +75,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("text", slow_after_first(TEXTS))
+@pytest.mark.limit("names and texts of tasks", "arguments, results or tracebacks of any size", "cost no task")
 def test_a_huge_text_costs_neither_its_task_nor_those_around_it(text: str, spacing: str) -> None:
     tasks = many(900)
     for number, task in enumerate(tasks.values()):

@@ -50,6 +50,7 @@ def test_cookies_are_never_sent_back(status: str) -> None:
         assert all("cookie" not in request.headers for request in server.requests)
 
 
+@pytest.mark.limit("Flower, or a proxy in front of it", "cookies", "are not kept and not sent back")
 def test_cookies_do_not_grow_memory() -> None:
     # 90 is less than the number of headers that http.client accepts.
     with ScriptedServer({"*": with_cookies(90, size=2000)}) as server, client_of(server) as client:
@@ -68,6 +69,9 @@ def test_cookies_do_not_grow_memory() -> None:
     assert grown < 5 * 90 * 2000 / 4
 
 
+@pytest.mark.limit(
+    "Flower, or a proxy in front of it", "a redirect", "is not followed, so credentials stay with the configured server"
+)
 def test_a_redirect_is_not_followed() -> None:
     there = status_answer(302, headers={"Location": "/there"})
     with ScriptedServer({"/here": there, "/there": json_answer({})}) as server, client_of(server) as client:

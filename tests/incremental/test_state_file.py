@@ -89,6 +89,7 @@ def test_the_file_is_readable_by_its_owner_only_and_has_no_arguments(worker: Wor
     assert os.listdir(path.parent) == [path.name]
 
 
+@pytest.mark.limit("the state file", "a damaged file", "is not used: all tasks are read")
 def test_a_file_that_is_cut_off_or_has_a_flipped_bit_is_not_used(worker: Worker, path: Path) -> None:
     scrape(worker.flower, path)
     good = path.read_bytes()
@@ -127,6 +128,7 @@ def test_an_unusable_state_file_is_replaced(
 
 @pytest.mark.parametrize("through_link", [False, True])
 @pytest.mark.parametrize("content", [b"root:x:0:0:root:/root:/bin/bash\n", b"p", b"\x7fELF" + bytes(1000)])
+@pytest.mark.limit("the state file", "a file that is not a state file", "is left unchanged, also through a link")
 def test_a_file_that_is_not_a_state_file_is_left_unchanged(
     content: bytes, through_link: bool, worker: Worker, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_file_that_is_not_a_state_file_is_left_unchanged(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
+@pytest.mark.limit("the state file", "a huge file", "is not read beyond its beginning")
 def test_only_the_beginning_of_a_foreign_file_is_read(worker: Worker, path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(2**40)  # sparse: more than any memory

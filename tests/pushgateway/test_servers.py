@@ -47,6 +47,11 @@ def test_a_push_through_a_proxy_is_stored(
     assert clean_pushgateway.groups() == []
 
 
+@pytest.mark.limit(
+    "the Pushgateway, or a proxy in front of it",
+    "a success without storing the push",
+    "is noticed by the first push of a process and by `check`",
+)
 def test_a_proxy_that_drops_the_body_is_noticed(
     nginx: Nginx, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
@@ -95,6 +100,11 @@ ANSWERS: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.limit(
+    "the Pushgateway, or a proxy in front of it",
+    "an answer that is not a Pushgateway's",
+    'is exit code 3, never "pushed"',
+)
 def test_any_other_answer_is_exit_code_3_with_what_answered(name: str, push_job: PushJob) -> None:
     with fake_flower() as flower, ScriptedServer({"*": ANSWERS[name]}) as server:
         done = push_job("push", "--flower", flower.url, "--pushgateway", server.url, "--deadline", "20")

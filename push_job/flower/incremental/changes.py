@@ -79,10 +79,7 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     if events_of(found.late) - last.kinds_since(before) or late_senders - last.senders_since(before):
         raise MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     # Step 7: the balance of events.
-    # By logical clock, tasks that nobody has received yet stand at the end.
-    news = {task_id: end for task_id in end.rows if task_id not in state.tasks}
-    news |= {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
-    surplus = check_balance(state, base, before, last, shown_events(state, news))
+    surplus = check_balance(state, base, before, last, shown_events(state, _news(state, pages, end)))
     # Step 9: the new state. Nothing below can fail.
     changed = {*state.tasks.changed(front.page.rows, front.page)}
     depth = max((place for place, task_id in enumerate(front.page.fields, 1) if task_id in changed), default=0)
@@ -92,6 +89,13 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     state.has_room = found.has_room
     _keep_client_times(state, front.page)
     _update_tasks(state, pages, end, found)
+
+
+def _news(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> dict[str, TaskPage]:
+    """Return the page of each new or changed task, by id."""
+    # By logical clock, tasks that nobody has received yet stand at the end.
+    news = {task_id: end for task_id in end.rows if task_id not in state.tasks}
+    return news | {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
 
 
 @dataclass(frozen=True)
