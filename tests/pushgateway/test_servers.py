@@ -105,9 +105,9 @@ ANSWERS: dict[str, Script] = {
     "an answer that is not a Pushgateway's",
     'is exit code 3, never "pushed"',
 )
-def test_any_other_answer_is_exit_code_3_with_what_answered(name: str, push_job: PushJob) -> None:
+def test_any_other_answer_is_exit_code_3_with_what_answered(name: str, quick_push_job: PushJob) -> None:
     with fake_flower() as flower, ScriptedServer({"*": ANSWERS[name]}) as server:
-        done = push_job("push", "--flower", flower.url, "--pushgateway", server.url, "--deadline", "20")
+        done = quick_push_job("push", "--flower", flower.url, "--pushgateway", server.url, "--deadline", "20")
     assert done.returncode == 3
     assert "push_error=" in done.stderr
     assert "msg=pushed" not in done.stderr
@@ -137,9 +137,9 @@ def test_victoriametrics_does_not_count_as_a_pushgateway(push_job: PushJob, vict
         )
 
 
-def test_a_text_push_has_the_push_time(push_job: PushJob) -> None:
+def test_a_text_push_has_the_push_time(quick_push_job: PushJob) -> None:
     with fake_flower() as flower, ScriptedServer({"*": status_answer(204)}) as server:
-        done = push_job("push", "--flower", flower.url, "--pushgateway", server.url, "--push-format", "text")
+        done = quick_push_job("push", "--flower", flower.url, "--pushgateway", server.url, "--push-format", "text")
         assert done.returncode == 0
         (request,) = server.requests
     assert request.headers["content-type"].startswith("text/plain")
@@ -155,8 +155,8 @@ def test_a_pushgateway_stores_a_text_push_as_well(clean_pushgateway: Pushgateway
     assert flower_up(clean_pushgateway) == 1
 
 
-def test_two_pushgateways_are_refused(push_job: PushJob) -> None:
-    done = push_job("push", "--pushgateway", "http://127.0.0.1:1", "--pushgateway", "http://127.0.0.1:2")
+def test_two_pushgateways_are_refused(quick_push_job: PushJob) -> None:
+    done = quick_push_job("push", "--pushgateway", "http://127.0.0.1:1", "--pushgateway", "http://127.0.0.1:2")
     assert done.returncode == 2
     assert "--pushgateway" in done.stderr
 
