@@ -32,6 +32,7 @@ from push_job.options.to_settings import read_settings
 from push_job.options.usage import Duration, OneLineError, OneLineGroup, not_empty
 from push_job.pushgateway.client import PushgatewayError
 from push_job.settings import Endpoint, Settings
+from push_job.terminal.formatting import is_dumb_terminal, styles_wanted
 from push_job.terminal.progress import TerminalProgress
 
 OK = 0
@@ -61,6 +62,8 @@ def main() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_at_once)
+    if not styles_wanted():
+        click.get_current_context().color = False  # of all commands
 
 
 @main.command()
@@ -324,6 +327,6 @@ def _exit_at_once(number: int, _frame: object) -> NoReturn:
 
     A push that this cuts off is rejected by the Pushgateway.
     """
-    if sys.stderr is not None and sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty() and not is_dumb_terminal():
         os.write(2, b"\x1b[?25h\n")  # the progress display hides the cursor
     os._exit(128 + number)
