@@ -46,3 +46,21 @@ def test_error_names_the_option_that_overrides_a_variable(flag: str, value: str,
     [line] = done.stderr.splitlines()
     assert flag in line
     assert variable not in line
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--flower", "http://f:5555", "push"), ("--flower=http://f:5555", "push"), ("--verbose", "push")]
+)
+def test_option_before_the_command_gets_a_hint(arguments: tuple[str, ...], push_job: PushJob) -> None:
+    done = push_job(*arguments)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert f" push {arguments[0].partition('=')[0]}" in line
+
+
+def test_unknown_option_before_the_command_is_an_error_as_usual(push_job: PushJob) -> None:
+    done = push_job("--flour", "push")
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "--flour" in line
+    assert " push --" not in line

@@ -106,6 +106,18 @@ class OneLineGroup(OneLineCommand, click.Group):
 
     command_class = OneLineCommand
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what precedes the command. Raises OneLineError for an option of a command."""
+        command = next((name for name in args if name in self.commands), "COMMAND")
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            flag = error.option_name
+            if not any(flag in option.opts for found in self.commands.values() for option in found.params):
+                raise
+            path = ctx.command_path
+            raise OneLineError(f"{flag} must follow the command, as in: {path} {command} {flag}") from None
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
