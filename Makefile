@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers tools demo playground test test-fast test-random lint format bench chaos dashboards generate pictures dist relock requirements clean
+.PHONY: help install servers tools demo playground test test-fast test-random test-lowest lint format bench chaos dashboards generate pictures dist relock requirements clean
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,18 @@ test-fast: install tools ## run ruff, mypy and the tests that take less than hal
 
 test-random: install servers ## run the tests of properties with random examples (other targets draw the same ones every time)
 	@HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m properties
+
+# The command runs with the lowest versions that pyproject.toml allows, on the oldest Python that is installed. The tests
+# themselves run in the usual environment.
+LOWEST := .venvs/lowest
+OLDEST_PYTHON ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python)),3.10)
+test-lowest: export UV_PYTHON_DOWNLOADS = never
+test-lowest: install servers ## run a few tests with the lowest versions of all dependencies that pyproject.toml allows
+	@rm -rf $(LOWEST)
+	@$(BIN)/uv venv -q --python $(OLDEST_PYTHON) $(LOWEST) 2>/dev/null || $(BIN)/uv venv -q --python 3.11 $(LOWEST)
+	@$(BIN)/uv pip install -q --python $(LOWEST) --resolution lowest-direct -r pyproject.toml
+	@$(BIN)/uv pip list --python $(LOWEST)
+	@TEST_PYTHON=$(LOWEST)/bin/python $(BIN)/python -m pytest tests/test_end_to_end.py tests/test_sign_in.py
 
 lint: install ## run ruff and mypy
 	@$(BIN)/ruff check .

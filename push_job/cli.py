@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from push_job import __version__, log
-from push_job.cycle import Outcome
+from push_job.cycle import Outcome, ScrapeResult
 from push_job.job import Job
 from push_job.options.table import (
     command_option,
@@ -31,12 +31,23 @@ from push_job.options.table import (
 from push_job.options.to_settings import read_settings
 from push_job.options.usage import Duration, OneLineError, OneLineGroup, not_empty
 from push_job.pushgateway.client import PushgatewayError
-from push_job.settings import Settings
+from push_job.settings import Endpoint, Settings
+from push_job.terminal.formatting import is_dumb_terminal, styles_wanted
 from push_job.terminal.progress import TerminalProgress
 
 OK = 0
 FLOWER_DOWN = 1  # also: `check` or `explain` found something
 PUSHGATEWAY_DOWN = 3
+
+#: Of the commands that look for errors.
+_report_format = command_option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for a person, or JSON for a program.",
+)
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -51,6 +62,8 @@ def main() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_at_once)
+    if not styles_wanted():
+        click.get_current_context().color = False  # of all commands
 
 
 @main.command()
@@ -140,10 +153,10 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 @command_option(
     "--format",
     "output",
-    type=click.Choice(["table", "prometheus"]),
+    type=click.Choice(["table", "prometheus", "json"]),
     default="table",
     show_default=True,
-    help="A table, or the text that push would send.",
+    help="A table, the text that push would send, or JSON for a program.",
 )
 def show(output: str, **options: Any) -> NoReturn:
     """Scrape every Flower once and print what push would send.
@@ -154,6 +167,17 @@ def show(output: str, **options: Any) -> NoReturn:
     _require_stdout()
     with TerminalProgress() as progress:
         scrapes = Job(replace(settings, state_file=None), progress).scrape()
+    if output == "json":
+        from push_job.terminal.snapshot_json import as_json
+
+        click.echo(as_json(scrapes))
+    else:
+        _print_scrapes(scrapes, output)
+    sys.exit(OK if all(scrape.snapshot for scrape in scrapes.values()) else FLOWER_DOWN)
+
+
+def _print_scrapes(scrapes: Mapping[Endpoint, ScrapeResult], output: str) -> None:
+    """Print each scrape as tables or as the text of a push, and errors on stderr."""
     for flower, scrape in scrapes.items():
         if scrape.snapshot is None:
             click.echo(f"{flower.address}: {scrape.error}", err=True)
@@ -168,7 +192,6 @@ def show(output: str, **options: Any) -> NoReturn:
                 click.echo(f"# Flower: {flower.address}")
             # Encoded as UTF-8, like a push, whatever the terminal's encoding is.
             click.echo(exposition(scrape.snapshot, scrape.seconds).encode(), nl=False)
-    sys.exit(OK if all(scrape.snapshot for scrape in scrapes.values()) else FLOWER_DOWN)
 
 
 @main.command()
@@ -240,23 +263,17 @@ def _delete(job: Job, settings: Settings) -> bool:
 @hidden(state_options)
 @time_options
 @log_options
-def check(**options: Any) -> NoReturn:
+@_report_format
+def check(output: str, **options: Any) -> NoReturn:
     """Test each server step by step, and say what is wrong and how to fix it.
 
     Exit code: 0 everything works, 1 something does not. It leaves nothing on the Pushgateway.
     """
     from push_job.checks import check_servers
+    from push_job.checks.report import print_json, print_text
 
-    settings = read_settings(options)
-    symbols = "✓✗" if _stdout_is_unicode() else "+x"
-    marks = {True: (symbols[0], "green"), False: (symbols[1], "red"), None: ("-", "yellow")}
-    failed = False
-    for title, steps in check_servers(settings):
-        click.secho(title, bold=True)
-        for step in steps:
-            mark, color = marks[step.passed]
-            click.echo(f"  {click.style(mark, fg=color)} {step.text}")
-            failed = failed or step.passed is False
+    servers = check_servers(read_settings(options))
+    failed = print_json(servers) if output == "json" else print_text(servers, in_unicode=_stdout_is_unicode())
     sys.exit(FLOWER_DOWN if failed else OK)
 
 
@@ -267,14 +284,7 @@ def check(**options: Any) -> NoReturn:
 @hidden(extra_options)
 @time_options
 @log_options
-@command_option(
-    "--format",
-    "output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text for a person, or JSON for a program.",
-)
+@_report_format
 def explain(output: str, **options: Any) -> NoReturn:
     """Scrape every Flower once and say what is wrong with Celery, worst first.
 
@@ -317,6 +327,6 @@ def _exit_at_once(number: int, _frame: object) -> NoReturn:
 
     A push that this cuts off is rejected by the Pushgateway.
     """
-    if sys.stderr is not None and sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty() and not is_dumb_terminal():
         os.write(2, b"\x1b[?25h\n")  # the progress display hides the cursor
     os._exit(128 + number)

@@ -9,6 +9,9 @@ from typing import Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: Interpreter that runs `push-job`, as `make test-lowest` sets it; otherwise that of the tests.
+PYTHON = os.path.abspath(os.environ.get("TEST_PYTHON", sys.executable))
+
 
 class PushJob(Protocol):
     """The type of `run_push_job` and of the fixture `push_job`."""
@@ -46,7 +49,7 @@ def run_push_job(
         timeout: seconds after which subprocess.TimeoutExpired is raised.
     """
     return subprocess.run(
-        [sys.executable, "-m", "push_job", *args],
+        [PYTHON, "-m", "push_job", *args],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

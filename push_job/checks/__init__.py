@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
 
@@ -10,20 +10,20 @@ from push_job.checks.flower import check_flower
 from push_job.checks.grafana import check_grafana
 from push_job.checks.prometheus import check_prometheus
 from push_job.checks.pushgateway import check_pushgateway
-from push_job.checks.step import Step
+from push_job.checks.step import ServerCheck
 from push_job.settings import Settings
 
 
-def check_servers(settings: Settings) -> Iterator[tuple[str, Iterable[Step]]]:
-    """Yield a title and the steps for each server, in the order in which data flows.
+def check_servers(settings: Settings) -> Iterator[ServerCheck]:
+    """Yield the check of each server, in the order in which data flows.
 
     The Flowers come first: the families of their extras are then looked for on the Pushgateway.
     """
     extras: list[Metric] = []
     for flower in settings.flowers:
-        yield f"Flower {flower.address}", check_flower(flower, settings, extras)
-    yield f"Pushgateway {settings.pushgateway.address}", check_pushgateway(settings, extras)
+        yield ServerCheck("Flower", flower.address, check_flower(flower, settings, extras))
+    yield ServerCheck("Pushgateway", settings.pushgateway.address, check_pushgateway(settings, extras))
     if settings.prometheus:
-        yield f"Prometheus {settings.prometheus.address}", check_prometheus(settings.prometheus, settings)
+        yield ServerCheck("Prometheus", settings.prometheus.address, check_prometheus(settings.prometheus, settings))
     if settings.grafana:
-        yield f"Grafana {settings.grafana.address}", check_grafana(settings.grafana, settings)
+        yield ServerCheck("Grafana", settings.grafana.address, check_grafana(settings.grafana, settings))

@@ -1,7 +1,8 @@
-"""The result of one step of a check."""
+"""The steps of a check and their results."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -16,6 +17,21 @@ class Step:
 
     passed: bool | None
     text: str
+
+
+@dataclass(frozen=True)
+class ServerCheck:
+    """The check of one server.
+
+    Attributes:
+        kind: ``Flower``, ``Pushgateway``, ``Prometheus`` or ``Grafana``.
+        address: its ``host:port`` plus URL prefix.
+        steps: its steps; each is done when it is read.
+    """
+
+    kind: str
+    address: str
+    steps: Iterable[Step]
 
 
 class CheckError(Exception):

@@ -17,7 +17,7 @@ import click
 from push_job import auth
 from push_job.metrics.extras import EXTRAS
 from push_job.options import parsers
-from push_job.options.usage import Duration, not_empty
+from push_job.options.usage import Duration, Option, not_empty
 from push_job.pushgateway.encoding import ENCODINGS
 from push_job.settings import PAGE_SIZE, SORTED_PAGE_SIZE, Settings
 
@@ -59,7 +59,7 @@ def variable_of(flag: str) -> str:
 def command_option(flag: str, *names: str, **attributes: Any) -> Decorator:
     """Declare an option that a command reads itself."""
     attributes.setdefault("envvar", variable_of(flag))
-    return click.option(flag, *names, **attributes)
+    return click.option(flag, *names, cls=Option, **attributes)
 
 
 def setting(

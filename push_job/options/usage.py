@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 USAGE_ERROR = 2
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_FLAG = re.compile(r"--[a-z-]+")
 _DURATION = re.compile(r"([0-9.eE+-]*[0-9.])\s*([smhd]?)", re.ASCII)
 
 
@@ -49,10 +51,41 @@ def _seconds(text: str) -> float | None:
         return None
 
 
+class Option(click.Option):
+    """An option that errors call by the name of its environment variable if the value comes from there."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return the name for click's errors."""
+        return f"'{self.name_in_use(ctx)}'" if ctx else super().get_error_hint(ctx)
+
+    def name_in_use(self, ctx: click.Context) -> str:
+        """Return the variable that the value comes from; otherwise the flag."""
+        if ctx.get_parameter_source(self.name or "") is click.core.ParameterSource.ENVIRONMENT:
+            variables = [self.envvar] if isinstance(self.envvar, str) else self.envvar or ()
+            return next((variable for variable in variables if os.environ.get(variable)), self.opts[0])
+        return self.opts[0]
+
+
 class OneLineError(click.ClickException):
-    """A wrong setting, reported in one line."""
+    """A wrong setting, reported in one line.
+
+    A flag at the beginning of the message is replaced by the environment variable that the value comes from, if any.
+    """
 
     exit_code = USAGE_ERROR
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_named_as_set(message))
+
+
+def _named_as_set(message: str) -> str:
+    """Replace the flag at the beginning of a message; see OneLineError."""
+    context = click.get_current_context(silent=True)
+    flag = _FLAG.match(message)
+    if context is None or flag is None:
+        return message
+    options = (option for option in context.command.params if isinstance(option, Option) and flag[0] in option.opts)
+    return next((f"{option.name_in_use(context)}{message[flag.end() :]}" for option in options), message)
 
 
 class OneLineCommand(click.Command):
@@ -72,6 +105,18 @@ class OneLineGroup(OneLineCommand, click.Group):
     """A group of such commands."""
 
     command_class = OneLineCommand
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what precedes the command. Raises OneLineError for an option of a command."""
+        command = next((name for name in args if name in self.commands), "COMMAND")
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            flag = error.option_name
+            if not any(flag in option.opts for found in self.commands.values() for option in found.params):
+                raise
+            path = ctx.command_path
+            raise OneLineError(f"{flag} must follow the command, as in: {path} {command} {flag}") from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 
 from push_job.text import printable
 
 #: Characters of a name that are shown.
 _NAME_LENGTH = 60
+
+#: Values of TERM of terminals that do not understand escape sequences.
+_DUMB_TERMINALS = ("dumb", "unknown")
+
+
+def is_dumb_terminal() -> bool:
+    """Return whether the terminal does not understand escape sequences."""
+    return os.environ.get("TERM", "").lower() in _DUMB_TERMINALS
+
+
+def styles_wanted() -> bool:
+    """Return whether text may have colors and other styles (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and not is_dumb_terminal()
 
 
 def name_words(text: str) -> str:

@@ -17,6 +17,7 @@ from push_job.flower.task import STATES
 from push_job.flower.tasks_by_kind import Tally
 from push_job.metrics.snapshot import Snapshot
 from push_job.settings import Endpoint
+from push_job.terminal.formatting import styles_wanted
 from push_job.text import printable
 
 #: The states in the order in which a task goes through them.
@@ -52,7 +53,8 @@ class _Sheet:
 def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
     """Print the workers, the task types with one column per state, and a table per family of the extras."""
     # A file or a pager has no width to wrap a table at.
-    console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_UNWRAPPED)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNWRAPPED
+    console = Console(width=width, color_system="auto" if styles_wanted() else None)
     live = sum(snapshot.workers.values())
     line = Text.assemble(
         (flower.address, "bold"), f": {live} live workers, {snapshot.task_count:,} tasks\n", overflow="fold"
