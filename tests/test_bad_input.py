@@ -253,7 +253,7 @@ def test_a_wrong_option_means_exit_two_and_no_request(
         assert word in line
 
 
-@pytest.mark.parametrize("arguments", [[], ["pusch"], ["--verbose"]])
+@pytest.mark.parametrize("arguments", [[], ["pusch"]])
 def test_a_call_without_a_command_means_exit_two_and_says_where_help_is(
     quick_push_job: PushJob, arguments: list[str]
 ) -> None:

@@ -313,7 +313,7 @@ def test_an_invalid_interval_means_exit_two(quick_push_job: PushJob, every: str)
 
 def test_an_interval_is_needed_and_may_come_from_the_environment(quick_push_job: PushJob) -> None:
     assert_one_line(quick_push_job("run", *NOBODY), "--every")
-    assert_one_line(quick_push_job("run", *NOBODY, env={"PUSH_JOB_EVERY": "often"}), "--every", "often")
+    assert_one_line(quick_push_job("run", *NOBODY, env={"PUSH_JOB_EVERY": "often"}), "PUSH_JOB_EVERY", "often")
 
 
 def assert_one_line(done: "subprocess.CompletedProcess[str]", *words: str) -> None:

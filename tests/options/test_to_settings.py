@@ -117,7 +117,7 @@ def test_secrets_of_every_server_and_proxy_are_known() -> None:
         (["--flower-ca-file", __file__], {}, ["--flower-ca-file", __file__]),
         (["--timeout", "nan"], {}, ["--timeout"]),
         (["--state-file", ""], {}, ["--state-file"]),
-        ([], {"PUSH_JOB_DEADLINE": "soon"}, ["--deadline"]),
+        ([], {"PUSH_JOB_DEADLINE": "soon"}, ["PUSH_JOB_DEADLINE"]),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_the_option(
