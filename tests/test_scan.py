@@ -375,3 +375,13 @@ def test_a_list_without_an_end_is_not_read_for_ever() -> None:
         with pytest.raises(FlowerError):
             scan(flower.url, 100, seconds=4)
         assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("forgotten", [1, 3])
+def test_a_few_tasks_that_are_forgotten_above_the_reader_are_not_counted(forgotten: int) -> None:
+    def move(flower: MovingFlower) -> None:
+        if flower.answers == 4:
+            del flower.tasks[50 : 50 + forgotten]
+
+    with MovingFlower(1000, move) as flower:
+        assert states(scan(flower.url, 200)) == {"SUCCESS": 1000 - forgotten}
