@@ -1,12 +1,13 @@
 """Servers around a Pushgateway: nginx in front of it, and VictoriaMetrics instead of it."""
 
+import getpass
 from pathlib import Path
 
 from testbed.process import Service, find_program
 from testbed.web import Client
 
 _NGINX = """
-daemon off; pid {folder}/{name}.pid; error_log {folder}/{name}.err;
+user {user}; daemon off; pid {folder}/{name}.pid; error_log {folder}/{name}.err;
 events {{}}
 http {{
   access_log off;
@@ -37,7 +38,9 @@ class Nginx(Service):
     def command(self) -> list[str]:
         """See Service."""
         path = self.folder / f"{self.name}.conf"
-        path.write_text(_NGINX.format(folder=self.folder, name=self.name, port=self.port, server=self.server))
+        # Without a user, workers of an nginx that root started run as nobody and could not write the cache.
+        values = {"folder": self.folder, "name": self.name, "port": self.port, "server": self.server}
+        path.write_text(_NGINX.format(user=getpass.getuser(), **values))
         return [find_program("nginx", "nginx"), "-c", str(path), "-e", str(self.folder / f"{self.name}.err")]
 
     def is_ready(self) -> bool:
