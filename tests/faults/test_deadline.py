@@ -228,6 +228,21 @@ def test_a_push_that_hung_cannot_replace_the_push_of_a_later_cycle(
         job.close()
 
 
+def test_a_scrape_that_missed_the_deadline_pushes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    with fake_flower() as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        with slow_name(monkeypatch, lookups_that_hang=1) as released:
+            job = Job(settings(under_slow_name(flower), gateway.url, **SHORT))
+            (outcome,) = job.push()
+            assert outcome.scrape.snapshot is None
+            hung = set(threading.enumerate()) - before
+            assert any(_is_jobs(thread) for thread in hung)
+            released.set()
+            wait_for("the thread of the scrape to end", lambda: not any(_is_jobs(thread) for thread in hung), 120)
+        assert len(gateway.pushes) == 1
+        job.close()
+
+
 @pytest.mark.parametrize("last_answer", [{}, {"Connection": "close"}], ids=["kept alive", "Connection: close"])
 def test_aborted_cycles_leave_no_thread_and_no_connection(
     clean_pushgateway: Pushgateway, last_answer: dict[str, str]
