@@ -45,7 +45,8 @@ def picture(command: str, printed: str, into: Path) -> None:
 
 
 def _printed(environment: Mapping[str, str], *arguments: str) -> str:
-    run = run_push_job(*arguments, env={**environment, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH)})
+    terminal = {"FORCE_COLOR": "1", "NO_COLOR": "", "TERM": "xterm", "COLUMNS": str(WIDTH)}
+    run = run_push_job(*arguments, env={**environment, **terminal})
     if not run.stdout:
         raise ServiceError(f"push-job {arguments[0]} printed nothing: {run.stderr}")
     return run.stdout
