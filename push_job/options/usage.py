@@ -116,7 +116,9 @@ class OneLineGroup(OneLineCommand, click.Group):
             if not any(flag in option.opts for found in self.commands.values() for option in found.params):
                 raise
             path = ctx.command_path
-            raise OneLineError(f"{flag} must follow the command, as in: {path} {command} {flag}") from None
+            raise OneLineError(
+                f"{flag} must follow the command, as in: {path} {command} {flag}; see {path} --help"
+            ) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
