@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from push_job.metrics.extras import EXTRAS, SAMPLE_LABELS
+from push_job.options.usage import blanks_around, quotes_around
 from push_job.settings import Endpoint, SettingsError, Tls
 from push_job.text import is_utf8
 
@@ -100,6 +101,8 @@ def read_secret(path: str | None, option: str) -> str | None:
 
 def _label(text: str, option: str) -> str:
     """Check a value of the grouping key."""
+    if problem := quotes_around(text) or blanks_around(text):
+        raise SettingsError(f"{option}: {problem}")
     if not is_utf8(text):
         raise SettingsError(f"{option}: {text!r} is not valid UTF-8")
     if text in (".", ".."):

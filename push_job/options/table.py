@@ -134,6 +134,7 @@ flower_options = stacked(
         "--flower",
         "flower",
         multiple=True,
+        type=str.strip,
         metavar="URL",
         envvar=["PUSH_JOB_FLOWER", "FLOWER_HOSTS_LIST"],
         help=f"A Flower; repeat for several. FLOWER_HOSTS_LIST is read too.  [default: {DEFAULT_FLOWER}]",
@@ -146,6 +147,7 @@ gateway_options = stacked(
     command_option(
         "--pushgateway",
         multiple=True,
+        type=str.strip,
         metavar="URL",
         help=f"The Pushgateway.  [default: {DEFAULT_PUSHGATEWAY}]",
     ),
@@ -167,9 +169,11 @@ gateway_options = stacked(
 )
 
 monitoring_options = stacked(
-    command_option("--prometheus", metavar="URL", help="Also check the Prometheus that scrapes the Pushgateway."),
+    command_option(
+        "--prometheus", type=str.strip, metavar="URL", help="Also check the Prometheus that scrapes the Pushgateway."
+    ),
     _server_options("prometheus"),
-    command_option("--grafana", metavar="URL", help="Also check the Grafana with the dashboards."),
+    command_option("--grafana", type=str.strip, metavar="URL", help="Also check the Grafana with the dashboards."),
     _server_options("grafana"),
 )
 
@@ -225,6 +229,7 @@ extra_options = stacked(
         "--with",
         field="extras",
         parse=parsers.parse_extras,
+        type=str.strip,
         multiple=True,
         metavar="NAME",
         help=f"Push more: {', '.join(EXTRAS)} or all. Repeat, or separate by commas.",
@@ -232,6 +237,7 @@ extra_options = stacked(
     setting(
         "--buckets",
         parse=parsers.parse_buckets,
+        type=str.strip,
         metavar="LIST",
         help="Upper bounds of the histogram buckets in seconds.",
         help_default=f"{Settings.buckets[0]:g} to {Settings.buckets[-1]:g}",

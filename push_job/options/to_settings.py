@@ -84,8 +84,10 @@ def _sign_in(server: str, options: dict[str, Any]) -> dict[str, str | None]:
     given: dict[str, str | None] = {name: options.get(f"{server}_{name}") for name in auth.parts(secret=False)}
     for name in auth.parts(secret=True):
         text = read_secret(options.get(f"{server}_{name}_file"), f"--{server}-{name}-file")
-        # Compose files and manifests set an empty variable where nobody has set a value.
-        given[name] = text if text is not None else os.environ.get(variable_of(f"{server}-{name}")) or None
+        # Compose files and manifests set an empty variable where nobody has set a value. A line end is that of a file
+        # with variables, written on Windows.
+        variable = os.environ.get(variable_of(f"{server}-{name}"), "").rstrip("\r\n")
+        given[name] = text if text is not None else variable or None
     return given
 
 

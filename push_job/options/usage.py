@@ -51,8 +51,40 @@ def _seconds(text: str) -> float | None:
         return None
 
 
+#: Types that would keep blanks around a value, or reject them without saying so.
+_EXACT_TYPES = (click.types.StringParamType, click.Choice, click.Path)
+
+
+def blanks_around(text: str) -> str | None:
+    """Return what is wrong with a text that begins or ends with a blank or a line end."""
+    if text == text.strip():
+        return None
+    line_end = "a line end of Windows, as in an .env file" if text.endswith("\r") else "a blank or a line end"
+    return f"{text!r} begins or ends with {line_end}; remove it"
+
+
+def quotes_around(text: str) -> str | None:
+    """Return what is wrong with a text in quotes, without the text itself, which may be a secret."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return f"the value is in quotes ({text[0]}), which are part of it; remove them"
+    return None
+
+
 class Option(click.Option):
     """An option that errors call by the name of its environment variable if the value comes from there."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Convert the value, unless it contains remains of an .env file: quotes, or a line end of Windows."""
+        values = value if isinstance(value, list | tuple) else [value]
+        texts = [text for text in values if isinstance(text, str)]
+        # A variable with a list was split at blanks, also within quotes.
+        problem = quotes_around(" ".join(texts))
+        if isinstance(self.type, _EXACT_TYPES):
+            problem = problem or next(filter(None, map(blanks_around, texts)), None)
+        if problem:
+            raise click.BadParameter(problem, ctx, self)
+        return super().type_cast_value(ctx, value)
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Return the name for click's errors."""
