@@ -4,7 +4,7 @@ import pytest
 
 from testbed.command import PushJob
 from testbed.services import Pushgateway
-from tests.faults.turns import fake_flower
+from tests.faults.cycles import fake_flower
 
 
 @pytest.mark.parametrize("end", ["\r", " ", "\r\n", "\t"])
