@@ -28,8 +28,8 @@ EVERY = {"PUSH_JOB_EVERY": "60"}
         ("PUSH_JOB_EVERY", "0"),
     ],
 )
-def test_error_names_the_variable_that_was_set(variable: str, value: str, push_job: PushJob) -> None:
-    done = push_job("run", env={**EVERY, variable: value})
+def test_error_names_the_variable_that_was_set(variable: str, value: str, quick_push_job: PushJob) -> None:
+    done = quick_push_job("run", env={**EVERY, variable: value})
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert variable in line
@@ -39,9 +39,9 @@ def test_error_names_the_variable_that_was_set(variable: str, value: str, push_j
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--timeout", "abc"), ("--job", ".."), ("--shard", "4/4")])
-def test_error_names_the_option_that_overrides_a_variable(flag: str, value: str, push_job: PushJob) -> None:
+def test_error_names_the_option_that_overrides_a_variable(flag: str, value: str, quick_push_job: PushJob) -> None:
     variable = "PUSH_JOB_" + flag.removeprefix("--").upper()
-    done = push_job("push", flag, value, env={variable: "1"})
+    done = quick_push_job("push", flag, value, env={variable: "1"})
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert flag in line
@@ -51,15 +51,15 @@ def test_error_names_the_option_that_overrides_a_variable(flag: str, value: str,
 @pytest.mark.parametrize(
     "arguments", [("--flower", "http://f:5555", "push"), ("--flower=http://f:5555", "push"), ("--verbose", "push")]
 )
-def test_option_before_the_command_gets_a_hint(arguments: tuple[str, ...], push_job: PushJob) -> None:
-    done = push_job(*arguments)
+def test_option_before_the_command_gets_a_hint(arguments: tuple[str, ...], quick_push_job: PushJob) -> None:
+    done = quick_push_job(*arguments)
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert f" push {arguments[0].partition('=')[0]}" in line
 
 
-def test_unknown_option_before_the_command_is_an_error_as_usual(push_job: PushJob) -> None:
-    done = push_job("--flour", "push")
+def test_unknown_option_before_the_command_is_an_error_as_usual(quick_push_job: PushJob) -> None:
+    done = quick_push_job("--flour", "push")
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert "--flour" in line

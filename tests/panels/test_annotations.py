@@ -26,6 +26,9 @@ DOWN_FOR_ONE_PUSH = "0+0x3 "
 UP_UNTIL_THE_END = "1+0x60"
 
 
+pytestmark = pytest.mark.slow  # promtool is not installed on a fresh machine
+
+
 def samples(workers: str, up: str = "1+0x80", pushed: str = "0+15x80") -> list[dict[str, str]]:
     """Return samples of a Flower with one worker."""
     return [

@@ -22,6 +22,7 @@ def a_second_shorter(found: re.Match[str]) -> str:
     return f"[{int(found[1]) * SECONDS[found[2]] - 1}s]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TESTS)
 def test_rules_pass_without_the_left_ends_of_ranges(name: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "prometheus", tmp_path, dirs_exist_ok=True)
