@@ -12,12 +12,12 @@ from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.extras.numbers import finite_number, finite_numbers, float_or_nan
 from push_job.metrics.families import Gauge
 
-ACTIVE = Gauge(
-    "celery_worker_active_tasks", "Tasks that the worker is executing, as its last heartbeat said.", ("worker",)
-)
+ACTIVE = Gauge("celery_worker_active_tasks", "Tasks that the worker was executing at its last heartbeat.", ("worker",))
 PROCESSED = Gauge("celery_worker_processed_tasks", "Tasks that the worker has processed since it started.", ("worker",))
 HEARTBEAT_AGE = Gauge(
-    "celery_worker_last_heartbeat_age_seconds", "Seconds since Flower last heard of the worker.", ("worker",)
+    "celery_worker_last_heartbeat_age_seconds",
+    "Seconds since the last event of the worker that Flower received.",
+    ("worker",),
 )
 PREFETCHED = Gauge(
     "celery_worker_prefetched_tasks", "Tasks that the worker has fetched and not yet started.", ("worker",)

@@ -40,7 +40,7 @@ OLDEST = Gauge(
 )
 ENDED_UNHEARD = Gauge(
     "celery_tasks_ended_unheard",
-    "Tasks that Flower shows as started and that no live worker runs: Flower did not hear of their end.",
+    "Tasks that Flower shows as started and that no live worker runs: Flower received no event of their end.",
     ("name",),
 )
 
