@@ -123,7 +123,7 @@ def trouble_page() -> str:
     made = ["| trouble | RabbitMQ | Redis | found as |", "|---|---|---|---|"]
     for trouble in TROUBLES:
         ticks = " | ".join("yes" if broker in trouble.brokers else "" for broker in (RABBITMQ, REDIS))
-        made.append(f"| {trouble.text} | {ticks} | {f'`{trouble.kind}`' if trouble.kind else 'all is well'} |")
+        made.append(f"| {trouble.text} | {ticks} | {f'`{trouble.kind}`' if trouble.kind else 'no finding'} |")
     page = ROOT / "docs/trouble.md"
     return _replace_between(_between(page, "kinds", "\n".join(kinds)), "troubles", "\n".join(made))
 

@@ -1,4 +1,4 @@
-"""A RabbitMQ with its management plugin, apart from any other on this machine."""
+"""A RabbitMQ server with its management plugin, isolated from other servers on this machine."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from urllib.parse import quote
 
 from testbed.process import Service, find_program, free_port, wait_for
 
-#: Debian's wrapper in /usr/sbin switches to the user `rabbitmq`; these scripts run as whoever calls them.
+#: Debian's wrappers in /usr/sbin switch to the user `rabbitmq`. These scripts run as the current user.
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 
 CONFIGURATION = """\
 listeners.tcp.1 = 127.0.0.1:{port}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
-# Numbers of queues are a fifth of a second old, not five seconds.
+# Update the statistics of queues every 200 ms instead of every 5 s.
 collect_statistics_interval = 200
 log.console = true
 log.console.level = warning
@@ -30,7 +30,7 @@ log.console.level = warning
 
 @dataclass(frozen=True)
 class VirtualHost:
-    """A virtual host of a RabbitMQ: a broker of its own for Celery and Flower."""
+    """A virtual host of a RabbitMQ server, which Celery and Flower use like a separate broker."""
 
     server: "RabbitMQ"
     name: str
@@ -42,16 +42,16 @@ class VirtualHost:
 
     @property
     def flower_options(self) -> list[str]:
-        """Flower's options that let it ask the management API."""
+        """Flower's options for access to the management API."""
         return [f"--broker_api={self.server.api}"]
 
     def wait_for_queue(self, name: str, messages: int = 0) -> None:
-        """Return once the management API says that so many of its messages are ready.
+        """Return when the management API reports this number of ready messages in a queue.
 
-        It has no number in the first seconds.
+        In the first seconds of a queue it reports no number.
 
         Raises:
-            ServiceError: it does not within half a minute.
+            ServiceError: it does not report this number within 30 seconds.
         """
         path = f"queues/{quote(self.name, '')}/{quote(name, '')}"
         wait_for(
@@ -59,7 +59,7 @@ class VirtualHost:
         )
 
     def subscriber_ports(self) -> set[int]:
-        """The client ports of connections that consume a queue of events."""
+        """Return the client ports of connections that consume an event queue."""
         consumers = self.server.ask(f"consumers/{quote(self.name, '')}")
         return {
             consumer["channel_details"]["peer_port"]
@@ -69,7 +69,7 @@ class VirtualHost:
 
 
 class RabbitMQ(Service):
-    """A RabbitMQ with node name, ports, cookie, data and logs of its own."""
+    """A RabbitMQ server with its own node name, ports, cookie, data and logs."""
 
     def __init__(self, folder: Path, name: str) -> None:
         """See Service."""
@@ -104,7 +104,7 @@ class RabbitMQ(Service):
             "RABBITMQ_MNESIA_BASE": str(home / "data"),
             "RABBITMQ_LOG_BASE": str(home / "logs"),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            # One scheduler of Erlang's is enough, and leaves the processor to the tests.
+            # One Erlang scheduler without busy waiting leaves more CPU time for the tests.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
             **self._ports,
         }
@@ -117,7 +117,7 @@ class RabbitMQ(Service):
             return False
 
     def virtual_host(self, name: str) -> VirtualHost:
-        """A new virtual host that `guest` may use."""
+        """Create and return a virtual host to which `guest` has access."""
         path = quote(name, "")
         if name != "/":
             self.ask(f"vhosts/{path}", "PUT", {})
@@ -128,7 +128,7 @@ class RabbitMQ(Service):
         """Run rabbitmqctl, which takes some seconds.
 
         Raises:
-            subprocess.CalledProcessError: it failed.
+            subprocess.CalledProcessError: the command failed.
         """
         environment = {**os.environ, **self.environment()}
         subprocess.run(
@@ -136,7 +136,7 @@ class RabbitMQ(Service):
         )
 
     def set_memory_alarm(self, *, on: bool) -> None:
-        """Raise or end the memory alarm, which blocks all that publish, and wait for it."""
+        """Set or clear the memory alarm, which blocks all publishers, and wait until it has changed."""
         self.control("set_vm_memory_high_watermark", "0" if on else "0.9")
         wait_for("the memory alarm to change", lambda: self._has_alarm() is on, 20)
 
@@ -144,10 +144,10 @@ class RabbitMQ(Service):
         return any(node.get("mem_alarm") for node in self.ask("nodes"))
 
     def ask(self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None, timeout: float = 30) -> Any:
-        """The answer of the management API, None if it is empty.
+        """Return the decoded response of the management API, or None if it is empty.
 
         Raises:
-            OSError: no answer, or an error.
+            OSError: there was no response, or the status is an error.
         """
         request = urllib.request.Request(f"http://127.0.0.1:{self.management}/api/{path}", method=method)
         request.add_header("Authorization", f"Basic {b64encode(b'guest:guest').decode()}")

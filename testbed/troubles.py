@@ -1,7 +1,6 @@
-"""A Celery application whose tasks make trouble, for tests of `push-job explain`.
+"""A Celery application whose tasks cause problems, for tests of `push-job explain`.
 
-Variables choose what its configuration says: TROUBLES_EVENTS=0 leaves out the events of sending, TROUBLES_BACKEND is
-the result backend, TROUBLES_CONF is a JSON object with further settings.
+The environment variable SHOP_BROKER_URL is the broker. TROUBLES_CONF is a JSON object with further Celery settings.
 """
 
 import json
@@ -18,17 +17,17 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 def troubles_app(broker_url: str, **conf: Any) -> Celery:
-    """The application for this broker."""
-    made = Celery("troubles", broker=broker_url)
-    usual = {
+    """Return the application for a broker; `conf` are Celery settings."""
+    celery = Celery("troubles", broker=broker_url)
+    defaults = {
         "task_send_sent_event": True,
         "worker_send_task_events": True,
         "worker_prefetch_multiplier": 4,
         "broker_connection_retry_on_startup": True,
         "task_ignore_result": "result_backend" not in conf,
     }
-    made.conf.update({**usual, **conf})
-    return made
+    celery.conf.update({**defaults, **conf})
+    return celery
 
 
 app = troubles_app(
@@ -37,7 +36,7 @@ app = troubles_app(
 
 
 def task(name: str, **options: Any) -> Callable[[AnyFunction], AnyFunction]:
-    """Register the function with the workers' application under this name."""
+    """Register a function as a task of the workers' application."""
 
     def register(function: AnyFunction) -> AnyFunction:
         app.task(name=name, **options)(function)
@@ -47,7 +46,7 @@ def task(name: str, **options: Any) -> Callable[[AnyFunction], AnyFunction]:
 
 
 class ValidationError(ValueError):
-    """Like pydantic's: its repr is its text, on several lines."""
+    """Like pydantic's ValidationError: its repr is its message, which has several lines."""
 
     def __repr__(self) -> str:
         return "1 validation error for Order\nprice\n  Input should be a valid number"
@@ -56,7 +55,7 @@ class ValidationError(ValueError):
 
 
 class RpcError(Exception):
-    """Like gRPC's."""
+    """Like an error of gRPC, whose repr has no class name before a parenthesis."""
 
     def __repr__(self) -> str:
         return "<_InactiveRpcError of RPC that terminated with:\n\tstatus = UNAVAILABLE>"
@@ -70,19 +69,19 @@ def quick() -> int:
 
 @task("t.tick")
 def tick() -> None:
-    """Succeed; for what comes regularly."""
+    """Succeed; used as a periodic task."""
 
 
 @task("t.sleep")
 def sleep(seconds: float) -> float:
-    """Take this long."""
+    """Run for `seconds`."""
     time.sleep(seconds)
     return seconds
 
 
 @task("t.fail")
 def fail(kind: str = "value") -> None:
-    """Fail with an exception of this kind."""
+    """Raise an exception of this kind."""
     if kind == "validation":
         raise ValidationError
     if kind == "rpc":
@@ -102,50 +101,50 @@ def maybe(succeed: bool) -> int:
 
 @task("t.encode")
 def encode() -> object:
-    """Return what no serializer takes."""
+    """Return an object that cannot be serialized."""
     return object()
 
 
 @task("t.ignore")
 def ignore() -> None:
-    """End without Celery sending an event of it."""
+    """Raise Ignore, so that Celery sends no event of the end."""
     raise Ignore
 
 
 @task("t.kill")
 def kill() -> None:
-    """Kill the process, as the kernel does when memory is short."""
+    """Kill the process, like the kernel when memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @task("t.kill_again", acks_late=True, reject_on_worker_lost=True)
 def kill_again() -> None:
-    """Kill the process, and be delivered again."""
+    """Kill the process; the broker delivers the task again."""
     time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @task("t.limit", time_limit=1)
 def limit() -> None:
-    """Run into the hard time limit."""
+    """Exceed the hard time limit."""
     time.sleep(30)
 
 
 @task("t.soft_limit", soft_time_limit=1)
 def soft_limit() -> None:
-    """Run into the soft time limit."""
+    """Exceed the soft time limit."""
     time.sleep(30)
 
 
 @task("t.retry", bind=True, max_retries=None)
 def retry(self: Task) -> None:
-    """Ask to be run again, for ever."""
+    """Retry without limit."""
     raise self.retry(countdown=0.2, exc=ValueError("not yet"))
 
 
 @task("t.flaky", bind=True, max_retries=3)
 def flaky(self: Task) -> int:
-    """Succeed at the second try."""
+    """Succeed at the second attempt."""
     if not self.request.retries:
         raise self.retry(countdown=0.2)
     return 1
@@ -166,11 +165,11 @@ def start_chord(body_id: str) -> None:
 
 @task("t.rated", rate_limit="1/h")
 def rated() -> None:
-    """Run once an hour."""
+    """Run at most once per hour."""
 
 
 @task("t.progress", bind=True)
 def progress(self: Task, seconds: float) -> None:
-    """Report a state of its own and take this long."""
+    """Report a custom state and run for `seconds`."""
     self.send_event("task-progress", done=1)
     time.sleep(seconds)

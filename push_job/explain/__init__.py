@@ -1,5 +1,5 @@
-"""``push-job explain``: say what is wrong with Celery, in plain English.
+"""``push-job explain``: report problems of Celery in plain English.
 
-``gather`` reads a Flower into ``facts``, ``rules`` turn the facts into ``findings``, ``report`` prints those.
-``diagnosis`` runs that for each Flower. To add a rule, add a file to ``rules`` and a line to its registry.
+``gather`` reads a Flower into ``facts``. ``rules`` derive ``findings`` from the facts. ``report`` prints the findings.
+``diagnosis`` runs these steps for each Flower. To add a rule, add a module to ``rules`` and a line to ``RULES``.
 """

@@ -1,4 +1,4 @@
-"""Gather the facts of each Flower and judge them, within the deadline."""
+"""Gather the facts of each Flower and apply the rules, within the deadline."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from push_job.http.client import open_client
 from push_job.http.errors import TransportError
 from push_job.settings import Endpoint, Settings
 
-#: Seconds after the deadline in which what ends at it can still report itself.
+#: Grace period after the deadline in seconds, so that a request that has just timed out can report its error.
 _GRACE = 0.25
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings about one Flower, worst first.
+    """The findings about one Flower.
 
-    `facts` is None if it could not be scraped.
+    Attributes:
+        flower: the Flower.
+        facts: its facts, or None if it could not be scraped.
+        findings: the findings, worst first.
     """
 
     flower: Endpoint
@@ -35,14 +38,21 @@ class Diagnosis:
 
     @property
     def wrong(self) -> int:
-        """How many things are wrong."""
+        """The number of findings of level WRONG."""
         return sum(finding.level is Level.WRONG for finding in self.findings)
 
 
 def diagnose(settings: Settings, progress: Callable[[Endpoint, int], None]) -> list[Diagnosis]:
-    """A diagnosis of each Flower, in their order; always over soon after the deadline."""
+    """Return a diagnosis of each Flower, in the order of the settings.
+
+    It returns at the deadline or shortly after it, even if a Flower does not answer.
+
+    Args:
+        settings: the settings of the run.
+        progress: called with a Flower and the number of tasks read so far.
+    """
     until = time.monotonic() + settings.deadline
-    # What a push would need is there for the questions.
+    # The time that is reserved for a push is used for the requests after the scrape.
     scraped_by = until - settings.push_reserve
 
     def judge(flower: Endpoint) -> Diagnosis:
@@ -52,7 +62,7 @@ def diagnose(settings: Settings, progress: Callable[[Endpoint, int], None]) -> l
             return Diagnosis(flower, facts, findings_of(facts))
         except TransportError as error:
             return _down(flower, str(error))
-        except Exception as bug:  # noqa: BLE001 - one odd Flower must not hide the others
+        except Exception as bug:  # noqa: BLE001 - one unexpected answer must not hide the findings about other Flowers
             return _down(flower, log.bug_text(bug, flower=flower.address))
 
     judged = FanOut(settings.flowers, judge)
@@ -65,8 +75,8 @@ def _down(flower: Endpoint, error: str) -> Diagnosis:
     finding = Finding(
         Level.WRONG,
         "flower-down",
-        f"Flower cannot be read: {error}",
-        "nothing is known of its workers and tasks, which may be well",
-        "run push-job check, which says which step fails and how to fix it",
+        f"Flower cannot be scraped: {error}",
+        "the state of its workers and tasks is not known; they may work normally",
+        "run push-job check, which shows the step that fails and how to fix it",
     )
     return Diagnosis(flower, None, [finding])

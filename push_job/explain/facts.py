@@ -1,6 +1,6 @@
-"""The immutable facts about one Flower that the rules judge.
+"""Facts about one Flower: the immutable input of the rules.
 
-An empty collection means that there is nothing; None means that nobody said. Times are Unix seconds.
+An empty collection means that there is nothing. None means that the information is missing. Times are Unix times.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from push_job.flower.task import STATES, UNKNOWN_TYPE
 #: Heartbeats that Flower keeps of a worker (celery.events.state.Worker.heartbeat_max).
 HEARTBEATS_KEPT = 4
 
-#: Seconds that a heartbeat may lag behind a task event: two heartbeats, and rounding.
-SETTLED = 10
+#: Seconds by which a heartbeat may be older than a task event: two heartbeat intervals, plus rounding.
+HEARTBEAT_LAG = 10
 
-#: Seconds after its start in which Flower knows little of tasks.
-YOUNG = 600
+#: Seconds after Flower's start during which it has seen only few tasks.
+YOUNG_SECONDS = 600
 
-#: Seconds from which on a worker's clock is called wrong.
-SKEWED = 60
+#: Seconds by which a worker's clock may differ from Flower's.
+MAX_SKEW = 60
 
-#: States that Celery gives a task that is done, in addition to those of STATES.
+#: States of a task that has ended.
 FINAL_STATES = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED"})
 
-#: Names that stand for several task types, or for none.
+#: Names that stand for several task types or for an unknown one.
 _NO_TYPES = frozenset({OTHER_TYPES, UNKNOWN_TYPE})
 
-_LONGEST_ID = 200
+#: Longest task id in characters that is put into a link.
+_MAX_ID_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,14 @@ class Task:
     """An unfinished or failed task.
 
     Attributes:
-        since: when it entered its state, or its ETA if that is later.
+        since: time at which it entered its state, or its ETA if that is later.
+        sent: time of its newest task-sent event.
+        received: time of its newest task-received event.
+        started: time of its newest task-started event.
         eta: its ETA.
-        stamp: when its newest event was sent, by the sender's clock.
-        clock: the logical clock of that event.
-        retries: how often it was retried.
+        stamp: time of its newest event, by the sender's clock.
+        clock: Celery's logical clock of that event.
+        retries: number of retries.
     """
 
     id: str
@@ -65,7 +69,7 @@ class Task:
 
     @property
     def has_started(self) -> bool:
-        """Whether it runs: it is STARTED, or in a custom state after that."""
+        """Whether it is STARTED, or in a custom state that follows STARTED."""
         return self.state == "STARTED" or (
             self.state not in STATES and self.state not in FINAL_STATES and self.started is not None
         )
@@ -73,7 +77,7 @@ class Task:
 
 @dataclass(frozen=True)
 class ConsumedQueue:
-    """A queue as a worker that consumes it describes it."""
+    """A queue, as described by a worker that consumes it."""
 
     name: str
     routing_key: str
@@ -83,17 +87,18 @@ class ConsumedQueue:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker itself answered now.
+    """A worker's reply to remote control commands that Flower sent during this run.
 
     Attributes:
-        queues: the queues that it consumes, None if it did not say.
-        processes: how many tasks it can run at once.
-        pool: the module of its pool, as ``celery.concurrency.solo``.
-        running: ids of the tasks that it runs; None if only all workers were asked, which leaves that out.
-        unacknowledged: those of them whose message the broker still holds for it (acks_late).
-        held: ids of the tasks that it has fetched and not begun; None as with `running`.
+        queues: the queues that it consumes; None if missing.
+        processes: number of tasks that it can run at the same time.
+        pool: module of its pool, e.g. ``celery.concurrency.solo``.
+        running: ids of the tasks that it runs; None if this worker was not asked alone (the reply of all workers has no
+            ids).
+        unacknowledged: ids of running tasks whose message is not acknowledged yet (acks_late).
+        held: ids of the tasks that it has fetched but not started; None in the same case as `running`.
         uptime: seconds since its process started.
-        accepted: how many tasks of each type it has begun since then.
+        accepted: number of tasks of each type that it has started since then.
     """
 
     queues: tuple[ConsumedQueue, ...] | None = None
@@ -108,19 +113,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker, as Flower's page of workers shows it.
+    """One worker, as Flower's list of workers shows it.
 
     Attributes:
-        heartbeats: their times by Flower's clock, the newest HEARTBEATS_KEPT; each task event counts as one, by the
-            worker's clock. Empty after an orderly stop; None if Flower's page could not be read.
-        active: tasks that it ran at its last heartbeat.
-        processed: tasks that it has accepted since its start.
+        heartbeats: times of the newest HEARTBEATS_KEPT heartbeats, by Flower's clock. Flower counts each task event as
+            a heartbeat too, by the worker's clock. Empty after a clean shutdown; None if the list could not be read.
+        active: number of tasks that it ran at its last heartbeat.
+        processed: number of tasks that it has accepted since its start.
         interval: seconds between its heartbeats.
-        events: how many events of each type Flower has had from it.
+        events: number of events that Flower has received from it, by event type.
         clock: its logical clock at its last heartbeat.
-        pids: the process ids under its name, where more than one sends heartbeats.
-        answer: what it said when it was asked now.
-        pool: the module of its pool, as it said now or when Flower asked it before.
+        pids: ids of the processes that send heartbeats under its name.
+        answer: its reply during this run, if it was asked and replied.
+        pool: module of its pool, from its reply during this run or from an earlier one that Flower keeps.
     """
 
     name: str
@@ -137,19 +142,19 @@ class Worker:
 
     @property
     def last_heartbeat(self) -> float | None:
-        """When Flower last heard it."""
+        """Time of the last heartbeat, or None."""
         return max(self.heartbeats) if self.heartbeats else None
 
     @property
-    def stopped_in_order(self) -> bool:
-        """Whether it announced its end, by the heartbeats that Flower keeps of it."""
+    def shut_down_cleanly(self) -> bool:
+        """Whether it sent worker-offline after its last heartbeat."""
         return self.heartbeats is not None and (
             not self.heartbeats or (len(self.heartbeats) < HEARTBEATS_KEPT and self.events.get("worker-offline", 0) > 0)
         )
 
     @property
     def can_run(self) -> float:
-        """At most how many tasks it runs now, by what it says."""
+        """Upper limit of the number of tasks that it runs now, as it reported."""
         active = float("inf") if self.active is None else float(self.active)
         processes = self.answer.processes if self.answer else None
         return active if processes is None else min(active, processes)
@@ -160,9 +165,9 @@ class Queue:
     """A queue of the broker.
 
     Attributes:
-        ready: messages that wait.
-        unacknowledged: messages that workers hold (RabbitMQ only).
-        consumers: connections that consume it (RabbitMQ only).
+        ready: number of messages that wait.
+        unacknowledged: number of messages that workers have fetched but not acknowledged (RabbitMQ only).
+        consumers: number of consumers (RabbitMQ only).
     """
 
     name: str
@@ -173,13 +178,13 @@ class Queue:
 
 @dataclass(frozen=True)
 class Queues:
-    """What the broker said of its queues.
+    """The broker's queues, as far as Flower could read them.
 
     Attributes:
-        known: the queues; None if the broker could not be asked.
-        error: why not.
-        refused: whether Flower reached its own broker client and that failed (HTTP 500).
-        empty: whether the answer was an empty list: RabbitMQ's management API did not answer Flower.
+        known: the queues; None if Flower could not read them.
+        error: the reason.
+        refused: whether Flower's request to the broker failed (HTTP 500).
+        empty: whether Flower returned an empty list: RabbitMQ's management API did not answer Flower.
     """
 
     known: tuple[Queue, ...] | None
@@ -190,18 +195,19 @@ class Queues:
 
 @dataclass(frozen=True)
 class TaskType:
-    """What Flower remembers of one task type.
+    """Statistics of the tasks of one type that Flower remembers.
 
     Attributes:
-        counts: tasks by state.
-        last_success, last_failure: when it last ended so.
-        first_failure: when it first failed after its last success.
-        failures_since_success: how often it has failed since then.
-        recent: how often it ended within the last hour, by state.
-        exceptions: of the failures within the last hour and since the last success, by class.
-        longest: the longest runtime of its successes, seconds.
-        interval: the usual seconds between two tasks, if it comes regularly.
-        last_came: when the newest one was sent or received.
+        counts: number of tasks by state.
+        last_success: time of the last success.
+        last_failure: time of the last failure.
+        first_failure: time of the first failure after the last success.
+        failures_since_success: number of failures after the last success.
+        recent: number of tasks that ended within the last hour, by state.
+        exceptions: number of remembered failures by exception class.
+        longest: longest runtime of a success in seconds.
+        interval: usual seconds between two tasks, if the type runs regularly.
+        last_came: time at which the newest task was sent or received.
     """
 
     name: str
@@ -219,11 +225,11 @@ class TaskType:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The unfinished tasks in one state, or None where Flower did not list them.
+    """The unfinished tasks in one state.
 
     Attributes:
-        tasks: those that had no event for longest.
-        count: how many there are in all.
+        tasks: the tasks whose newest events are the oldest; None if Flower did not list them.
+        count: number of all tasks in this state.
     """
 
     tasks: tuple[Task, ...] | None
@@ -232,26 +238,26 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that is known of one Flower.
+    """Everything that was read from one Flower.
 
     Attributes:
         url: its base URL.
-        now: its Unix time.
-        scanned: its Unix time when the scrape began: what came later may not have been seen.
-        workers: by node name.
+        now: Unix time of its clock.
+        scanned: Unix time of its clock at the start of the scrape. Later events may be missing.
+        workers: workers by node name.
         types: task types by name.
-        task_count: how many tasks it remembers.
+        task_count: number of tasks that it remembers.
         unfinished: unfinished tasks by state.
-        failed: the newest failure of each type that fails.
+        failed: the newest failed task of the types with the most failures, by type.
         queues: the broker's queues.
-        has_sent_events: whether any task has the event of its sending; None without tasks.
-        started_at: when Flower's process started.
-        earliest: the earliest event that it remembers of a task.
+        has_sent_events: whether any task has a task-sent event; None if there are no tasks.
+        started_at: time at which Flower's process started.
+        earliest: time of the earliest task event that it remembers.
         newest: the tasks with the newest events.
-        events: how many events of each type Flower has had of each task type since it started: by (name, event type).
-        received: how many tasks of each type Flower heard each worker receive since it started: by (worker, name).
-        were_asked: whether the workers were asked.
-        unanswered: questions that Flower did not answer, with the reason.
+        events: number of events that Flower has received since its start, by (task type, event type).
+        received: number of task-received events since Flower's start, by (worker, task type).
+        were_asked: whether all workers were asked, through Flower, for the queues that they consume.
+        unanswered: requests that Flower did not answer: the missing information and the reason.
     """
 
     url: str
@@ -274,45 +280,46 @@ class Facts:
 
     @cached_property
     def live(self) -> tuple[Worker, ...]:
-        """The workers whose heartbeats Flower sees."""
+        """The workers whose heartbeats Flower receives, sorted by name."""
         return tuple(worker for _, worker in sorted(self.workers.items()) if worker.alive)
 
     @cached_property
     def gone(self) -> tuple[Worker, ...]:
-        """The workers that Flower knows and does not hear, the ones that went last first."""
+        """The workers without current heartbeats, those with the newest last heartbeat first."""
         gone = (worker for worker in self.workers.values() if not worker.alive)
         return tuple(sorted(gone, key=lambda worker: (-(worker.last_heartbeat or 0.0), worker.name)))
 
     @cached_property
     def waiting_queues(self) -> tuple[Queue, ...]:
-        """The queues in which messages wait, the longest first."""
+        """The queues with waiting messages, the longest first."""
         known = (queue for queue in self.queues.known or () if queue.ready > 0)
         return tuple(sorted(known, key=lambda queue: (-queue.ready, queue.name)))
 
     def tasks_in(self, *states: str) -> tuple[Task, ...]:
-        """The listed tasks in these states, the oldest first."""
+        """Return the listed tasks in `states`, the oldest first."""
         groups = (self.unfinished[state] for state in states if state in self.unfinished)
         found = (task for group in groups for task in group.tasks or ())
         return tuple(sorted(found, key=lambda task: (task.since or self.now, task.id)))
 
     @cached_property
     def started(self) -> tuple[Task, ...]:
-        """The listed tasks that have started and not ended, as far as Flower heard."""
+        """The listed tasks that Flower shows as started and not ended, the oldest first."""
         found = (task for group in self.unfinished.values() for task in group.tasks or () if task.has_started)
         return tuple(sorted(found, key=lambda task: (task.started or task.since or self.now, task.id)))
 
     @cached_property
     def skews(self) -> Mapping[str, float]:
-        """Seconds by which clocks of live workers are fast (negative: slow), by name."""
+        """Seconds by which clocks of live workers are fast (negative: slow), by worker; only if above MAX_SKEW."""
         found = {}
+        tasks = (*self.newest, *self.started, *self.tasks_in("RECEIVED"))
         for worker in self.live:
-            if abs(skew := _skew(worker, (*self.newest, *self.started, *self.tasks_in("RECEIVED")), self.now)) > SKEWED:
+            if abs(skew := _skew(worker, tasks, self.now)) > MAX_SKEW:
                 found[worker.name] = skew
         return found
 
     @cached_property
     def ended_unheard(self) -> tuple[Task, ...]:
-        """The tasks that ended without Flower hearing of it: their worker is alive."""
+        """Tasks of live workers that have ended although Flower received no event of their end."""
         lost: list[Task] = []
         for worker in self.live:
             if worker.name not in self.skews:
@@ -321,13 +328,14 @@ class Facts:
         return tuple(lost)
 
     def _is_dropped(self, worker: Worker, task: Task) -> bool:
-        """Whether a task that Flower shows as RECEIVED is no longer with its worker.
+        """Return whether `worker` no longer has a task that Flower shows as RECEIVED.
 
-        The worker does not list it, and it has begun as many tasks of the type as Flower heard it receive: what a
-        rate_limit holds back is not listed either, but has not begun.
+        Two conditions must hold: the worker does not list the task, and it has started as many tasks of this type as it
+        has received. The second excludes tasks that a rate_limit delays: those are not listed either, but have not
+        started.
         """
         answer = worker.answer
-        if task.worker != worker.name or answer is None or answer.held is None or self.age(task.since) <= SETTLED:
+        if task.worker != worker.name or answer is None or answer.held is None or self.age(task.since) <= HEARTBEAT_LAG:
             return False
         received = self.received.get((worker.name, task.name))
         is_listed = task.id in answer.held or task.id in (answer.running or ())
@@ -335,9 +343,9 @@ class Facts:
 
     @cached_property
     def running(self) -> tuple[Task, ...]:
-        """The started tasks that a live worker may run.
+        """The started tasks that a live worker probably runs.
 
-        Without those whose ages rest on a wrong clock.
+        Tasks of workers with a wrong clock are left out, because their ages are not reliable.
         """
         lost = {task.id for task in self.ended_unheard}
         live = {worker.name for worker in self.live} - self.skews.keys()
@@ -345,7 +353,7 @@ class Facts:
 
     @cached_property
     def waiting(self) -> tuple[Task, ...]:
-        """The tasks that wait for a live worker, or at it, the oldest first."""
+        """The tasks that wait in a queue or at a live worker, the oldest first."""
         held = []
         for task in self.tasks_in("PENDING", "RECEIVED", "RETRY"):
             worker = self.workers.get(task.worker) if task.state == "RECEIVED" else None
@@ -357,14 +365,14 @@ class Facts:
 
     @cached_property
     def is_rabbitmq(self) -> bool:
-        """Whether the broker is known to be a RabbitMQ."""
+        """Whether the broker is certainly RabbitMQ."""
         return self.queues.empty or any(queue.consumers is not None for queue in self.queues.known or ())
 
     @cached_property
     def extra_consumers(self) -> int | None:
-        """Consumers that RabbitMQ counts in addition to those of live workers.
+        """Number of consumers that RabbitMQ counts in addition to those of live workers; None if not known.
 
-        They belong to silent workers that are still connected.
+        They belong to workers that are still connected but send no heartbeats.
         """
         counts = {queue.name: queue.consumers for queue in self.queues.known or () if queue.consumers is not None}
         if not counts or (self.live and self.consumed_queues is None):
@@ -373,19 +381,19 @@ class Facts:
         return max(0, *(count - of_live[name] for name, count in counts.items()))
 
     def held_by(self, worker: str) -> tuple[Task, ...]:
-        """The tasks that a worker had fetched and not ended, as far as Flower heard."""
+        """Return the unfinished tasks that `worker` has received, as Flower shows them."""
         return (*(task for task in self.tasks_in("RECEIVED") if task.worker == worker), *self.started_by(worker))
 
     def started_by(self, worker: str) -> tuple[Task, ...]:
-        """The tasks that a worker had begun and not ended, as far as Flower heard."""
+        """Return the unfinished tasks that `worker` has started, as Flower shows them."""
         return tuple(task for task in self.started if task.worker == worker)
 
     def age(self, since: float | None) -> float:
-        """Seconds since then, never below 0; 0 if it is not known."""
+        """Return the seconds since a time, at least 0; 0 if the time is None."""
         return 0.0 if since is None else max(0.0, self.now - since)
 
     def consumers(self, queue: str) -> int | None:
-        """How many consumers a queue has; None if neither broker nor workers say."""
+        """Return the number of consumers of a queue; None if neither the broker nor the workers report it."""
         of_broker = next((known.consumers for known in self.queues.known or () if known.name == queue), None)
         of_workers = self.consumed_queues
         if of_workers is None or of_broker == 0:
@@ -394,91 +402,101 @@ class Facts:
 
     @cached_property
     def consumed_queues(self) -> Counter[str] | None:
-        """How many live workers consume each queue; None unless all of them said so."""
-        if not self.were_asked or self.silent:
+        """Number of live workers that consume each queue; None unless all of them replied."""
+        if not self.were_asked or self.not_replying:
             return None
         return Counter(queue.name for queue in self.all_consumed)
 
     @cached_property
     def all_consumed(self) -> tuple[ConsumedQueue, ...]:
-        """The queues that live workers said they consume."""
+        """The queues that live workers reported to consume; one entry per worker and queue."""
         return tuple(queue for worker in self.live if worker.answer for queue in worker.answer.queues or ())
 
     @cached_property
-    def silent(self) -> tuple[Worker, ...]:
-        """The live workers that were asked and did not say which queues they consume."""
+    def not_replying(self) -> tuple[Worker, ...]:
+        """The live workers that were asked for their queues and did not reply."""
         asked = self.live if self.were_asked else ()
         return tuple(worker for worker in asked if worker.answer is None or worker.answer.queues is None)
 
     @cached_property
     def processes(self) -> float | None:
-        """How many tasks the live workers can run at once; None unless all said so."""
+        """Number of tasks that the live workers can run at the same time; None unless all reported it."""
         sizes = [worker.answer.processes if worker.answer else None for worker in self.live]
         known = [size for size in sizes if size is not None]
         return sum(known) if known and len(known) == len(sizes) else None
 
     @cached_property
     def active(self) -> int | None:
-        """How many tasks all live workers run; None unless all of them said so."""
+        """Number of tasks that the live workers run; None unless all reported it."""
         counts = [worker.active for worker in self.live]
         known = [count for count in counts if count is not None]
         return sum(known) if known and len(known) == len(counts) else None
 
     @property
     def is_young(self) -> bool:
-        """Whether Flower started lately and remembers nothing from before its start."""
+        """Whether Flower started recently and has no tasks from before its start."""
         return (
             self.started_at is not None
-            and self.age(self.started_at) < YOUNG
-            and (self.earliest is None or self.earliest >= self.started_at - SKEWED)
+            and self.age(self.started_at) < YOUNG_SECONDS
+            and (self.earliest is None or self.earliest >= self.started_at - MAX_SKEW)
         )
 
     def count(self, *states: str) -> int:
-        """How many tasks are in one of these states."""
+        """Return the number of tasks in one of `states`."""
         return sum(kind.counts.get(state, 0) for kind in self.types.values() for state in states)
 
     def link(self, task: Task | None) -> str | None:
-        """Flower's page of the task."""
-        return f"{self.url}/task/{quote(task.id, safe='')}" if task and len(task.id) <= _LONGEST_ID else None
+        """Return the URL of Flower's page of the task, if there is a task and its id is not too long."""
+        return f"{self.url}/task/{quote(task.id, safe='')}" if task and len(task.id) <= _MAX_ID_LENGTH else None
 
 
 def is_a_type(name: str) -> bool:
-    """Whether the name is that of one task type."""
+    """Return whether `name` stands for exactly one known task type."""
     return name not in _NO_TYPES
 
 
 def _skew(worker: Worker, tasks: Iterable[Task], now: float) -> float:
-    """Seconds by which a live worker's clock is fast, negative if it is slow.
+    """Return the seconds by which a live worker's clock is fast, negative if it is slow.
 
-    The least that its events prove.
+    The result is a lower limit, which follows from its task events:
 
-    Fast: an event came from the future. Slow: a worker's logical clock ticks at each heartbeat, so no more time than
-    that many intervals can have passed since an event, whatever time stamp it carries. That holds only for tasks that
-    the worker holds now: an earlier process of the same name had a logical clock of its own.
+    - Fast: an event has a time stamp in the future.
+    - Slow: a worker's logical clock ticks at each heartbeat. So the number of ticks since an event, times the heartbeat
+      interval, is an upper limit of the event's real age. If its time stamp says that it is older, the clock is slow.
+      This is checked only for tasks that the worker holds now, because an earlier process of the same name had
+      another logical clock.
     """
     own = [task for task in tasks if task.worker == worker.name and task.stamp is not None]
     fast = max((0.0, *((task.stamp or now) - now for task in own)))
-    slow = 0.0 if fast > SKEWED else max((0.0, *(_slow_by(worker, task, now) for task in own)))
-    return -slow if slow > SKEWED else fast
+    slow = 0.0 if fast > MAX_SKEW else max((0.0, *(_slow_by(worker, task, now) for task in own)))
+    return -slow if slow > MAX_SKEW else fast
 
 
 def _slow_by(worker: Worker, task: Task, now: float) -> float:
-    """Seconds by which one task that a worker holds now proves its clock slow; else 0."""
+    """Return the seconds by which the worker's clock is slow at least, according to one task; else 0 or less."""
     answer = worker.answer
-    if worker.clock is None or answer is None or "solo" in answer.pool:  # which does not tick during a task
+    # The logical clock of a solo pool does not tick while it runs a task.
+    if worker.clock is None or answer is None or "solo" in answer.pool:
         return 0.0
     if task.id not in (answer.running or frozenset()) | (answer.held or frozenset()):
         return 0.0
     ticks = worker.clock - (task.clock or 0) + 2
-    passed = min(ticks * max(worker.interval, 2.0), answer.uptime or math.inf) + SETTLED
+    passed = min(ticks * max(worker.interval, 2.0), answer.uptime or math.inf) + HEARTBEAT_LAG
     return now - (task.stamp or now) - passed
 
 
 def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Task]:
-    """The started tasks that their worker does not run; `started` is oldest first.
+    """Return the tasks that Flower shows as started but that their worker does not run.
 
-    The ids that it lists are the best evidence. A pool of threads lists tasks that have ended too, if their end
-    could not be reported, so never more run than it has processes. Where only a number is known, the newest run.
+    If the worker listed the ids of its running tasks, all others are returned. A pool of threads also lists tasks that
+    have ended if their end could not be reported, so of listed tasks only the newest, up to the number of processes,
+    count as running. If the worker did not list ids, the newest tasks, up to the number of active ones, count as
+    running.
+
+    Args:
+        worker: a live worker.
+        started: its started tasks, the oldest first.
+        now: Flower's Unix time.
     """
     tasks = list(started)
     running = worker.answer.running if worker.answer else None
@@ -491,4 +509,4 @@ def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Ta
     else:
         surplus = len(tasks) - min(len(tasks), int(min(worker.can_run, len(tasks))))
         lost = tasks[:surplus]
-    return [task for task in lost if now - (task.started or task.since or now) > SETTLED]
+    return [task for task in lost if now - (task.started or task.since or now) > HEARTBEAT_LAG]

@@ -1,103 +1,112 @@
-"""A finding: one thing that is wrong, unknown or worth knowing."""
+"""Findings: what ``push-job explain`` reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-#: When each kind is found, in Markdown; docs/trouble.md has this table. The names are stable.
+#: The condition of each kind of finding, in Markdown. docs/trouble.md shows this table. The names are stable.
 KINDS = {
     "flower-down": "a Flower could not be scraped",
-    "broker-refuses": "workers are alive, and Flower's broker refuses its question about the queues (HTTP 500)",
-    "broker-away": "no worker is alive, and Flower cannot ask its broker either",
+    "broker-refuses": "workers are alive, but the broker refuses Flower's request for its queues (HTTP 500)",
+    "broker-away": "no worker is alive, and Flower cannot reach its broker either",
     "broker-blocked": (
-        "no worker is alive, all fell silent at once, and RabbitMQ still counts their consumers: an alarm"
+        "no worker is alive, all stopped sending heartbeats at the same time, and RabbitMQ still counts their "
+        "consumers: an alarm blocks them"
     ),
-    "no-workers": "no worker is alive; with `?` if Flower started less than 30 s ago and knows of none",
-    "workers-silent": "RabbitMQ counts consumers, and Flower has never heard a worker or hears the only one no longer",
+    "no-workers": "no worker is alive; `?` if Flower started less than 30 s ago and has not seen any yet",
+    "workers-silent": (
+        "RabbitMQ counts consumers, but Flower has never received an event of a worker, or no longer receives "
+        "heartbeats of the only one"
+    ),
     "no-consumer": "messages wait in a queue, or tasks are PENDING with a routing key, that no live worker consumes",
     "worker-gone": (
-        "a worker fell silent within the last hour, or fell silent and holds unfinished tasks; those that fell silent "
-        "within 10 s are one finding"
+        "a worker stopped sending heartbeats within the last hour, or earlier and holds unfinished tasks; workers that "
+        "stopped within 10 s of each other are one finding"
     ),
-    "worker-busy": "`?`: a silent worker has `--pool solo`, which sends no heartbeat during a task",
-    "no-heartbeats": "`?`: a silent worker has never sent a heartbeat, only events of tasks",
-    "worker-hangs": "a worker fell silent, and RabbitMQ still counts its consumer",
-    "worker-stopped": "`?`: a worker stopped in order and held unfinished tasks",
+    "worker-busy": "`?`: a worker without heartbeats runs with `--pool solo`, which sends none during a task",
+    "no-heartbeats": "`?`: a worker has never sent a heartbeat, only task events",
+    "worker-hangs": "a worker stopped sending heartbeats, but RabbitMQ still counts its consumer",
+    "worker-stopped": "`?`: a worker shut down cleanly while it held unfinished tasks",
     "worker-restarted": (
-        "a worker was killed and runs again under its name, and tasks that its earlier process ran are STARTED"
+        "a worker was killed and restarted under the same name, and tasks of its previous process are still STARTED"
     ),
-    "results-lost": "three tasks or more are STARTED, their worker does not run them, and nothing has succeeded since",
-    "ended-unheard": "`?`: tasks are STARTED and their worker does not run them, while others succeed",
+    "results-lost": (
+        "at least three tasks are STARTED although their worker does not run them, and no task has succeeded since"
+    ),
+    "ended-unheard": "`?`: tasks are STARTED although their worker does not run them, while other tasks succeed",
     "workers-full": (
         "95 % of the processes of all live workers are busy, and a task has waited for more than five minutes; `?` if "
-        "messages wait and it is not known for how long"
+        "messages wait and their age is not known"
     ),
-    "held-back": "a worker has a free process and has held a task for more than five minutes; `?` from 30 s on",
+    "held-back": "a worker has a free process but has held a task for more than five minutes; `?` after 30 s",
     "stuck": (
-        "a running task takes three times as long as the longest success of its type, and more than five minutes; an "
-        "hour, if none of its type has succeeded; `?` if an hour, but less than three times the longest"
+        "a running task has taken more than five minutes and three times as long as the longest success of its type "
+        "(more than an hour if no task of the type has succeeded); `?` if it has taken more than an hour, but less "
+        "than three times the longest success"
     ),
     "repeats": (
-        "five rejections and three times as many as tasks, or five retries and five times as many as tasks with no "
+        "a type has at least five rejections and three per task, or at least five retries and five per task with no "
         "success"
     ),
     "message-lost": "a task has been PENDING for a minute, its queue is empty, and no worker reported it",
     "waiting": (
-        "a task has been PENDING, RECEIVED or in RETRY for more than five minutes, from its ETA on, and nothing above "
-        "says why"
+        "a task has been PENDING, RECEIVED or in RETRY for more than five minutes (counted from its ETA), and no "
+        "finding above explains it"
     ),
-    "workers-idle": "`?`: messages wait in queues that live workers consume, and nothing has run for a minute",
+    "workers-idle": "`?`: messages wait in queues that live workers consume, but no task has run for a minute",
     "failing": (
-        "a type failed three times (once with `WorkerLostError`, `NotRegistered` or `ContentDisallowed`) since its "
-        "last success, the last one within an hour; or three times within the hour and one in ten of those that "
-        "ended; or the last run of a type that comes regularly failed; or more than one in ten of 20 or more tasks of "
-        "all types failed within the hour"
+        "a type failed three times since its last success, most recently within the last hour (one failure is enough "
+        "for `WorkerLostError`, `NotRegistered` and `ContentDisallowed`); or at least three times and in one of ten "
+        "runs within the hour; or the last run of a periodic type failed; or more than one in ten of at least 20 tasks "
+        "of all types failed within the hour"
     ),
     "consumer-timeout": (
-        "a worker on RabbitMQ has held a message for 20 minutes, for an ETA or with `acks_late`: after 30 minutes "
-        "RabbitMQ closes its channel; or it has stopped and held one for 30"
+        "a worker on RabbitMQ has held a message for 20 minutes, for an ETA or with `acks_late` (after 30 minutes "
+        "RabbitMQ closes its channel); or a worker stopped that had held a message for 30 minutes"
     ),
     "clock-skew": (
-        "the events of a live worker carry times that cannot be, by a minute or more; its tasks' ages are not judged"
+        "the event times of a live worker are wrong by a minute or more; the ages of its tasks are not evaluated"
     ),
-    "shared-node-name": "two processes send heartbeats under one node name",
+    "shared-node-name": "two processes send heartbeats under the same node name",
     "overdue": (
-        "a type that comes regularly ([extras.md](extras.md)) last succeeded more than three of its intervals ago; "
-        "`?` if the interval is below 50 s, as a batch's may be"
+        "a type that runs regularly ([extras.md](extras.md)) last succeeded more than three of its intervals ago; "
+        "`?` if the interval is below 50 s, which may also be a batch"
     ),
-    "no-task-events": "`?`: workers have done tasks, and reported none of them",
-    "not-answered": "`?`: Flower, or a live worker, did not answer a question",
-    "queues-unknown": "`?`: Flower does not say how long the queues are, as without `--broker-api` on RabbitMQ",
-    "sending-unknown": "`?`: no task has an event of its sending, so one in a queue that nobody consumes is invisible",
-    "flower-young": "`?`: Flower started within ten minutes and knows no task",
-    "no-tasks": "`?`: Flower knows no task",
-    "flower-full": "a note: Flower remembers a round number of tasks, likely its `--max-tasks`, and how far back",
+    "no-task-events": "`?`: workers have processed tasks but sent no task events",
+    "not-answered": "`?`: Flower, or a live worker, did not answer a request",
+    "queues-unknown": "`?`: Flower does not report the lengths of the queues, e.g. without `--broker-api` on RabbitMQ",
+    "sending-unknown": "`?`: no task has a task-sent event, so tasks in a queue without a consumer cannot be seen",
+    "flower-young": "`?`: Flower started less than ten minutes ago and has no tasks yet",
+    "no-tasks": "`?`: Flower has no tasks",
+    "flower-full": (
+        "a note: Flower has likely reached its `--max-tasks` (the number of tasks is round); shows the oldest task"
+    ),
 }
 
 
 class Level(Enum):
-    """How much a finding matters; the value is its name in JSON."""
+    """The severity of a finding. The value is its name in JSON."""
 
     WRONG = "wrong"
-    UNSURE = "unsure"  # it may be wrong, or something that matters is not known
+    UNSURE = "unsure"  # a possible problem, or important information is missing
     NOTE = "note"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, unknown or worth knowing.
+    """One problem, possible problem, gap in the data or note.
 
     Attributes:
-        level: how much it matters.
+        level: the severity.
         kind: one of KINDS.
         fact: what is known, with times in UTC and ages.
         likely: the likely cause.
-        do: the next step: a command, a log line or a setting.
-        subject: the worker, queue or task type, as Flower names it.
-        link: Flower's page of the task to look at.
-        unknown: what cannot be known, for the headline.
-        explains: task types whose missing successes this accounts for.
+        do: the next step: a command, a log line to look for or a setting.
+        subject: the worker, queue or task type, as Flower names it; empty if there is not exactly one.
+        link: URL of Flower's page of the task to look at.
+        unknown: the missing information, for the headline.
+        explains: task types that have not succeeded because of this finding.
     """
 
     level: Level

@@ -1,6 +1,7 @@
-"""Read one Flower into ``Facts``: a full scrape, then a few small questions.
+"""Read one Flower into ``Facts``: a full scrape, then a few small requests.
 
-A question that fails loses nothing else: its answer is None, and ``unanswered`` has the reason.
+A request of the second part may fail without an effect on the others. Its result is then None, and ``unanswered`` has
+the reason.
 """
 
 from __future__ import annotations
@@ -47,56 +48,68 @@ from push_job.settings import Settings
 
 T = TypeVar("T")
 
-#: Tasks in an answer, and the most bytes of one.
-_MOST_TASKS, _MOST_BYTES = 1000, 16 * 2**20
+#: Limits of one response: number of tasks and bytes.
+_MAX_TASKS, _MAX_BYTES = 1000, 16 * 2**20
 
-#: Of PENDING, RECEIVED and RETRY tasks, the oldest: there may be very many, with a later ETA.
+#: Number of PENDING, RECEIVED and RETRY tasks to read, the oldest of each: there may be very many with a later ETA.
 _OLDEST = 200
 
-#: Custom states that are looked into.
-_MOST_STATES = 5
+#: Number of custom states whose tasks are read.
+_MAX_STATES = 5
 
-#: Workers that are asked one by one what they run, those with the oldest tasks.
-_MOST_WORKERS = 8
+#: Number of workers that are asked one by one for their running tasks, those with the oldest tasks first.
+_MAX_WORKERS = 8
 
-#: Failing types whose newest failure is looked up.
-_MOST_FAILING = 5
+#: Number of failing types whose newest failed task is read.
+_MAX_FAILING = 5
 
-#: Seconds that a task may have been STARTED, or wait, before the workers are asked.
+#: Seconds that a task may be STARTED or wait before the workers are asked about it.
 ASK_AFTER = 10
 
-#: The same for a task whose routing key is no queue's that the broker reported: an event of its end may be under way.
+#: The same for a task whose routing key is not the name of a known queue. Not 0, because the event of its end may
+#: still be on its way.
 _ASK_AFTER_UNKNOWN = 2
 
-#: How often, and after how many seconds, a worker is looked at again if its heartbeats come earlier than this part
-#: of their interval.
-_LOOKS, _BETWEEN_LOOKS, _EARLY = 3, 0.7, 0.7
+#: A gap between heartbeats that is shorter than _EARLY_RATIO of their interval suggests two processes. The worker is
+#: then read again _REREADS times, every _REREAD_SECONDS.
+_REREADS, _REREAD_SECONDS, _EARLY_RATIO = 3, 0.7, 0.7
 
-#: Seconds of "recent".
+#: Seconds within which an event counts as recent.
 RECENT = 3600
 
-#: Of the tasks with the newest events, how many are looked at for wrong clocks.
+#: Number of tasks with the newest events that are checked for wrong clocks.
 _NEWEST = 100
 
-#: What kombu.transport.native_delayed_delivery puts before the routing key of a delayed message.
+#: Prefix that kombu.transport.native_delayed_delivery adds to the routing key of a delayed message.
 _DELAY = re.compile(r"(?:[01]\.){28}")
 
-#: Families of Flower's own.
+#: Names of Flower's own metric families.
 _STARTED_AT, _EVENTS = "process_start_time_seconds", "flower_events"
 
 
-class Questions:
-    """Questions to one Flower, over by `until`, a time of ``time.monotonic()``."""
+class OptionalRequests:
+    """Requests to one Flower that may fail.
+
+    Attributes:
+        flower: the Flower.
+        until: deadline, a time of ``time.monotonic()``.
+        unanswered: the information that is missing because of failed requests, with the reasons.
+    """
 
     def __init__(self, flower: Flower, until: float) -> None:
         self.flower = flower
         self.until = until
         self.unanswered: dict[str, str] = {}
 
-    def ask(self, question: Callable[[], T], about: str = "") -> T | None:
-        """The answer; None if there is none, which is noted if it is missed."""
+    def ask(self, request: Callable[[], T], about: str = "") -> T | None:
+        """Return the result of `request`, or None if it fails.
+
+        Args:
+            request: the request.
+            about: the information that is missing if the request fails; empty if its absence is not to be reported.
+        """
         try:
-            return question()
+            return request()
         except TransportError as error:
             address = self.flower.client.endpoint.address
             log.event(logging.DEBUG, "not answered", flower=address, about=about, error=str(error))
@@ -105,15 +118,15 @@ class Questions:
             return None
 
     def tasks(
-        self, about: str = "", limit: int = _MOST_TASKS, offset: int = 0, **params: str
+        self, about: str = "", limit: int = _MAX_TASKS, offset: int = 0, **params: str
     ) -> tuple[Task, ...] | None:
-        """The tasks that Flower lists, the newest first."""
+        """Return a part of Flower's list of tasks, the newest event first; None if the request fails."""
 
-        def question() -> Any:
+        def request() -> Any:
             path = "/api/tasks"
-            return self.flower.get_json(path, self.until, max_bytes=_MOST_BYTES, limit=limit, offset=offset, **params)
+            return self.flower.get_json(path, self.until, max_bytes=_MAX_BYTES, limit=limit, offset=offset, **params)
 
-        entries = self.ask(question, about)
+        entries = self.ask(request, about)
         if not isinstance(entries, dict):
             return None
         return tuple(_task(task_id, entry) for task_id, entry in entries.items() if isinstance(entry, dict))
@@ -124,7 +137,12 @@ def gather(
 ) -> Facts:
     """Read one Flower.
 
-    It is scraped by `scraped_by` and all is over by `until`, times of ``time.monotonic()``.
+    Args:
+        client: HTTP client for the Flower.
+        settings: the settings of the run.
+        until: deadline of all requests, a time of ``time.monotonic()``.
+        scraped_by: deadline of the scrape, a time of ``time.monotonic()``.
+        progress: called with the number of tasks read so far.
 
     Raises:
         TransportError: Flower could not be scraped.
@@ -134,12 +152,12 @@ def gather(
     alive = client.retrying(lambda: flower.workers(scraped_by), scraped_by)
     tasks = TaskScraper(0).scrape(flower, settings.page_size, scraped_by, progress).tasks
     by_kind, now = tasks.by_kind(), flower.now
-    questions = Questions(flower, until)
-    rows = questions.ask(lambda: flower.worker_list(until), "which workers went away")
+    requests = OptionalRequests(flower, until)
+    rows = requests.ask(lambda: flower.worker_list(until), "which workers stopped sending heartbeats")
     now = rows[1] if rows else now
     scanned = now - (time.monotonic() - began)
     types = _types(by_kind, now)
-    counters = _counters(questions)
+    counters = _counters(requests)
     facts = Facts(
         url=client.endpoint.url,
         now=now,
@@ -147,20 +165,20 @@ def gather(
         workers=_workers(alive, rows[0] if rows else None),
         types=types,
         task_count=len(tasks),
-        unfinished=_unfinished(questions, types),
-        queues=_queues(questions),
-        failed=_failed(questions, types),
+        unfinished=_unfinished(requests, types),
+        queues=_queues(requests),
+        failed=_failed(requests, types),
         has_sent_events=by_kind.has(sent_at) if len(tasks) else None,
         started_at=counters.started_at,
         events=counters.events,
         received=counters.received,
-        newest=questions.tasks(limit=_NEWEST) or (),
-        earliest=_earliest(questions, len(tasks)),
+        newest=requests.tasks(limit=_NEWEST) or (),
+        earliest=_earliest(requests, len(tasks)),
     )
-    facts = _with_process_ids(questions, facts)
-    facts = _with_pools(questions, facts)
-    facts = _with_answers(questions, facts)
-    return replace(facts, unanswered=questions.unanswered)
+    facts = _with_process_ids(requests, facts)
+    facts = _with_pools(requests, facts)
+    facts = _with_answers(requests, facts)
+    return replace(facts, unanswered=requests.unanswered)
 
 
 def _workers(alive: Mapping[str, bool], rows: Mapping[str, dict[str, Any]] | None) -> dict[str, Worker]:
@@ -221,41 +239,41 @@ def _types(tasks: TasksByKind, now: float) -> dict[str, TaskType]:
     return found
 
 
-def _unfinished(questions: Questions, types: Mapping[str, TaskType]) -> dict[str, Unfinished]:
-    """The unfinished tasks: all that have started, the oldest of the others."""
+def _unfinished(requests: OptionalRequests, types: Mapping[str, TaskType]) -> dict[str, Unfinished]:
+    """Return the unfinished tasks by state: all started ones, and the oldest of the others."""
     counts: Counter[str] = Counter()
     for kind in types.values():
         counts.update(kind.counts)
     custom = sorted(counts.keys() - set(STATES) - FINAL_STATES, key=lambda state: (-counts[state], state))
     found = {}
-    for state in ("STARTED", *custom[:_MOST_STATES], "RECEIVED", "PENDING", "RETRY"):
+    for state in ("STARTED", *custom[:_MAX_STATES], "RECEIVED", "PENDING", "RETRY"):
         count = counts[state]
         if not count:
             continue
-        limit = _OLDEST if state in ("PENDING", "RECEIVED", "RETRY") else _MOST_TASKS
-        # The list begins with the newest event.
-        listed = questions.tasks(f"which tasks are {state}", limit, state=state, offset=max(0, count - limit))
+        limit = _OLDEST if state in ("PENDING", "RECEIVED", "RETRY") else _MAX_TASKS
+        # The list is sorted by the newest event, descending, so the oldest tasks are at its end.
+        listed = requests.tasks(f"which tasks are {state}", limit, state=state, offset=max(0, count - limit))
         found[state] = Unfinished(None if listed is None else tuple(t for t in listed if t.state == state), count)
     return found
 
 
-def _failed(questions: Questions, types: Mapping[str, TaskType]) -> dict[str, Task]:
-    """The newest failure of the types that fail most."""
+def _failed(requests: OptionalRequests, types: Mapping[str, TaskType]) -> dict[str, Task]:
+    """Return the newest failed task of each of the types that fail most often."""
     failing = [kind for kind in types.values() if kind.recent.get("FAILURE") or kind.failures_since_success]
     failing.sort(key=lambda kind: (-kind.failures_since_success, -kind.recent.get("FAILURE", 0), kind.name))
     found = {}
-    for kind in failing[:_MOST_FAILING]:
+    for kind in failing[:_MAX_FAILING]:
         if is_a_type(kind.name):
-            listed = questions.tasks(limit=20, state="FAILURE", taskname=kind.name) or ()
+            listed = requests.tasks(limit=20, state="FAILURE", taskname=kind.name) or ()
             its_own = [task for task in listed if task.name == kind.name and task.state == "FAILURE"]
             if its_own:
                 found[kind.name] = max(its_own, key=lambda task: (task.since or 0.0, task.id))
     return found
 
 
-def _queues(questions: Questions) -> Queues:
+def _queues(requests: OptionalRequests) -> Queues:
     try:
-        entries = ask_queues(questions.flower, questions.until)
+        entries = ask_queues(requests.flower, requests.until)
     except QueuesEmptyError as error:
         return Queues(None, str(error), empty=True)
     except FlowerError as error:
@@ -280,17 +298,17 @@ def _of_entries(entries: Iterable[Mapping[str, Any]]) -> tuple[Queue, ...]:
 
 @dataclass(frozen=True)
 class _Counters:
-    """Flower's own counters; see the attributes of these names in Facts."""
+    """Values of Flower's own metrics; see the attributes of the same names in Facts."""
 
     started_at: float | None
     events: Mapping[tuple[str, str], int]
     received: Mapping[tuple[str, str], int]
 
 
-def _counters(questions: Questions) -> _Counters:
+def _counters(requests: OptionalRequests) -> _Counters:
     wanted = {_STARTED_AT, _EVENTS}
     families: list[Metric] = (
-        questions.ask(lambda: read_own_metrics(questions.flower, questions.until, wanted.__contains__)) or []
+        requests.ask(lambda: read_own_metrics(requests.flower, requests.until, wanted.__contains__)) or []
     )
     started_at, events, received = None, Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for sample in (sample for family in families for sample in family.samples):
@@ -305,22 +323,22 @@ def _counters(questions: Questions) -> _Counters:
     return _Counters(started_at, events, received)
 
 
-def _earliest(questions: Questions, count: int) -> float | None:
-    listed = questions.tasks(limit=100, offset=max(0, count - 100)) if count else None
+def _earliest(requests: OptionalRequests, count: int) -> float | None:
+    listed = requests.tasks(limit=100, offset=max(0, count - 100)) if count else None
     stamps = [stamp for task in listed or () for stamp in (task.sent, task.received, task.started) if stamp]
     return min(stamps, default=None)
 
 
-def _with_process_ids(questions: Questions, facts: Facts) -> Facts:
-    """Add the process ids of workers whose heartbeats come too often for one."""
+def _with_process_ids(requests: OptionalRequests, facts: Facts) -> Facts:
+    """Add the process ids of workers whose heartbeats are too frequent for one process."""
     suspects = [worker.name for worker in facts.live if _beats_too_often(worker, facts.newest)]
     pids: dict[str, set[int]] = {name: set(facts.workers[name].pids) for name in suspects}
-    for _ in range(_LOOKS if suspects else 0):
-        time.sleep(max(0.0, min(_BETWEEN_LOOKS, questions.until - time.monotonic())))
-        rows = questions.ask(lambda: questions.flower.worker_list(questions.until))
+    for _ in range(_REREADS if suspects else 0):
+        time.sleep(max(0.0, min(_REREAD_SECONDS, requests.until - time.monotonic())))
+        rows = requests.ask(lambda: requests.flower.worker_list(requests.until))
         for name in suspects if rows else ():
             row = rows[0].get(name, {}) if rows else {}
-            # One that was restarted meanwhile has another process too.
+            # A worker that was restarted in the meantime has another process id too, so it is ignored.
             if row.get("worker-online", 0) == facts.workers[name].events.get("worker-online", 0):
                 pids[name] |= _pids(row)
     workers = {**facts.workers, **{name: replace(facts.workers[name], pids=frozenset(pids[name])) for name in suspects}}
@@ -328,23 +346,23 @@ def _with_process_ids(questions: Questions, facts: Facts) -> Facts:
 
 
 def _beats_too_often(worker: Worker, newest: Iterable[Task]) -> bool:
-    """Whether two of a worker's heartbeats are closer than one process sends them."""
+    """Return whether heartbeats of a worker follow each other faster than one process sends them."""
     stamps = {task.stamp for task in newest if task.worker == worker.name}
     stamps |= {time for task in newest if task.worker == worker.name for time in (task.received, task.started)}
     beats = sorted(beat for beat in worker.heartbeats or () if beat not in stamps)
     gaps = [later - beat for beat, later in pairwise(beats)]
-    return len(gaps) > 1 and min(gaps) < _EARLY * worker.interval
+    return len(gaps) > 1 and min(gaps) < _EARLY_RATIO * worker.interval
 
 
 def _pids(row: Mapping[str, Any]) -> set[int]:
     return {row["pid"]} if type(row.get("pid")) is int else set()
 
 
-def _with_pools(questions: Questions, facts: Facts) -> Facts:
-    """The facts with what Flower knows of the pools of workers that are gone."""
+def _with_pools(requests: OptionalRequests, facts: Facts) -> Facts:
+    """Add the pools of workers without heartbeats, from earlier replies that Flower keeps."""
     if not facts.gone:
         return facts
-    known = questions.ask(lambda: known_workers(questions.flower, questions.until)) or {}
+    known = requests.ask(lambda: known_workers(requests.flower, requests.until)) or {}
     workers = {
         name: replace(worker, pool=_pool(known[name])) if name in known else worker
         for name, worker in facts.workers.items()
@@ -352,34 +370,34 @@ def _with_pools(questions: Questions, facts: Facts) -> Facts:
     return replace(facts, workers=workers)
 
 
-def _with_answers(questions: Questions, facts: Facts) -> Facts:
-    """Add what the workers answer, where tasks wait or run for a while."""
+def _with_answers(requests: OptionalRequests, facts: Facts) -> Facts:
+    """Add replies of the workers, if tasks have been waiting or running for some time."""
     if not facts.live:
         return facts
     asked: Mapping[str, dict[str, Any]] = {}
     were_asked = bool(facts.waiting_queues) or any(_is_worth_asking(facts, task) for task in facts.waiting)
     if were_asked:
-        found = questions.ask(lambda: ask_workers(questions.flower, questions.until), "who consumes which queue")
+        found = requests.ask(lambda: ask_workers(requests.flower, requests.until), "which worker consumes which queue")
         were_asked, asked = found is not None, found or {}
-    one_by_one = dict(_ask_one_by_one(questions, facts))
+    one_by_one = dict(_ask_one_by_one(requests, facts))
     workers = dict(facts.workers)
     for worker in facts.live:
-        said = one_by_one.get(worker.name) or asked.get(worker.name)
-        if said is not None:
-            answer = _answer(said, of_one=worker.name in one_by_one)
+        reply = one_by_one.get(worker.name) or asked.get(worker.name)
+        if reply is not None:
+            answer = _answer(reply, of_one=worker.name in one_by_one)
             workers[worker.name] = replace(worker, answer=answer, pool=answer.pool)
     return replace(facts, workers=workers, were_asked=were_asked)
 
 
 def _is_worth_asking(facts: Facts, task: Task) -> bool:
-    """Whether a task waits for so long that the workers are asked what they consume."""
+    """Return whether a task has waited so long that the workers are asked for their queues."""
     known = {queue.name for queue in facts.queues.known or ()}
     is_unknown = task.state == "PENDING" and task.routing_key not in known
     return facts.age(task.since) > (_ASK_AFTER_UNKNOWN if is_unknown else ASK_AFTER)
 
 
-def _ask_one_by_one(questions: Questions, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ask each worker with an old task, too many tasks or a wrong clock."""
+def _ask_one_by_one(requests: OptionalRequests, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ask each worker that has an old task, too many tasks or a wrong clock; yield name and reply."""
     oldest: dict[str, float] = {}
     for task in (*facts.started, *facts.tasks_in("RECEIVED")):
         since = task.started if task.has_started and task.started else task.since or facts.now
@@ -392,53 +410,53 @@ def _ask_one_by_one(questions: Questions, facts: Facts) -> Iterator[tuple[str, d
         or claimed[worker.name] > worker.can_run
         or worker.name in facts.skews
     ]
-    for name in sorted(suspects, key=lambda name: (oldest.get(name, facts.now), name))[:_MOST_WORKERS]:
-        said = questions.ask(functools.partial(ask_worker, questions.flower, name, questions.until))
-        if said is not None:
-            yield name, said
+    for name in sorted(suspects, key=lambda name: (oldest.get(name, facts.now), name))[:_MAX_WORKERS]:
+        reply = requests.ask(functools.partial(ask_worker, requests.flower, name, requests.until))
+        if reply is not None:
+            yield name, reply
 
 
-def _answer(said: Mapping[str, Any], *, of_one: bool) -> Answer:
-    active = _list(said, "active")
-    queues = said.get("active_queues")
+def _answer(reply: Mapping[str, Any], *, of_one: bool) -> Answer:
+    active = _list(reply, "active")
+    queues = reply.get("active_queues")
     return Answer(
         queues=tuple(_consumed(queues)) if isinstance(queues, list) else None,
-        processes=pool_size(dict(said)),
-        pool=_pool(said),
+        processes=pool_size(dict(reply)),
+        pool=_pool(reply),
         running=frozenset(_ids(active)) if of_one else None,
         unacknowledged=frozenset(_ids(task for task in active if task.get("acknowledged") is False)),
-        uptime=_uptime(said),
-        accepted=_accepted(said),
-        held=frozenset(_ids([*_list(said, "reserved"), *_scheduled(said)])) if of_one else None,
+        uptime=_uptime(reply),
+        accepted=_accepted(reply),
+        held=frozenset(_ids([*_list(reply, "reserved"), *_scheduled(reply)])) if of_one else None,
     )
 
 
-def _pool(said: Mapping[str, Any]) -> str:
-    pool = said["stats"].get("pool") if isinstance(said.get("stats"), dict) else None
+def _pool(reply: Mapping[str, Any]) -> str:
+    pool = reply["stats"].get("pool") if isinstance(reply.get("stats"), dict) else None
     return label_text(pool.get("implementation"), "") if isinstance(pool, dict) else ""
 
 
-def _accepted(said: Mapping[str, Any]) -> dict[str, int]:
-    """How many tasks of each type a worker has begun since its process started."""
-    stats = said.get("stats")
+def _accepted(reply: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of tasks of each type that a worker has started since its process started."""
+    stats = reply.get("stats")
     total = stats.get("total") if isinstance(stats, dict) else None
     counts = total.items() if isinstance(total, dict) else ()
     return {name: int(number) for name, value in counts if (number := finite_number(value)) is not None}
 
 
-def _uptime(said: Mapping[str, Any]) -> float | None:
-    stats = said.get("stats")
+def _uptime(reply: Mapping[str, Any]) -> float | None:
+    stats = reply.get("stats")
     return finite_number(stats.get("uptime")) if isinstance(stats, dict) else None
 
 
-def _list(said: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    found = said.get(key)
+def _list(reply: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = reply.get(key)
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
-def _scheduled(said: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The tasks that a worker holds until their ETA."""
-    for entry in _list(said, "scheduled"):
+def _scheduled(reply: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the tasks that a worker holds until their ETA."""
+    for entry in _list(reply, "scheduled"):
         request = entry.get("request")
         if isinstance(request, dict):
             yield request
@@ -469,7 +487,7 @@ def _task(task_id: str, entry: Mapping[str, Any]) -> Task:
     name, state, worker, routing_key, exchange = (
         label_text(entry.get(key), "") for key in ("name", "state", "worker", "routing_key", "exchange")
     )
-    # Native delayed delivery: the message goes through exchanges that count its delay down, bit by bit.
+    # With native delayed delivery, the message passes one exchange per bit of its delay. The real key follows the bits.
     if delay := _DELAY.match(routing_key):
         routing_key, exchange = routing_key[delay.end() :], ""
     return Task(

@@ -1,4 +1,4 @@
-"""Phrases that several rules use."""
+"""Phrases that several rules share."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Iterable
 from push_job.explain.facts import Facts, Task
 from push_job.terminal.formatting import moment_words, name_words, time_words
 
-#: Names that a sentence lists before it says how many more there are.
-_MOST_NAMES = 3
+#: Names listed in a sentence. Further ones are only counted.
+_MAX_NAMES = 3
 
 
 def when(facts: Facts, time: float) -> str:
-    """A time in UTC with its age: ``12:03 UTC (4 minutes ago)``."""
+    """Return a time in UTC with its age: ``12:03 UTC (4 minutes ago)``."""
     return f"{moment_words(time, facts.now)} ({time_words(facts.age(time))} ago)"
 
 
 def names(texts: Iterable[str]) -> str:
-    """Some names: ``a, b, c and 4 more``."""
+    """Return names as a list: ``a, b, c and 4 more``."""
     shown = sorted({name_words(text) for text in texts})
-    more = f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
-    return ", ".join(shown[:_MOST_NAMES]) + more
+    more = f" and {len(shown) - _MAX_NAMES} more" if len(shown) > _MAX_NAMES else ""
+    return ", ".join(shown[:_MAX_NAMES]) + more
 
 
 def held(tasks: Iterable[Task]) -> str:
-    """What a worker held: ``1 started and 2 received tasks``."""
+    """Return the tasks that a worker held: ``1 STARTED and 2 RECEIVED tasks``."""
     tasks = list(tasks)
     started = sum(task.has_started for task in tasks)
     parts = [
@@ -34,10 +34,10 @@ def held(tasks: Iterable[Task]) -> str:
 
 
 def types(tasks: Iterable[Task]) -> frozenset[str]:
-    """The types of these tasks."""
+    """Return the types of `tasks`."""
     return frozenset(task.name for task in tasks)
 
 
 def oldest(tasks: Iterable[Task], now: float) -> Task | None:
-    """The task that has been in its state for longest."""
+    """Return the task that has been in its state for the longest time."""
     return min(tasks, key=lambda task: (task.since or now, task.id), default=None)

@@ -1,4 +1,4 @@
-"""Print findings: as text, no more than a screen of it, or as JSON for a program."""
+"""Format findings as text that fits on one screen, or as JSON."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from push_job.explain.findings import Finding, Level
 from push_job.terminal.formatting import count_words, time_words
 from push_job.text import printable
 
-#: Lines on a screen that is 24 high, the line with the next prompt among them.
+#: Lines of text: a terminal of 24 lines without the line of the next prompt.
 _LINES = 23
 
-#: Characters in a line, where the terminal has so many; the fewest that make sense.
-_WIDEST = 100
-_NARROWEST = 40
+#: Limits of the line width in characters. Between them, the width of the terminal is used.
+_MAX_WIDTH = 100
+_MIN_WIDTH = 40
 
-#: Findings of one kind, of one Flower, that are shown: twenty workers that went away have one cause.
-_OF_A_KIND = 3
+#: Findings shown per kind and Flower. Many of the same kind (e.g. lost workers) usually have the same cause.
+_MAX_PER_KIND = 3
 
 _ORDER = (Level.WRONG, Level.UNSURE, Level.NOTE)
 _MARKS = {Level.WRONG: "✗x", Level.UNSURE: "??", Level.NOTE: "--"}
@@ -33,13 +33,15 @@ _COLOURS = {Level.WRONG: "red", Level.UNSURE: "yellow", Level.NOTE: "cyan"}
 
 
 def as_text(diagnoses: Iterable[Diagnosis], *, in_unicode: bool) -> str:
-    """What a terminal shows: a headline, then each finding, worst first.
+    """Return the text for a terminal: a headline, then the findings, worst first.
 
-    `in_unicode` is whether it can show a cross.
+    Args:
+        diagnoses: one for each Flower.
+        in_unicode: whether the terminal can show a cross mark.
     """
     diagnoses = list(diagnoses)
-    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns))
-    head = _folded(_headline(diagnoses), width, "")
+    width = max(_MIN_WIDTH, min(_MAX_WIDTH, shutil.get_terminal_size((_MAX_WIDTH, 24)).columns))
+    head = _wrapped(_headline(diagnoses), width, "")
     shown, all_found = _chosen(diagnoses), sum(len(diagnosis.findings) for diagnosis in diagnoses)
     blocks: list[list[str]] = []
     room = _LINES - _height(head, width)
@@ -53,12 +55,12 @@ def as_text(diagnoses: Iterable[Diagnosis], *, in_unicode: bool) -> str:
         room -= _height(block, width)
         blocks.append(block)
     left = all_found - len(blocks)
-    end = [f"and {left:,} more: --format json has them all"] if left else []
+    end = [f"and {left:,} more: --format json shows all findings"] if left else []
     return "\n".join([*(click.style(line, bold=True) for line in head), *(line for b in blocks for line in b), *end])
 
 
 def as_json(diagnoses: Iterable[Diagnosis]) -> str:
-    """Every finding, for a program."""
+    """Return all findings as JSON; see docs/trouble.md for the format."""
     diagnoses = list(diagnoses)
     flowers = [
         {
@@ -88,7 +90,7 @@ def _as_object(finding: Finding) -> dict[str, Any]:
 
 
 def _unknown(diagnoses: Iterable[Diagnosis]) -> list[str]:
-    """What cannot be known, each once."""
+    """Return the information that is missing, without duplicates."""
     findings = (finding for diagnosis in diagnoses for finding in diagnosis.findings)
     return list(dict.fromkeys(finding.unknown for finding in findings if finding.unknown))
 
@@ -97,26 +99,26 @@ def _headline(diagnoses: list[Diagnosis]) -> str:
     if not diagnoses:
         return "No Flower is in this shard"
     who = f"Flower {diagnoses[0].flower.address}" if len(diagnoses) == 1 else count_words(len(diagnoses), "Flower")
-    return f"{who}: {_verdict(diagnoses)} ({_extent(diagnoses)})"
+    return f"{who}: {_verdict(diagnoses)} ({_scope(diagnoses)})"
 
 
 def _verdict(diagnoses: list[Diagnosis]) -> str:
     wrong, unknown = sum(diagnosis.wrong for diagnosis in diagnoses), _unknown(diagnoses)
     unsure = any(finding.level is Level.UNSURE for diagnosis in diagnoses for finding in diagnosis.findings)
     if wrong:
-        verdict = f"{count_words(wrong, 'thing')} {'is' if wrong == 1 else 'are'} wrong"
+        verdict = f"{count_words(wrong, 'problem')} found"
     elif unknown:
-        verdict = "nothing is known to be wrong"
+        verdict = "no problem found"
     else:
-        return "something may be wrong" if unsure else "all is well"
+        return "something may be wrong" if unsure else "no problem found"
     more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-    return f"{verdict}, but not all can be known: {unknown[0]}{more}" if unknown else verdict
+    return f"{verdict}; not known: {unknown[0]}{more}" if unknown else verdict
 
 
-def _extent(diagnoses: list[Diagnosis]) -> str:
+def _scope(diagnoses: list[Diagnosis]) -> str:
     known = [diagnosis.facts for diagnosis in diagnoses if diagnosis.facts is not None]
     if not known:
-        return "nothing could be read"
+        return "no Flower could be scraped"
     workers, tasks = sum(len(facts.live) for facts in known), sum(facts.task_count for facts in known)
     ages = [facts.age(facts.started_at) for facts in known if facts.is_young]
     young = f" of the last {time_words(min(ages))}" if ages else ""
@@ -124,7 +126,7 @@ def _extent(diagnoses: list[Diagnosis]) -> str:
 
 
 def _chosen(diagnoses: list[Diagnosis]) -> list[tuple[Diagnosis, Finding]]:
-    """The findings to show, in order of level, no more than a few of one kind."""
+    """Return the findings to show, sorted by level, at most _MAX_PER_KIND of a kind."""
     found = [(diagnosis, finding) for diagnosis in diagnoses for finding in diagnosis.findings]
     found.sort(key=lambda one: (_ORDER.index(one[1].level), one[1].kind != "flower-down"))
     chosen = []
@@ -132,7 +134,7 @@ def _chosen(diagnoses: list[Diagnosis]) -> list[tuple[Diagnosis, Finding]]:
     for diagnosis, finding in found:
         kind = diagnosis.flower.address, finding.kind
         kinds[kind] += 1
-        if kinds[kind] <= _OF_A_KIND:
+        if kinds[kind] <= _MAX_PER_KIND:
             chosen.append((diagnosis, finding))
     return chosen
 
@@ -140,13 +142,13 @@ def _chosen(diagnoses: list[Diagnosis]) -> list[tuple[Diagnosis, Finding]]:
 def _block(where: str, finding: Finding, mark: str, width: int) -> list[str]:
     likely = f"{finding.likely[:1].upper()}{finding.likely[1:]}."
     do = f"{finding.do[:1].upper()}{finding.do[1:]}{':' if finding.link else '.'}"
-    first, *rest = _folded(f"{where}{finding.fact}", width - 2, "")
+    first, *rest = _wrapped(f"{where}{finding.fact}", width - 2, "")
     lines = [f"{click.style(mark, fg=_COLOURS[finding.level])} {first}", *(f"  {line}" for line in rest)]
-    lines += _folded(f"{likely} {do}", width, "  ")
+    lines += _wrapped(f"{likely} {do}", width, "  ")
     return [*lines, f"  {finding.link}"] if finding.link else lines
 
 
-def _folded(text: str, width: int, indent: str) -> list[str]:
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(
         printable(text),
         width,
@@ -158,5 +160,5 @@ def _folded(text: str, width: int, indent: str) -> list[str]:
 
 
 def _height(lines: list[str], width: int) -> int:
-    """Lines on the screen, which folds those that are too long, as a link may be."""
+    """Return the number of lines on the screen; the terminal wraps long ones, such as links."""
     return sum(max(1, math.ceil(len(click.unstyle(line)) / width)) for line in lines)

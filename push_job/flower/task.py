@@ -1,4 +1,4 @@
-"""One task as Flower tells it: the fields that are read, and what they mean in labels and seconds."""
+"""The fields of a task in Flower's API, and the labels, times and durations that follow from them."""
 
 from __future__ import annotations
 
@@ -11,39 +11,40 @@ from typing import Any
 
 import msgspec
 
-#: The states that every task type has a sample for.
+#: The states for which every task type has a sample.
 STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
 
-#: States, in addition to those, that Celery gives a task that has ended.
+#: Further states of a task that has ended.
 OTHER_FINAL_STATES = frozenset({"REJECTED", "IGNORED"})
 
-#: What stands for a task type or state that Flower never learnt, or that is no text.
+#: Labels for a task type or state that Flower never received, or that is not a string.
 UNKNOWN_TYPE = "unknown"
 UNKNOWN_STATE = "UNKNOWN"
 
-#: The field with the time of the event that put a task into a state that is not its end.
+#: The field with the time of the event that led to an unfinished state, by state.
 SINCE = {"PENDING": "sent", "RECEIVED": "received", "STARTED": "started", "RETRY": "retried"}
 
-#: Seconds in a century: a longer "duration" is a mistake of whoever reported it.
+#: Seconds in a century. A longer duration is not valid.
 CENTURY = 3.2e9
 
-#: The last Unix time that is taken for one.
+#: The latest valid Unix time.
 LATEST = 2 * CENTURY
 
-#: A label is cut here (in characters), so that a stack trace for a name cannot fill the Pushgateway.
+#: Maximum length of a label value in characters, so that a name with, e.g., a stack trace cannot fill the Pushgateway.
 _LABEL_LENGTH = 200
 
-#: A duration that was not reported: counted as nothing in sums, and not observed by a histogram.
+#: Value of a missing duration or time. Sums and histograms leave it out.
 NOT_REPORTED = math.nan
 
 
 class TaskFields(msgspec.Struct, gc=False):
-    """The fields of a task in ``/api/tasks`` that are read; the others are skipped undecoded.
+    """The fields of a task in ``/api/tasks`` that are read. Other fields are skipped without decoding.
 
-    All are Any, because a custom event may put anything into them and one odd task must not cost the others.
+    All have the type Any, because a custom event may set them to any value, and one invalid task must not prevent the
+    decoding of the others.
     """
 
-    # In the order of Flower's JSON, which the decoder looks for first.
+    # In the order of Flower's JSON: the decoder is fastest if each field follows the previous one.
     name: Any = None
     state: Any = None
     received: Any = None
@@ -62,14 +63,19 @@ class TaskFields(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class TextColumn:
-    """A column of texts of which there are few, one of each task in this state; the store holds a number for each."""
+    """A column with a text for each task in one state. There must be few different texts: the store numbers them.
+
+    Attributes:
+        of: returns the text of a task.
+        state: the state.
+    """
 
     of: Callable[[TaskFields], str]
     state: str
 
 
 class EventFields(TaskFields, gc=False):
-    """What tells, beside those, which events a task has had, and whose the newest one is."""
+    """TaskFields and the fields that show which events a task has had, and the sender of the newest one."""
 
     succeeded: Any = None
     failed: Any = None
@@ -80,18 +86,23 @@ class EventFields(TaskFields, gc=False):
     retries: Any = None
 
 
-#: What an extra reads of each task beside its type, state and seconds: a number, or NOT_REPORTED. It is none of "now",
-#: for a task that is not read again keeps it.
+#: A value that an extra reads of each task in addition to type, state and seconds: a number, NOT_REPORTED or a text. It
+#: must not depend on the current time, because an incremental scrape keeps it for tasks that it does not read again.
 Column = Callable[[TaskFields], float] | TextColumn
 
 
 def reported(seconds: Iterable[float]) -> Iterator[float]:
-    """Those that are not NOT_REPORTED."""
+    """Yield the values that are not NOT_REPORTED."""
     return filterfalse(math.isnan, seconds)
 
 
 def label_text(value: Any, otherwise: str) -> str:
-    """A label value that Prometheus takes: valid UTF-8, not empty and of sane length."""
+    """Return a valid label value: UTF-8, not empty, at most _LABEL_LENGTH characters.
+
+    Args:
+        value: the value from Flower.
+        otherwise: the result if the value is not a string or is empty.
+    """
     if not isinstance(value, str) or not value:
         return otherwise
     text = value.encode("utf-8", "replace").decode()
@@ -99,9 +110,10 @@ def label_text(value: Any, otherwise: str) -> str:
 
 
 def seconds_of(task: TaskFields) -> float:
-    """A finished task's seconds; of an unfinished one, the Unix time from which its age counts (see `age_at`).
+    """Return the runtime of a finished task, or the Unix time from which the age of an unfinished one counts.
 
-    A custom state may have tasks of both kinds, so the time of its unfinished ones is negative.
+    A custom state may have finished and unfinished tasks. To distinguish them, the time of an unfinished task in a
+    custom state is negative. See `age_at` for the age.
     """
     if type(task.state) is str and task.state in SINCE:
         return since_of(task)
@@ -109,7 +121,7 @@ def seconds_of(task: TaskFields) -> float:
 
 
 def is_unfinished_in_custom_state(task: TaskFields) -> bool:
-    """Whether a task in a custom state, as of ``send_event("task-progress")``, has started and not ended."""
+    """Return whether a task in a custom state (e.g. of ``send_event("task-progress")``) has started but not ended."""
     if type(task.state) is not str or task.state in STATES or task.state in OTHER_FINAL_STATES:
         return False
     started = time_of(task.started)
@@ -119,35 +131,35 @@ def is_unfinished_in_custom_state(task: TaskFields) -> bool:
 
 
 def _duration(value: Any) -> float:
-    """Seconds, or NOT_REPORTED for what is no duration."""
+    """Return the value in seconds, or NOT_REPORTED if it is not a valid duration."""
     if (type(value) is float or type(value) is int) and 0 <= value <= CENTURY:
         return float(value)
     return NOT_REPORTED
 
 
 def time_of(value: Any) -> float | None:
-    """The value if it is a Unix time in seconds, or None."""
+    """Return the value if it is a valid Unix time in seconds, else None."""
     return float(value) if type(value) in (int, float) and 0 < value <= LATEST else None
 
 
 def stamp_of(value: Any) -> float:
-    """The time stamp of an event, which Flower orders tasks by; 0.0 where there is none."""
+    """Return the time stamp of an event, by which Flower sorts tasks; 0.0 if there is none."""
     return float(value) if type(value) is float or (type(value) is int and abs(value) < 10**15) else 0.0
 
 
 def _eta(value: Any) -> float | None:
-    """The Unix time of Celery's ETA, an ISO 8601 string; one without a zone is in UTC, as Celery's are."""
+    """Return the Unix time of an ETA, an ISO 8601 string. An ETA without a time zone is in UTC, as in Celery."""
     if not isinstance(value, str):
         return None
     try:
-        moment = msgspec.convert(value, datetime)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        eta = msgspec.convert(value, datetime)
+        return (eta if eta.tzinfo else eta.replace(tzinfo=timezone.utc)).timestamp()
     except (msgspec.ValidationError, ValueError, OverflowError):
         return None
 
 
 def since_of(task: TaskFields) -> float:
-    """Since when an unfinished task is in its state: the event that put it there, or its ETA if later; Unix time."""
+    """Return the Unix time since which an unfinished task is in its state, or its ETA if that is later."""
     field = SINCE.get(task.state) if type(task.state) is str else None
     if field is not None:
         start = time_of(getattr(task, field)) or time_of(task.timestamp)
@@ -159,27 +171,27 @@ def since_of(task: TaskFields) -> float:
 
 
 def age_at(now: float, since: float) -> float:
-    """Seconds from `since` to `now`, never below none; NOT_REPORTED if that is."""
-    return max(now - since, 0.0)  # in this order, which keeps a NaN
+    """Return the seconds from `since` to `now`, at least 0; NOT_REPORTED if `since` is NOT_REPORTED."""
+    return max(now - since, 0.0)  # this order of the arguments preserves a NaN
 
 
 def clock_of(task: TaskFields) -> float:
-    """The logical clock of the task's newest event; 0.0 where there is none."""
+    """Return Celery's logical clock of the task's newest event; 0.0 if there is none."""
     return float(task.clock) if type(task.clock) is int and 0 < task.clock < 2**53 else 0.0
 
 
 def received_of(task: TaskFields) -> float:
-    """When a worker received the task last, or NOT_REPORTED."""
+    """Return the Unix time at which a worker last received the task, or NOT_REPORTED."""
     return stamp_of(task.received) or NOT_REPORTED
 
 
 def wait_of(task: TaskFields) -> float:
-    """From received (or sent, or its ETA, whichever is latest) to started, or NOT_REPORTED."""
+    """Return the seconds from the latest of sent, received and ETA to the start, or NOT_REPORTED."""
     return _wait_since(task, max(time_of(task.received) or 0.0, time_of(task.sent) or 0.0, _eta_or_zero(task)))
 
 
 def queue_wait_of(task: TaskFields) -> float:
-    """From sent (or its ETA, whichever is later) to started, or NOT_REPORTED, as where no event told of the sending."""
+    """Return the seconds from the later of sent and ETA to the start; NOT_REPORTED without a task-sent event."""
     sent = time_of(task.sent)
     return NOT_REPORTED if sent is None else _wait_since(task, max(sent, _eta_or_zero(task)))
 
@@ -189,34 +201,35 @@ def _eta_or_zero(task: TaskFields) -> float:
 
 
 def _wait_since(task: TaskFields, arrived: float) -> float:
-    """From `arrived`, which is 0.0 if it is not known, to started."""
+    """Return the seconds from `arrived` (0.0 if not known) to the start, or NOT_REPORTED."""
     started = time_of(task.started)
     if started is None or not arrived:
         return NOT_REPORTED
     if started < (time_of(task.received) or 0.0) or (started < arrived and task.retried is not None):
-        return NOT_REPORTED  # it waits once more, and was started an earlier time: retried, or delivered again
-    # Who sends and who starts it have clocks of their own: a short wait may come out below none.
+        return NOT_REPORTED  # it was retried or delivered again and waits again; the start is that of an earlier run
+    # The clocks of sender and worker may differ, so the difference may be negative.
     return max(0.0, started - arrived)
 
 
 def came_at(task: TaskFields) -> float:
-    """When the task came into being, as far as Flower knows: sent, or else received, or started; Unix time."""
+    """Return the Unix time of the first known event of sent, received and started, or NOT_REPORTED."""
     return time_of(task.sent) or time_of(task.received) or time_of(task.started) or NOT_REPORTED
 
 
 def sent_at(task: TaskFields) -> float:
-    """When the task was sent, if its sender sent an event; Unix time."""
+    """Return the Unix time at which the task was sent, or NOT_REPORTED if there is no task-sent event."""
     return time_of(task.sent) or NOT_REPORTED
 
 
 def ended_at(task: TaskFields) -> float:
-    """When a task that is in SUCCESS or FAILURE came to its end; Unix time. Of others it says nothing."""
+    """Return the Unix time at which a task ended. It must be in SUCCESS or FAILURE."""
     ended = task.succeeded if task.state == "SUCCESS" else task.failed
     return time_of(ended) or time_of(task.timestamp) or NOT_REPORTED
 
 
-# What follows gives the same numbers for many tasks: what is usual of them is written out, for a call for each task
-# would cost as much as to read it. No comparisons are chained where there are three, which Python takes longer for.
+# The functions below return the same numbers for many tasks at once. The common cases are written inline, because a
+# function call per task would take as long as decoding the task. Comparisons of three values are not chained, because
+# Python evaluates chained ones more slowly.
 
 
 def _received_of(tasks: Collection[TaskFields]) -> list[float]:
@@ -277,7 +290,7 @@ def _ended_at(tasks: Collection[TaskFields]) -> list[float]:
     ]
 
 
-#: The columns of many tasks at once.
+#: The functions that compute a column for many tasks at once.
 IN_BULK: dict[Column, Callable[[Collection[TaskFields]], list[float]]] = {
     received_of: _received_of,
     wait_of: _waits_of,

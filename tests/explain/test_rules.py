@@ -7,7 +7,7 @@ import pytest
 
 from push_job.explain.facts import Answer, ConsumedQueue, Queue, Queues, Task, Worker
 from push_job.explain.rules import findings_of
-from push_job.explain.rules.queues import gets
+from push_job.explain.rules.queues import receives
 from tests.explain.made_up import ANSWER, CELERY, NOW, a_type, facts, found, only, task, worker
 
 DAY = 86_400.0
@@ -54,7 +54,7 @@ def test_a_type_that_often_fails_is_not_said_to_fail_always_after_three_failures
         recent={"FAILURE": 53, "SUCCESS": 50},
         exceptions={"KeyError": 53},
     )
-    assert "others succeed" in only(facts(types=kind)).likely
+    assert "other tasks of the type succeed" in only(facts(types=kind)).likely
 
 
 def test_failures_of_long_ago_are_no_news() -> None:
@@ -243,7 +243,7 @@ def test_a_flower_that_cannot_ask_its_broker_either_speaks_for_the_workers() -> 
     ],
 )
 def test_which_tasks_a_queue_gets(key: str, exchange: str, queue: ConsumedQueue, expected: bool) -> None:
-    assert gets(queue, Task("1", "shop.a", "PENDING", routing_key=key, exchange=exchange)) is expected
+    assert receives(queue, Task("1", "shop.a", "PENDING", routing_key=key, exchange=exchange)) is expected
 
 
 def test_a_queue_is_without_consumer_only_if_every_live_worker_has_said_what_it_consumes() -> None:

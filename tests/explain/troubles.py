@@ -1,6 +1,6 @@
-"""The troubles that are made on real brokers: docs/trouble.md lists them from here.
+"""Problems that tests cause on real brokers; docs/trouble.md lists them.
 
-Each is a function that makes the trouble on a scene and says, by its assertions, what `explain` has to find.
+Each is a function that causes the problem in a scene and asserts what `explain` finds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.explain.scenes import Scene, open_scene, start_worker
 
 REDIS, RABBITMQ = "Redis", "RabbitMQ"
 
-#: Nothing listens there.
+#: Settings with a result backend on which nothing listens.
 NO_BACKEND = {
     "result_backend": "redis://127.0.0.1:9/0",
     "result_backend_transport_options": {"retry_policy": {"timeout": 0.2, "max_retries": 0}},
@@ -33,13 +33,13 @@ NO_BACKEND = {
 
 @dataclass(frozen=True)
 class Trouble:
-    """A trouble that a test makes.
+    """A problem that a test causes.
 
     Attributes:
-        text: what happens, for the docs.
-        kind: the kind of finding that it makes; empty if all is well.
-        make: makes it and checks what is found.
-        brokers: on which it is made.
+        text: description for the docs.
+        kind: the expected kind of finding; empty if none is expected.
+        make: causes the problem and checks the findings.
+        brokers: the brokers on which the test runs.
         scene: arguments of `open_scene`.
     """
 
@@ -56,7 +56,7 @@ TROUBLES: list[Trouble] = []
 def trouble(
     text: str, kind: str, *brokers: str, **scene: Any
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
-    """Register a function as a trouble, on both brokers unless some are named."""
+    """Register a function as a problem, on both brokers unless `brokers` are given."""
 
     def register(make: Callable[[Scene], None]) -> Callable[[Scene], None]:
         TROUBLES.append(Trouble(text, kind, make, brokers or (RABBITMQ, REDIS), scene))
@@ -66,17 +66,17 @@ def trouble(
 
 
 def check(trouble: Trouble, testbed: Testbed, broker: Redis | VirtualHost) -> None:
-    """Make a trouble on this broker and check that it is found."""
+    """Cause a problem on `broker` and check that it is found."""
     scene = open_scene(testbed, broker, **trouble.scene)
     try:
-        # The rules wait for heartbeats of two seconds and for more rejections; these workers send one each second.
-        with mock.patch.object(facts, "SETTLED", 3), mock.patch.object(repeats, "MOST_EVENTS", 3):
+        # Shorter limits make the test faster: these workers send a heartbeat each second.
+        with mock.patch.object(facts, "HEARTBEAT_LAG", 3), mock.patch.object(repeats, "LOOP_EVENTS", 3):
             trouble.make(scene)
     finally:
         scene.close()
 
 
-@trouble("a type has succeeded hundreds of times and fails since a deploy", "failing", REDIS)
+@trouble("a type that has succeeded many times fails since a deploy", "failing", REDIS)
 def failing_since_a_deploy(scene: Scene) -> None:
     scene.run("t.maybe", 100, True)
     deployed = time.time()
@@ -97,7 +97,7 @@ def killed_process(scene: Scene) -> None:
     assert "OOM" in finding.likely
 
 
-@trouble("a task runs into its hard time limit", "failing", REDIS)
+@trouble("a task exceeds its hard time limit", "failing", REDIS)
 def time_limit(scene: Scene) -> None:
     scene.run("t.limit", 3, state="FAILURE")
     [finding] = scene.until("failing")
@@ -105,7 +105,7 @@ def time_limit(scene: Scene) -> None:
     assert "time_limit" in finding.do
 
 
-@trouble("tasks of a name that no worker knows", "failing")
+@trouble("a task is sent with a name that no worker has registered", "failing")
 def not_registered(scene: Scene) -> None:
     scene.run("t.nobody_knows", 3, state="FAILURE")
     [finding] = scene.until("failing")
@@ -113,7 +113,7 @@ def not_registered(scene: Scene) -> None:
     assert "inspect registered" in finding.do
 
 
-@trouble("a task kills its process, and `reject_on_worker_lost` has it delivered again and again", "repeats")
+@trouble("a task kills its process, and the broker delivers it again each time (`reject_on_worker_lost`)", "repeats")
 def killed_again_and_again(scene: Scene) -> None:
     scene.send("t.kill_again")
     [finding] = scene.until("repeats", timeout=40)
@@ -121,7 +121,7 @@ def killed_again_and_again(scene: Scene) -> None:
     assert "reject_on_worker_lost" in finding.likely
 
 
-@trouble("a task is retried for ever", "repeats", REDIS)
+@trouble("a task is retried without limit", "repeats", REDIS)
 def retried_for_ever(scene: Scene) -> None:
     scene.send("t.retry")
     [finding] = scene.until("repeats", timeout=40)
@@ -137,7 +137,7 @@ def ignored(scene: Scene) -> None:
     assert "terminate" not in finding.do
 
 
-@trouble("the result backend is down: tasks end and no event says so", "results-lost", conf=NO_BACKEND)
+@trouble("the result backend is down, so Celery sends no events when tasks end", "results-lost", conf=NO_BACKEND)
 def result_backend_down(scene: Scene) -> None:
     scene.run("t.quick", 5, state="STARTED")
     [finding] = scene.until("results-lost", timeout=30)
@@ -146,7 +146,7 @@ def result_backend_down(scene: Scene) -> None:
 
 
 @trouble(
-    "the same with threads, whose worker counts such tasks as active",
+    "the same with `--pool threads`, where the worker still counts such tasks as active",
     "results-lost",
     REDIS,
     pool="threads",
@@ -168,7 +168,7 @@ def rate_limit(scene: Scene) -> None:
 
 
 @trouble(
-    "RabbitMQ's memory alarm blocks all that publish, heartbeats too",
+    "RabbitMQ's memory alarm blocks all publishers, and so the heartbeats",
     "broker-blocked",
     RABBITMQ,
     workers=("worker-1", "worker-2"),
@@ -202,7 +202,7 @@ def no_management_api(scene: Scene) -> None:
     assert "--broker-api" in finding.unknown
 
 
-@trouble("a task is sent to a queue of a mistyped name", "no-consumer")
+@trouble("a task is sent to a queue with a misspelled name", "no-consumer")
 def mistyped_queue(scene: Scene) -> None:
     scene.run("t.quick", 1)
     sent = scene.send("t.quick", queue="clery")
@@ -213,7 +213,7 @@ def mistyped_queue(scene: Scene) -> None:
 
 
 @trouble(
-    "the same, without events of sending (Celery's default)",
+    "the same, without task-sent events (Celery's default)",
     "sending-unknown",
     REDIS,
     sends={"task_send_sent_event": False},
@@ -225,7 +225,7 @@ def mistyped_queue_unseen(scene: Scene) -> None:
     assert "task_send_sent_event" in finding.unknown
 
 
-@trouble("a mistyped routing key, where another queue is bound to a topic exchange", "no-consumer", RABBITMQ)
+@trouble("a routing key is misspelled, and a queue is bound to a topic exchange", "no-consumer", RABBITMQ)
 def mistyped_key_beside_a_topic(scene: Scene) -> None:
     scene.app.control.add_consumer(
         "topical", exchange="shop", exchange_type="topic", routing_key="shop.#", destination=[scene.worker.node]
@@ -240,7 +240,7 @@ def mistyped_key_beside_a_topic(scene: Scene) -> None:
     assert finding.subject == "shpo.orders.new"
 
 
-@trouble("`cancel_consumer` takes a queue from its only worker", "no-consumer")
+@trouble("`cancel_consumer` removes a queue from its only worker", "no-consumer")
 def cancelled_consumer(scene: Scene) -> None:
     scene.run("t.quick", 1)
     scene.app.control.cancel_consumer("celery", destination=[scene.worker.node], reply=True)
@@ -250,11 +250,11 @@ def cancelled_consumer(scene: Scene) -> None:
     assert finding.subject == "celery"
 
 
-@trouble("a worker refuses the serialization of a message", "message-lost", conf={"accept_content": ["json"]})
+@trouble("a worker rejects the serializer of a message", "message-lost", conf={"accept_content": ["json"]})
 def wrong_serializer(scene: Scene) -> None:
     scene.run("t.quick", 1)
     scene.wait("PENDING", scene.send("t.quick", serializer="pickle"))
-    # A minute is too long to wait: the event of its sending is moved back.
+    # A minute is too long to wait, so the task-sent event of another task is backdated.
     with backdated(scene, "shop.moved", 200):
         [finding] = scene.until("message-lost")
     assert "accept_content" in finding.likely
@@ -262,7 +262,7 @@ def wrong_serializer(scene: Scene) -> None:
 
 @contextlib.contextmanager
 def backdated(scene: Scene, task_id: str, seconds: float) -> Any:
-    """A task that was sent so long ago to the workers' queue, in which there is none."""
+    """Report a task that was sent `seconds` ago to the workers' queue; no message of it exists."""
     with TaskEvents(scene.broker.url) as events:
         events.send(
             "task-sent",
@@ -278,7 +278,7 @@ def backdated(scene: Scene, task_id: str, seconds: float) -> Any:
     yield
 
 
-@trouble("three workers are killed together", "no-workers", workers=("worker-1", "worker-2", "worker-3"))
+@trouble("three workers are killed at the same time", "no-workers", workers=("worker-1", "worker-2", "worker-3"))
 def killed_workers(scene: Scene) -> None:
     held = scene.send("t.sleep", 300)
     scene.wait("STARTED", held)
@@ -287,7 +287,7 @@ def killed_workers(scene: Scene) -> None:
         worker.kill()
     findings = scene.until("no-workers", timeout=30)
     [finding] = findings
-    assert "3 that Flower knows" in finding.fact
+    assert "None of 3 workers is alive" in finding.fact
     assert "1 STARTED" in finding.fact
     assert str(finding.link).endswith(held)
 
@@ -300,7 +300,7 @@ def killed_worker(scene: Scene) -> None:
     assert finding.subject == scene.worker.node
 
 
-@trouble("the only worker is killed and started again under its name", "worker-restarted")
+@trouble("the only worker is killed and restarted under the same name", "worker-restarted")
 def killed_and_restarted_worker(scene: Scene) -> None:
     scene.wait("STARTED", scene.send("t.sleep", 300))
     wait_for_heartbeats(scene)
@@ -313,7 +313,7 @@ def killed_and_restarted_worker(scene: Scene) -> None:
 
 @trouble("a worker runs with `--without-heartbeat` and is idle", "no-heartbeats", REDIS)
 def no_heartbeats(scene: Scene) -> None:
-    # Flower calls it gone two minutes after its last event.
+    # Flower shows a worker as offline two minutes after its last event.
     for event in ("received", "started", "succeeded"):
         scene.events("celery@quiet", "quiet", "t.quick", **{event: 200})
     scene.flower.wait_for_worker("celery@quiet", alive=False)
@@ -321,7 +321,7 @@ def no_heartbeats(scene: Scene) -> None:
     assert "--without-heartbeat" in finding.likely
 
 
-@trouble("one of two workers is stopped in order", "", workers=("worker-1", "worker-2"))
+@trouble("one of two workers shuts down cleanly", "", workers=("worker-1", "worker-2"))
 def stopped_worker(scene: Scene) -> None:
     scene.run("t.quick", 4)
     scene.worker.stop()
@@ -331,7 +331,7 @@ def stopped_worker(scene: Scene) -> None:
 
 @trouble("the only worker has `--pool solo` and runs a long task", "worker-busy", pool="solo")
 def solo_in_a_long_task(scene: Scene) -> None:
-    # Flower asks workers for their pool at its start, which may have been before the worker's.
+    # Flower asks for the pools at its own start, possibly before the worker has started.
     workers = f"{scene.flower.url}/api/workers?refresh=1"
     wait_for("Flower to know the pool", lambda: scene.worker.node in scene.flower.client.get_json(workers), 20)
     scene.wait("PENDING", scene.send("t.sleep", 60))
@@ -340,7 +340,7 @@ def solo_in_a_long_task(scene: Scene) -> None:
     assert finding.level is Level.UNSURE
 
 
-@trouble("Redis is away", "broker-away", REDIS)
+@trouble("Redis is down", "broker-away", REDIS)
 def redis_away(scene: Scene) -> None:
     wait_for_heartbeats(scene)
     scene.broker.kill()  # type: ignore[union-attr]
@@ -349,7 +349,7 @@ def redis_away(scene: Scene) -> None:
 
 
 @trouble(
-    "workers send no events of tasks",
+    "workers send no task events",
     "no-task-events",
     REDIS,
     flower_options=["--enable_events=False"],
@@ -363,7 +363,7 @@ def no_task_events(scene: Scene) -> None:
 @trouble("all processes are busy and a task has waited for five minutes", "workers-full")
 def full_workers(scene: Scene) -> None:
     scene.wait("STARTED", *[scene.send("t.sleep", 60) for _ in range(2)])
-    for _ in range(12):  # more than a worker fetches ahead
+    for _ in range(12):  # more than a worker prefetches
         scene.send("t.sleep", 60)
     scene.events("sender@web", "waits", "t.sleep", sent=400)
     [finding] = scene.until("workers-full", timeout=30)
@@ -387,7 +387,7 @@ def fast_clock(scene: Scene) -> None:
     assert "fast" in finding.fact
 
 
-@trouble("two workers run under one node name", "shared-node-name", REDIS)
+@trouble("two workers run under the same node name", "shared-node-name", REDIS)
 def shared_node_name(scene: Scene) -> None:
     second = start_worker(scene.testbed, scene.broker, "worker-1")
     scene.workers.append(second)
@@ -396,7 +396,7 @@ def shared_node_name(scene: Scene) -> None:
 
 
 @trouble(
-    "a task with a far ETA is held for 20 minutes, and RabbitMQ's `consumer_timeout` is near",
+    "a task with a far ETA is held for 20 minutes, which approaches RabbitMQ's `consumer_timeout`",
     "consumer-timeout",
     RABBITMQ,
 )
@@ -412,7 +412,7 @@ def eta_held_for_long(scene: Scene) -> None:
 
 
 @trouble(
-    "a busy system is well: retries, priorities, ETAs, delayed delivery, custom states, a chord, a periodic task",
+    "none: a busy system with retries, priorities, ETAs, delayed delivery, custom states, a chord and a periodic task",
     "",
     results=True,
 )
@@ -437,7 +437,7 @@ def busy_and_well(scene: Scene) -> None:
 
 
 def wait_for_heartbeats(scene: Scene, more: int = 3) -> None:
-    """Return once Flower has had so many more heartbeats of each worker: its events of tasks do not count."""
+    """Return once Flower has received `more` further heartbeats of each worker; task events do not count."""
 
     def beats() -> dict[str, int]:
         rows = scene.flower.client.get_json(f"{scene.flower.url}/workers?json=1")["data"]

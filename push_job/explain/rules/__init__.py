@@ -1,4 +1,4 @@
-"""The rules, functions from facts to findings, in the order of their findings."""
+"""The rules: functions that derive findings from facts, most important first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RULES: tuple[Rule, ...] = (
     broker.refuses,
     workers.none_alive,
     queues.without_consumer,
-    workers.went_silent,
+    workers.lost_workers,
     ended_unheard.ended_unheard,
     capacity.full,
     capacity.held_back,
@@ -44,7 +44,7 @@ RULES: tuple[Rule, ...] = (
     clocks.wrong_clocks,
     node_names.shared_names,
     overdue.overdue,
-    workers.stopped_in_order,
+    workers.shut_down_cleanly,
     unknown.no_events,
     unknown.unanswered,
     unknown.silent_workers,
@@ -56,9 +56,9 @@ RULES: tuple[Rule, ...] = (
 
 
 def findings_of(facts: Facts) -> list[Finding]:
-    """All findings, worst first.
+    """Return all findings, worst first.
 
-    A type is not overdue too if another finding explains that it has not succeeded.
+    A type is not reported as overdue if another finding explains why it has not succeeded.
     """
     findings = [finding for rule in RULES for finding in rule(facts)]
     explained = frozenset().union(*(finding.explains for finding in findings))

@@ -1,4 +1,4 @@
-"""The broker refuses what Flower asks, although workers are heard."""
+"""Rule: the broker refuses Flower's requests although it delivers events of workers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from push_job.explain.findings import Finding, Level
 
 
 def refuses(facts: Facts) -> Iterator[Finding]:
-    """Flower hears workers through its broker, which refuses to say its queues."""
+    """Report a broker that delivers events to Flower but refuses to list its queues."""
     if not (facts.queues.refused and facts.live):
         return
     yield Finding(
         Level.WRONG,
         "broker-refuses",
-        f"Workers are alive, but Flower cannot ask its broker for the queues: {facts.queues.error}",
-        "likely the broker refuses commands: a Redis at its maxmemory (noeviction), one that is loading or read-only,"
-        " or a user without the right to read",
-        "run redis-cli INFO memory on the broker (used_memory, maxmemory); Flower's log has the error. If the broker"
-        " has just gone away, asking again in ten seconds says so",
+        f"Workers are alive, but Flower cannot read the queues from its broker: {facts.queues.error}",
+        "likely the broker refuses commands: Redis has reached maxmemory (noeviction), is loading or is read-only, or"
+        " Flower's user has no permission to read",
+        "run redis-cli INFO memory on the broker (used_memory, maxmemory) and read the error in Flower's log. If the"
+        " broker has only just stopped, run this again in ten seconds",
         unknown="how many messages wait in the queues",
     )

@@ -1,4 +1,4 @@
-"""Workers that are full, hold tasks back, or idle while messages wait."""
+"""Rules on capacity: workers that are full, that hold tasks back, or that are idle while messages wait."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import names, types, when
 from push_job.terminal.formatting import count_words, name_words, time_words
 
-#: CeleryWorkersFull: which part of what the workers can run at once may be busy.
+#: Ratio of busy processes from which workers count as full; the limit of CeleryWorkersFull.
 BUSY_RATIO = 0.95
 
-#: CeleryTasksWaitTooLong: seconds that a task may wait for a worker.
+#: Seconds that a task may wait for a worker; the limit of CeleryTasksWaitTooLong.
 WAIT_SECONDS = 300
 
-#: Seconds that a task may wait for a full pool without a word.
-MAY_WAIT = 60
+#: Seconds that a task may wait for a full pool before a possible problem is reported.
+SHORT_WAIT_SECONDS = 60
 
-#: Seconds after which a task that a worker with a free process holds is held back, not just fetched.
+#: Seconds after which a task that a worker has received counts as held back, if a process is free.
 HELD_AFTER = 30
 
-#: Seconds since the last success after which workers with messages and nothing to do are idle.
+#: Seconds without a success after which workers without active tasks count as idle.
 IDLE_AFTER = 60
 
 
 def full(facts: Facts) -> Iterator[Finding]:
-    """All processes are busy and tasks wait."""
+    """Report that all processes are busy while tasks wait."""
     if not is_full(facts):
         return
     waits = [task for task in facts.waiting if task.state != "RETRY"]
     longest = max((facts.age(task.since) for task in waits), default=0.0)
     messages = sum(queue.ready for queue in facts.waiting_queues)
     for_long = longest > WAIT_SECONDS
-    # Where the tasks' sending is known, so is that none of them has waited for long.
-    if not for_long and (not messages or (facts.has_sent_events and longest <= MAY_WAIT)):
+    # If senders send task-sent events, a task that has waited for long would be listed as PENDING.
+    if not for_long and (not messages or (facts.has_sent_events and longest <= SHORT_WAIT_SECONDS)):
         return
     yield Finding(
         Level.WRONG if for_long else Level.UNSURE,
         "workers-full",
         f"{_busy(facts)}, and {_what_waits(longest if for_long else 0.0, messages)}",
-        "likely there are too few processes, or tasks take longer than they should"
+        "likely there are too few worker processes, or tasks take longer than usual"
         if for_long
-        else "this may pass: no task is known to have waited for long",
-        "add workers or raise --concurrency; see which tasks run for long" if for_long else "ask again in some minutes",
+        else "this may be a short peak: no task is known to have waited for long",
+        "add workers or raise --concurrency; look for tasks that run for a long time"
+        if for_long
+        else "run this again in a few minutes",
         explains=types(waits) if for_long else frozenset(),
     )
 
@@ -56,20 +58,21 @@ def _busy(facts: Facts) -> str:
 
 
 def _what_waits(longest: float, messages: int) -> str:
-    told = [f"a task has waited {time_words(longest)}"] if longest else []
-    told += [f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in the queues"] if messages else []
-    return " and ".join(told)
+    parts = [f"a task has waited {time_words(longest)}"] if longest else []
+    if messages:
+        parts.append(f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in the queues")
+    return " and ".join(parts)
 
 
 def is_full(facts: Facts) -> bool:
-    """Whether nearly all processes of the live workers run tasks."""
+    """Return whether nearly all processes of the live workers run tasks."""
     processes, active = facts.processes, facts.active
-    # A worker that says it runs more than it has processes counts tasks that have ended; see `ended_unheard`.
+    # A worker with more active tasks than processes still counts tasks that have ended; see `ended_unheard`.
     return processes is not None and active is not None and BUSY_RATIO * processes <= active <= processes > 0
 
 
 def held_back(facts: Facts) -> Iterator[Finding]:
-    """Tasks that a worker holds and does not begin, although a process is free."""
+    """Report tasks that a worker has received but does not start although a process is free."""
     for worker in facts.live:
         tasks = held_tasks(facts, worker)
         if not tasks:
@@ -78,12 +81,12 @@ def held_back(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             Level.WRONG if longest > WAIT_SECONDS else Level.UNSURE,
             "held-back",
-            f"Worker {name_words(worker.name)} runs {worker.active:,} of {_processes(worker):,.0f} and has held"
-            f" {count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} back since"
-            f" {when(facts, tasks[0].since or facts.now)}",
-            "likely a rate_limit of the type: the worker waits before it begins the next one",
-            "see rate_limit in the task or task_annotations; `celery -A APP control rate_limit"
-            f" {name_words(tasks[0].name)} 0` lifts it until the worker restarts",
+            f"Worker {name_words(worker.name)} has {worker.active:,} of {_processes(worker):,.0f} processes busy, but"
+            f" has not started {count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} that it holds"
+            f" since {when(facts, tasks[0].since or facts.now)}",
+            "likely a rate_limit of the type: the worker waits before it starts the next task",
+            "check rate_limit in the task or in task_annotations; `celery -A APP control rate_limit"
+            f" {name_words(tasks[0].name)} 0` removes it until the worker restarts",
             tasks[0].name,
             facts.link(tasks[0]),
             explains=types(tasks),
@@ -91,7 +94,7 @@ def held_back(facts: Facts) -> Iterator[Finding]:
 
 
 def held_tasks(facts: Facts, worker: Worker) -> list[Task]:
-    """The tasks that a worker holds although it could begin them, the oldest first."""
+    """Return the tasks that a worker has received but not started although a process is free, oldest first."""
     processes = worker.answer.processes if worker.answer else None
     if processes is None or worker.active is None or worker.active >= processes:
         return []
@@ -103,7 +106,7 @@ def held_tasks(facts: Facts, worker: Worker) -> list[Task]:
 
 
 def idle(facts: Facts) -> Iterator[Finding]:
-    """Messages wait in queues that live workers consume, and nothing runs."""
+    """Report messages in queues that live workers consume while no task runs."""
     messages = sum(queue.ready for queue in facts.waiting_queues if facts.consumers(queue.name))
     newest = max((kind.last_success or 0.0 for kind in facts.types.values()), default=0.0)
     is_idle = facts.processes is not None and facts.active == 0 and facts.age(newest) > IDLE_AFTER
@@ -112,11 +115,11 @@ def idle(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         Level.UNSURE,
         "workers-idle",
-        f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in queues that"
-        f" {count_words(len(facts.live), 'live worker')} consume, and nothing runs",
-        "they may have come just now; or the workers have lost the broker and fetch nothing, or hold their fill of"
-        " tasks with a later ETA",
-        "ask again in a minute; if they are still there, read a worker's log and restart it",
+        f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in queues consumed by the"
+        f" {count_words(len(facts.live), 'live worker')}, but no task runs",
+        "the messages may have just arrived; or the workers have lost their broker connection, or already hold the"
+        " maximum number of tasks, with a later ETA",
+        "run this again in a minute; if the messages are still there, read a worker's log and restart it",
     )
 
 

@@ -1,4 +1,4 @@
-"""Workers whose clocks are wrong."""
+"""Rule: workers whose clocks are wrong."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from push_job.terminal.formatting import name_words, time_words
 
 
 def wrong_clocks(facts: Facts) -> Iterator[Finding]:
-    """Live workers whose events carry times that cannot be.
+    """Report live workers whose events have impossible time stamps.
 
-    The ages of their tasks are not judged.
+    Other rules ignore the ages of their tasks.
     """
     for name, skew in sorted(facts.skews.items(), key=lambda one: (-abs(one[1]), one[0])):
         yield Finding(
             Level.WRONG,
             "clock-skew",
-            f"The clock of worker {name_words(name)} is {time_words(abs(skew))} {'fast' if skew > 0 else 'slow'} or"
-            " more, by the times of its events",
-            "ages of its tasks cannot be judged, neither here nor in the panels and alerts",
-            "set the clock of its machine by NTP (chronyc tracking)",
+            f"The clock of worker {name_words(name)} is at least {time_words(abs(skew))}"
+            f" {'fast' if skew > 0 else 'slow'}, according to its events",
+            "the ages of its tasks are wrong, here and in the panels and alerts",
+            "synchronize the clock of its machine with NTP (check with chronyc tracking)",
             name,
-            unknown="how old the tasks of a worker with a wrong clock are",
+            unknown="the ages of the tasks of a worker with a wrong clock",
         )

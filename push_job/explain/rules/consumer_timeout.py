@@ -1,4 +1,4 @@
-"""Messages that a worker holds until RabbitMQ closes its channel."""
+"""Rule: messages that a worker does not acknowledge before RabbitMQ's consumer_timeout."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from push_job.explain.phrases import names, when
 from push_job.explain.rules.workers import CONSUMER_TIMEOUT
 from push_job.terminal.formatting import count_words
 
-#: Seconds for which a message may be held before a warning.
+#: Seconds that a message may be unacknowledged before it is reported.
 WARN_AFTER = 1200
 
 
 def held_for_long(facts: Facts) -> Iterator[Finding]:
-    """Tasks with a far ETA or acks_late, not acknowledged for 20 minutes."""
+    """Report tasks with a far ETA or acks_late that have not been acknowledged for 20 minutes."""
     if not facts.is_rabbitmq:
         return
     live = {worker.name for worker in facts.live}
@@ -28,9 +28,9 @@ def held_for_long(facts: Facts) -> Iterator[Finding]:
         "consumer-timeout",
         f"{names(task.worker for task in late)} has held {count_words(len(late), 'task')} of"
         f" {names(task.name for task in late)} unacknowledged since {when(facts, late[0].received or facts.now)}",
-        "RabbitMQ closes a consumer's channel after 30 minutes (consumer_timeout), which stops the worker; an ETA or"
-        " acks_late holds a message for so long",
-        "raise consumer_timeout in rabbitmq.conf, or use shorter ETAs and tasks",
+        "a task with an ETA or acks_late is acknowledged late. After 30 minutes (consumer_timeout) RabbitMQ closes the"
+        " worker's channel, which stops the worker",
+        "raise consumer_timeout in rabbitmq.conf, or use shorter ETAs and shorter tasks",
         late[0].worker,
         facts.link(late[0]),
     )

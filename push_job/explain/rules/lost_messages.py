@@ -1,4 +1,4 @@
-"""Tasks that were sent, are in no queue any more, and no worker reported."""
+"""Rule: tasks that were sent and left their queue, but that no worker reported."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from push_job.explain.facts import Facts, Task
 from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import names, types, when
-from push_job.explain.rules.queues import gets
+from push_job.explain.rules.queues import receives
 from push_job.terminal.formatting import count_words
 
-#: Seconds after which a task that left its queue would have been reported.
+#: Seconds within which the worker's event of a task arrives after the task has left its queue.
 REPORTED_WITHIN = 60
 
 
 def lost_messages(facts: Facts) -> Iterator[Finding]:
-    """PENDING tasks whose queue is empty: a worker took them and reported nothing."""
+    """Report PENDING tasks whose queue is empty: a worker fetched them without an event."""
     tasks = lost(facts)
     if not tasks:
         return
@@ -23,9 +23,10 @@ def lost_messages(facts: Facts) -> Iterator[Finding]:
         Level.WRONG,
         "message-lost",
         f"{count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} PENDING since"
-        f" {when(facts, tasks[0].since or facts.now)}, but no message is left in the queue, and no worker reported one",
-        "likely a worker refused the message: its serializer is not in accept_content (ContentDisallowed); or somebody"
-        " purged the queue, or a worker without events (-E) took it",
+        f" {when(facts, tasks[0].since or facts.now)}, but the queue is empty and no worker has received"
+        f" {'it' if len(tasks) == 1 else 'them'}",
+        "likely a worker rejected the message: its serializer is not in accept_content (ContentDisallowed). Or the"
+        " queue was purged, or a worker without task events (-E) ran it",
         'look for "Refusing to deserialize" in the workers\' logs; set task_serializer to one of accept_content',
         tasks[0].name,
         facts.link(tasks[0]),
@@ -34,21 +35,21 @@ def lost_messages(facts: Facts) -> Iterator[Finding]:
 
 
 def lost(facts: Facts) -> list[Task]:
-    """The tasks that are neither in their queue nor with a worker, oldest first."""
-    if facts.consumed_queues is None or facts.queues.known is None or are_unreported(facts):
+    """Return the tasks that are neither in their queue nor at a worker, the oldest first."""
+    if facts.consumed_queues is None or facts.queues.known is None or lacks_worker_events(facts):
         return []
     return [task for task in facts.tasks_in("PENDING") if _has_left(facts, task)]
 
 
 def _has_left(facts: Facts, task: Task) -> bool:
-    """Whether a task was sent a while ago and every queue that could hold it is empty."""
+    """Return whether a task was sent some time ago and every queue that could hold it is empty."""
     if facts.age(task.since) <= REPORTED_WITHIN:
         return False
     empty = {queue.name for queue in facts.queues.known or () if not queue.ready and not queue.unacknowledged}
-    its_queues = {queue.name for queue in facts.all_consumed if gets(queue, task)}
+    its_queues = {queue.name for queue in facts.all_consumed if receives(queue, task)}
     return bool(its_queues) and its_queues <= empty
 
 
-def are_unreported(facts: Facts) -> bool:
-    """Whether only senders reported tasks, although workers have done some."""
+def lacks_worker_events(facts: Facts) -> bool:
+    """Return whether workers have processed tasks but only senders sent task events."""
     return facts.task_count == facts.count("PENDING") and any(worker.processed for worker in facts.workers.values())

@@ -1,4 +1,4 @@
-"""Workers that share one node name."""
+"""Rule: workers that share one node name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from push_job.terminal.formatting import name_words
 
 
 def shared_names(facts: Facts) -> Iterator[Finding]:
-    """Node names under which more than one process sends heartbeats."""
+    """Report node names under which more than one process sends heartbeats."""
     for worker in facts.live:
         if len(worker.pids) > 1:
             yield Finding(
                 Level.WRONG,
                 "shared-node-name",
-                f"More than one worker runs as {name_words(worker.name)} (process ids"
+                f"More than one worker runs under the name {name_words(worker.name)} (process ids"
                 f" {', '.join(map(str, sorted(worker.pids)))})",
-                "Flower and Celery take them for one: numbers flip between them, and remote control reaches both",
-                "give each worker its own node name: -n NAME@%h",
+                "Flower and Celery treat them as one worker: its numbers alternate, and remote control reaches both",
+                "give each worker a unique node name: -n NAME@%h",
                 worker.name,
             )

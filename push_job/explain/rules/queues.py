@@ -1,4 +1,4 @@
-"""Queues that nobody consumes."""
+"""Rule: queues without a consumer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from push_job.terminal.formatting import count_words, name_words
 
 
 def without_consumer(facts: Facts) -> Iterator[Finding]:
-    """Messages in a queue, or tasks with a routing key, that nobody consumes."""
+    """Report queues with messages, and routing keys of PENDING tasks, that no live worker consumes."""
     if not facts.live:
-        return  # reported as such
+        return  # the rules on workers report this
     without_queue = unrouted(facts)
     counts = {queue.name: queue.ready for queue in facts.waiting_queues if facts.consumers(queue.name) == 0}
     for name in sorted({*counts, *without_queue}, key=lambda name: (-counts.get(name, 0), name)):
@@ -23,7 +23,7 @@ def without_consumer(facts: Facts) -> Iterator[Finding]:
         first = oldest(tasks, facts.now)
         since = f", the oldest since {when(facts, first.since)}" if first and first.since else ""
         what = (
-            f"{count_words(counts[name], 'message')} in it"
+            f"{count_words(counts[name], 'message')} in the queue"
             if name in counts
             else f"{count_words(len(tasks), 'task')} PENDING with that routing key"
         )
@@ -31,8 +31,8 @@ def without_consumer(facts: Facts) -> Iterator[Finding]:
             Level.WRONG,
             "no-consumer",
             f"No live worker consumes {name_words(name)}: {what}{since}",
-            "likely its name is mistyped in task_routes or apply_async, its worker is down or was started with another"
-            " -Q, or cancel_consumer took it",
+            "likely the name is misspelled in task_routes or apply_async, its worker is down or was started with"
+            " another -Q, or cancel_consumer was called",
             f"start a worker with -Q {name_words(name)}, or correct the name where the task is sent",
             name,
             facts.link(first),
@@ -41,30 +41,30 @@ def without_consumer(facts: Facts) -> Iterator[Finding]:
 
 
 def unrouted(facts: Facts) -> dict[str, list[Task]]:
-    """The PENDING tasks that no queue of a live worker gets, by routing key."""
+    """Return the PENDING tasks that are not routed to a queue of a live worker, by routing key."""
     if facts.consumed_queues is None:
         return {}
     found: dict[str, list[Task]] = defaultdict(list)
     for task in facts.tasks_in("PENDING"):
-        if task.routing_key and not any(gets(queue, task) for queue in facts.all_consumed):
+        if task.routing_key and not any(receives(queue, task) for queue in facts.all_consumed):
             found[task.routing_key].append(task)
     return found
 
 
-def gets(queue: ConsumedQueue, task: Task) -> bool:
-    """Whether a queue gets a task, by the task's exchange and routing key."""
+def receives(queue: ConsumedQueue, task: Task) -> bool:
+    """Return whether the broker routes a task to a queue, by the task's exchange and routing key."""
     if task.routing_key == queue.name:
         return True
     if task.exchange and task.exchange != queue.exchange:
         return False
     if queue.exchange_type == "direct":
         return task.routing_key == queue.routing_key
-    # Of an exchange of any other type than topic, the routing key alone says nothing.
+    # Other types (fanout, headers) do not route by the key: assume that the queue receives the task.
     return queue.exchange_type != "topic" or _topic(queue.routing_key).fullmatch(task.routing_key) is not None
 
 
 def _topic(key: str) -> re.Pattern[str]:
-    """AMQP's pattern: words between dots, ``*`` for one, ``#`` for any number of them."""
+    """Return a pattern for an AMQP topic: words separated by dots, ``*`` is one word, ``#`` any number of words."""
     pattern = ""
     for place, word in enumerate(key.split(".")):
         dot = r"\." if place else ""

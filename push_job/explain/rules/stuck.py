@@ -1,4 +1,4 @@
-"""Tasks that run for longer than they should."""
+"""Rule: tasks that run for longer than usual."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import when
 from push_job.terminal.formatting import name_words, time_words
 
-#: CeleryTaskStuck: seconds that a task may run, where none of its type has succeeded.
+#: Seconds that a task may run if no task of its type has succeeded; the limit of CeleryTaskStuck.
 STUCK_SECONDS = 3600
 
-#: A task is stuck after so many times the longest success of its type, but not before five minutes.
+#: A task is stuck after this multiple of the longest success of its type, but not before this number of seconds.
 STUCK_FACTOR = 3
 STUCK_NOT_BEFORE = 300
 
 
 def stuck(facts: Facts) -> Iterator[Finding]:
-    """The oldest task of each type that runs far longer than any success did."""
+    """Report, for each type, the oldest running task that has taken far longer than any success."""
     seen: set[str] = set()
     for task in facts.running:
         age, longest = _age(facts, task), _longest(facts, task.name)
         surely = STUCK_SECONDS if longest is None else max(STUCK_NOT_BEFORE, STUCK_FACTOR * longest)
-        # What takes long when all is well makes the alert fire too.
+        # From STUCK_SECONDS on, CeleryTaskStuck fires even if the type usually takes so long: report it as unsure.
         if task.name in seen or age <= min(surely, STUCK_SECONDS):
             continue
         seen.add(task.name)
@@ -31,7 +31,7 @@ def stuck(facts: Facts) -> Iterator[Finding]:
 
 
 def _age(facts: Facts, task: Task) -> float:
-    """Seconds since the task started, or since its last event in a custom state."""
+    """Return the seconds since the task started or, in a custom state, since its last event."""
     return facts.age(task.started or task.since if task.state == "STARTED" else task.since)
 
 
@@ -42,18 +42,20 @@ def _longest(facts: Facts, name: str) -> float | None:
 
 def _finding(facts: Facts, task: Task, longest: float | None, *, is_stuck: bool) -> Finding:
     where = f" on {name_words(task.worker)}" if task.worker else ""
-    usual = "none of its type has succeeded" if longest is None else f"the longest success took {time_words(longest)}"
+    usual = (
+        "no task of this type has succeeded" if longest is None else f"the longest success took {time_words(longest)}"
+    )
     return Finding(
         Level.WRONG if is_stuck else Level.UNSURE,
         "stuck",
         f"A task {name_words(task.name)} has been {task.state} since {when(facts, facts.now - _age(facts, task))}"
         f"{where}; {usual}",
-        "likely it waits for something that does not come: a lock, a connection without a timeout"
+        "likely it waits without a timeout, e.g. for a lock or a network connection"
         if is_stuck
-        else f"it may be slow or stuck: it has not taken {STUCK_FACTOR} times the longest success yet",
-        "look at what it does (py-spy dump of its process); a time_limit ends such tasks"
+        else f"it may be slow or stuck: it has not yet taken {STUCK_FACTOR} times as long as the longest success",
+        "run py-spy dump on its process to see what it does; set a time_limit to end such tasks"
         if is_stuck
-        else "look at what it does; if its type may take so long, raise the limit of CeleryTaskStuck",
+        else "run py-spy dump on its process; if the type may take so long, raise the limit of CeleryTaskStuck",
         task.name,
         facts.link(task),
         explains=frozenset({task.name}) if is_stuck else frozenset(),

@@ -1,4 +1,4 @@
-"""Tasks that wait for longer than they should."""
+"""Rule: tasks that wait for too long."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from push_job.explain.facts import Facts, Task
 from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import when
 from push_job.explain.rules.capacity import WAIT_SECONDS, held_tasks, is_full
-from push_job.explain.rules.lost_messages import are_unreported, lost
+from push_job.explain.rules.lost_messages import lacks_worker_events, lost
 from push_job.explain.rules.queues import unrouted
 from push_job.terminal.formatting import count_words, name_words
 
 
 def waiting(facts: Facts) -> Iterator[Finding]:
-    """The task of each type that has waited for longest, where no other rule says why."""
-    if not facts.live or are_unreported(facts):
-        return  # reported as such
+    """Report, for each type, the task that has waited for the longest time, unless another rule explains it."""
+    if not facts.live or lacks_worker_events(facts):
+        return  # the rules in `workers` or `unknown` report this
     explained = _explained(facts)
     seen: set[str] = set()
     for task in facts.waiting:
@@ -36,7 +36,7 @@ def waiting(facts: Facts) -> Iterator[Finding]:
 
 
 def _explained(facts: Facts) -> set[str]:
-    """The ids of waiting tasks that another rule reports."""
+    """Return the ids of waiting tasks that another rule reports."""
     found = {task.id for task in lost(facts)}
     found |= {task.id for worker in facts.live for task in held_tasks(facts, worker)}
     found |= {task.id for tasks in unrouted(facts).values() for task in tasks}
@@ -46,24 +46,25 @@ def _explained(facts: Facts) -> set[str]:
 
 
 def _why(facts: Facts, task: Task) -> tuple[str, str]:
-    """The likely cause and the next step."""
+    """Return the likely cause and the next step."""
     if task.state == "RETRY":
         return (
-            "likely its time to be tried again came and the worker that held it is gone or busy",
-            "see its ETA on its page, and whether a worker consumes its queue",
+            "likely its retry is due, but the worker that held it has stopped or is busy",
+            "check its ETA on its page, and whether a worker consumes its queue",
         )
     if task.state == "RECEIVED":
         return (
-            "likely its worker runs something long, or has lost the task",
-            f"run `celery -A APP inspect reserved -d {name_words(task.worker)}`; restart it if the task is not there",
+            "likely its worker runs a long task, or has lost this one",
+            f"run `celery -A APP inspect reserved -d {name_words(task.worker)}`; if the task is not listed, restart the"
+            " worker",
         )
     messages = sum(queue.ready for queue in facts.waiting_queues)
     if messages:
         return (
-            f"likely its queue is long: {count_words(messages, 'message')} wait",
-            "add workers, or see what the ones that consume that queue run",
+            f"likely its queue is long: {count_words(messages, 'message')} in the queues",
+            "add workers, or check what the workers that consume its queue run",
         )
     return (
-        "likely no worker has fetched it, or one did without sending events",
-        "see which worker consumes its queue (-Q), and whether it sends events (-E)",
+        "likely no worker has fetched it, or a worker without task events has",
+        "check which worker consumes its queue (-Q), and whether that worker sends events (-E)",
     )

@@ -1,4 +1,4 @@
-"""Workers that Flower no longer hears."""
+"""Rules: workers that no longer send heartbeats."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import held, names, oldest, types, when
 from push_job.terminal.formatting import count_words, name_words, time_words
 
-#: Seconds after its start in which Flower cannot have heard all workers.
-NOT_HEARD_YET = 30
+#: Seconds after Flower's start within which heartbeats of some workers may not have arrived yet.
+STARTUP_SECONDS = 30
 
-#: Seconds for which a silent worker is news. After that it is only if it holds unfinished tasks.
+#: Seconds after its last heartbeat during which a lost worker is always reported; later only with unfinished tasks.
 RECENTLY = 3600
 
-#: Seconds within which workers fall silent together, for one reason.
-TOGETHER = 10
+#: Workers whose last heartbeats are within this number of seconds are reported together: they likely have one cause.
+SAME_CAUSE_SECONDS = 10
 
-#: Groups of silent workers that are reported.
-MOST_GROUPS = 8
+#: Groups of lost workers that are reported.
+MAX_GROUPS = 8
 
 #: Seconds after which RabbitMQ closes the channel of a consumer that has not acknowledged a message.
 CONSUMER_TIMEOUT = 1800
 
 
 def none_alive(facts: Facts) -> Iterator[Finding]:
-    """Flower hears no worker at all."""
+    """Report that no worker is alive."""
     if facts.live:
         return
-    silent = next(iter(_groups(facts)), ())
+    lost = next(iter(_groups(facts)), ())
     if not facts.workers:
-        yield _never_heard(facts)
-    elif silent:
-        yield _all_silent(facts, silent)
+        yield _none_seen(facts)
+    elif lost:
+        yield _all_lost(facts, lost)
     else:
         tasks = [task for worker in facts.gone for task in facts.held_by(worker.name)]
         yield Finding(
             Level.WRONG,
             "no-workers",
-            f"No worker is alive: {_all_of(facts)} stopped in order or long ago{_messages(facts)}",
-            "likely they were scaled to zero, or their new version does not start; nothing is being done",
-            "start the workers; if they are started, read the log of one",
+            f"No worker is alive: {_all_of(facts)} shut down cleanly or stopped long ago{_messages(facts)}",
+            "likely the workers were scaled to zero, or their new version does not start. No task is processed",
+            "start the workers; if they do not come up, read the log of one",
             link=facts.link(oldest(tasks, facts.now)),
             explains=types(tasks),
         )
 
 
-def _never_heard(facts: Facts) -> Finding:
+def _none_seen(facts: Facts) -> Finding:
     age = None if facts.started_at is None else facts.age(facts.started_at)
-    if age is not None and age < NOT_HEARD_YET:
+    if age is not None and age < STARTUP_SECONDS:
         return Finding(
             Level.UNSURE,
             "no-workers",
-            f"No worker has been heard yet; Flower started {time_words(age)} ago",
-            "Flower knows a worker from its first heartbeat on, which comes every 2 s by default",
-            "ask again in half a minute",
+            f"Flower started {time_words(age)} ago and has not seen a worker yet",
+            "Flower shows a worker after its first heartbeat; by default one is sent every 2 s",
+            "run this again in half a minute",
             unknown="which workers are alive",
         )
     connected = facts.extra_consumers
@@ -63,67 +63,67 @@ def _never_heard(facts: Facts) -> Finding:
         return Finding(
             Level.WRONG,
             "workers-silent",
-            f"Flower has heard no worker, but RabbitMQ counts {count_words(connected, 'consumer')}{_messages(facts)}",
-            "likely the workers run and send no events (--without-heartbeat), or an alarm of RabbitMQ blocks them",
-            "run rabbitmq-diagnostics alarms on the broker; start workers without --without-heartbeat",
+            f"Flower has seen no worker, but RabbitMQ counts {count_words(connected, 'consumer')}{_messages(facts)}",
+            "likely the workers run but send no heartbeats (--without-heartbeat), or a RabbitMQ alarm blocks them",
+            "run rabbitmq-diagnostics alarms on the broker; do not start workers with --without-heartbeat",
         )
     return Finding(
         Level.WRONG,
         "no-workers",
-        f"Flower has heard no worker{_messages(facts)}",
+        f"Flower has seen no worker{_messages(facts)}",
         "likely no worker runs, or the workers use another broker, database or virtual host than Flower",
         "start the workers; compare their broker URL (first lines of a worker's log) with Flower's",
     )
 
 
-def _all_silent(facts: Facts, silent: Sequence[Worker]) -> Finding:
-    tasks = [task for worker in silent for task in facts.held_by(worker.name)]
-    last = max(worker.last_heartbeat or 0.0 for worker in silent)
+def _all_lost(facts: Facts, lost: Sequence[Worker]) -> Finding:
+    tasks = [task for worker in lost for task in facts.held_by(worker.name)]
+    last = max(worker.last_heartbeat or 0.0 for worker in lost)
     fact = (
-        f"No worker is alive, of {len(facts.workers)} that Flower knows: {names(worker.name for worker in silent)}"
-        f" fell silent {'together ' if len(silent) > 1 else ''}at {when(facts, last)} and held {held(tasks)}"
-        f"{_messages(facts)}"
+        f"None of {count_words(len(facts.workers), 'worker')} is alive: {names(worker.name for worker in lost)}"
+        f" sent the last heartbeat at {when(facts, last)} and held {held(tasks)}{_messages(facts)}"
     )
-    kind, level, likely, do = _why_silent(facts, silent)
+    kind, level, likely, do = _cause(facts, lost)
     return Finding(
         level,
         "no-workers" if kind == "worker-gone" else kind,
         fact,
         likely,
         do,
-        silent[0].name if len(silent) == 1 else "",
+        lost[0].name if len(lost) == 1 else "",
         facts.link(oldest([task for task in tasks if task.has_started] or tasks, facts.now)),
         explains=types(tasks),
     )
 
 
-def went_silent(facts: Facts) -> Iterator[Finding]:
-    """Workers that died or hang: those that fell silent together are one finding."""
+def lost_workers(facts: Facts) -> Iterator[Finding]:
+    """Report workers that were killed or hang. Those lost at the same time are one finding."""
     groups = _groups(facts)
-    for silent in groups[0 if facts.live else 1 :][:MOST_GROUPS]:
-        tasks = [task for worker in silent for task in facts.held_by(worker.name)]
-        kind, level, likely, do = _why_silent(facts, silent)
-        heard = max((worker.last_heartbeat or 0.0 for worker in silent), default=0.0)
-        since = f" at {when(facts, heard)}" if heard else ""
-        who = f"Worker {name_words(silent[0].name)}" if len(silent) == 1 else f"{len(silent)} workers"
-        which = "" if len(silent) == 1 else f" ({names(worker.name for worker in silent)})"
+    # If no worker is alive, `none_alive` has reported the first group.
+    for lost in groups[0 if facts.live else 1 :][:MAX_GROUPS]:
+        tasks = [task for worker in lost for task in facts.held_by(worker.name)]
+        kind, level, likely, do = _cause(facts, lost)
+        last = max((worker.last_heartbeat or 0.0 for worker in lost), default=0.0)
+        stopped = f"sent the last heartbeat at {when(facts, last)}" if last else "stopped sending heartbeats"
+        who = f"Worker {name_words(lost[0].name)}" if len(lost) == 1 else f"{len(lost)} workers"
+        which = "" if len(lost) == 1 else f" ({names(worker.name for worker in lost)})"
         yield Finding(
             level,
             kind,
-            f"{who}{which} fell silent{' together' if len(silent) > 1 else ''}{since} and held {held(tasks)}",
+            f"{who}{which} {stopped} and held {held(tasks)}",
             likely,
             do,
-            silent[0].name,
+            lost[0].name,
             facts.link(oldest([task for task in tasks if task.has_started] or tasks, facts.now)),
             explains=types(tasks),
         )
 
 
-def stopped_in_order(facts: Facts) -> Iterator[Finding]:
-    """Workers that announced their end and held tasks, which may still run."""
+def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
+    """Report workers that shut down cleanly while they held tasks, which may still run."""
     for worker in facts.gone:
         tasks = facts.held_by(worker.name)
-        if not worker.stopped_in_order or not tasks:
+        if not worker.shut_down_cleanly or not tasks:
             continue
         first = oldest([task for task in tasks if task.has_started] or tasks, facts.now)
         if facts.is_rabbitmq and any(facts.age(task.received) > CONSUMER_TIMEOUT for task in tasks):
@@ -132,8 +132,8 @@ def stopped_in_order(facts: Facts) -> Iterator[Finding]:
                 "consumer-timeout",
                 f"Worker {name_words(worker.name)} stopped; it held {held(tasks)}, one fetched at"
                 f" {when(facts, min(task.received or facts.now for task in tasks))}",
-                "likely RabbitMQ's consumer_timeout (30 minutes) closed its channel: an ETA or acks_late holds a"
-                " message for longer",
+                "likely RabbitMQ's consumer_timeout (30 minutes) closed its channel, because a message with an ETA or"
+                " acks_late was not acknowledged in time",
                 "look for PRECONDITION_FAILED in its log; shorten the ETA, or raise consumer_timeout in rabbitmq.conf",
                 worker.name,
                 facts.link(first),
@@ -143,12 +143,12 @@ def stopped_in_order(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             Level.UNSURE,
             "worker-stopped",
-            f"Worker {name_words(worker.name)} stopped in order and held {held(tasks)}",
-            "it may still be finishing what it runs (a warm shutdown), which Flower does not hear; if its process has"
-            " ended, the broker delivers what it had not acknowledged to another worker",
+            f"Worker {name_words(worker.name)} shut down cleanly and held {held(tasks)}",
+            "it may still be finishing its running tasks (warm shutdown), which Flower does not show. After its process"
+            " has ended, the broker delivers unacknowledged tasks to another worker",
             "if nobody stopped it, look for PRECONDITION_FAILED in its log: RabbitMQ's consumer_timeout"
             if facts.is_rabbitmq
-            else "see that its process has ended and that the tasks' work is done",
+            else "check that its process has ended and that the work of the tasks is done",
             worker.name,
             facts.link(first),
             explains=types(tasks),
@@ -156,98 +156,98 @@ def stopped_in_order(facts: Facts) -> Iterator[Finding]:
 
 
 def _groups(facts: Facts) -> list[tuple[Worker, ...]]:
-    """The workers that fell silent lately or with tasks, grouped by time.
+    """Return the lost workers, grouped by the time of their last heartbeat, the newest group first.
 
-    The newest group is first.
+    Workers that shut down cleanly are left out, and those lost long ago that hold no unfinished tasks.
     """
     groups: list[list[Worker]] = []
     for worker in facts.gone:
-        heard = worker.last_heartbeat
-        is_news = heard is not None and facts.age(heard) <= RECENTLY
-        if worker.stopped_in_order or not (is_news or facts.held_by(worker.name)):
+        last = worker.last_heartbeat
+        is_recent = last is not None and facts.age(last) <= RECENTLY
+        if worker.shut_down_cleanly or not (is_recent or facts.held_by(worker.name)):
             continue
         previous = groups[-1][-1].last_heartbeat if groups else None
-        if previous is not None and heard is not None and previous - heard <= TOGETHER:
+        if previous is not None and last is not None and previous - last <= SAME_CAUSE_SECONDS:
             groups[-1].append(worker)
         else:
             groups.append([worker])
     return [tuple(sorted(group, key=lambda worker: worker.name)) for group in groups]
 
 
-def _why_silent(facts: Facts, silent: Sequence[Worker]) -> tuple[str, Level, str, str]:
-    """Kind, level, likely cause and next step for workers that fell silent together."""
-    if all("solo" in worker.pool for worker in silent):
+def _cause(facts: Facts, lost: Sequence[Worker]) -> tuple[str, Level, str, str]:
+    """Return kind, level, likely cause and next step for workers that were lost at the same time."""
+    if all("solo" in worker.pool for worker in lost):
         return (
             "worker-busy",
             Level.UNSURE,
-            "likely it runs one long task in --pool solo, which sends no heartbeat meanwhile",
-            "look at the task; use --pool threads or prefork if workers have to stay visible",
+            "likely it runs a long task in --pool solo, which sends no heartbeats during a task",
+            "check the task; use --pool threads or prefork if workers must stay visible during tasks",
         )
-    if all(_sends_no_heartbeats(worker) for worker in silent):
+    if all(_sends_no_heartbeats(worker) for worker in lost):
         return (
             "no-heartbeats",
             Level.UNSURE,
-            "it has never sent a heartbeat: likely it runs with --without-heartbeat and is idle",
-            "start it without --without-heartbeat: Flower, the panels and the alerts need heartbeats",
+            "it has sent task events but never a heartbeat: likely it runs with --without-heartbeat and is idle",
+            "start it without the option --without-heartbeat: Flower, the panels and the alerts need heartbeats",
         )
     connected = facts.extra_consumers or 0
-    if connected >= len(silent):
-        return _why_connected(facts, silent, connected)
+    if connected >= len(lost):
+        return _cause_if_connected(facts, lost, connected)
     if facts.queues.known is None and not facts.live and not facts.queues.empty:
         return (
             "broker-away",
             Level.WRONG,
-            f"Flower cannot ask its broker either ({facts.queues.error}): likely the broker is away and the workers are"
-            " well",
-            "see whether the broker runs, and whether Flower and the workers reach it",
+            f"Flower cannot reach its broker either ({facts.queues.error}): likely the broker is down; the workers may"
+            " still run",
+            "check that the broker runs and that Flower and the workers can reach it",
         )
-    if len(silent) > 1 and not facts.live:
+    if len(lost) > 1 and not facts.live:
         return (
             "worker-gone",
             Level.WRONG,
-            "all at once: likely the broker's port or the network is away, or one machine ended with all of them",
-            "read the last lines of a worker's log (connection errors?); see whether its process still runs",
+            "all at the same time: likely the broker's port is not reachable, or the machine that ran them is down",
+            "read the last lines of a worker's log (connection errors?); check whether its process still runs",
         )
     return (
         "worker-gone",
         Level.WRONG,
-        "likely it was killed (out of memory?) or lost its network; with --pool solo it is silent during a task. What"
-        " it ran is lost, unless acks_late has it delivered again",
-        "see why it ended: the pod's last state (OOMKilled?), its log"
-        + ("" if facts.live else "; if its process runs, whether it and Flower reach the broker's port"),
+        "likely it was killed (out of memory?) or lost its network; with --pool solo, it may be busy with a task. Its"
+        " running tasks are lost, unless acks_late makes the broker deliver them again",
+        "check why it stopped: the pod's last state (OOMKilled?) and its log"
+        + ("" if facts.live else "; if its process runs, check that it and Flower reach the broker's port"),
     )
 
 
 def _sends_no_heartbeats(worker: Worker) -> bool:
-    """Whether Flower has had events of its tasks, but none of the worker itself."""
+    """Return whether Flower has received task events from a worker, but no heartbeat."""
     of_worker = ("worker-heartbeat", "worker-online", "worker-offline")
     return any(worker.events.values()) and not any(worker.events.get(event) for event in of_worker)
 
 
-def _why_connected(facts: Facts, silent: Sequence[Worker], connected: int) -> tuple[str, Level, str, str]:
-    """The same, where RabbitMQ still counts the consumers of these workers."""
+def _cause_if_connected(facts: Facts, lost: Sequence[Worker], connected: int) -> tuple[str, Level, str, str]:
+    """Return the same as `_cause` for workers whose consumers RabbitMQ still counts."""
     if facts.live:
         return (
             "worker-hangs",
             Level.WRONG,
             "RabbitMQ still counts its consumer, so it is connected: likely its main process hangs or is paused, or"
             " runs a long task in --pool solo",
-            "look at its process (py-spy dump); restart it if it hangs",
+            "run py-spy dump on its process; restart it if it hangs",
         )
-    if len(silent) == 1 and not silent[0].pool:
+    if len(lost) == 1 and not lost[0].pool:
         return (
             "workers-silent",
             Level.WRONG,
             "RabbitMQ still counts its consumer, so it is connected: likely it runs a long task in --pool solo, which"
-            " sends no heartbeat meanwhile, or an alarm blocks all that publish",
-            "run rabbitmq-diagnostics alarms on the broker; if there is none, look at the task",
+            " sends no heartbeats during a task, or a RabbitMQ alarm blocks all publishers",
+            "run rabbitmq-diagnostics alarms on the broker; if there is no alarm, check the task",
         )
     return (
         "broker-blocked",
         Level.WRONG,
         f"RabbitMQ still counts {count_words(connected, 'consumer')}, so the workers are connected: likely an alarm"
-        " (memory or disk) blocks everybody that publishes, heartbeats too",
-        "run rabbitmq-diagnostics alarms on the broker and free its memory or disk; do not restart the workers",
+        " (memory or disk) blocks all publishers, and so the heartbeats",
+        "run rabbitmq-diagnostics alarms on the broker and free memory or disk there; do not restart the workers",
     )
 
 

@@ -1,4 +1,4 @@
-"""``--with activity``: what each worker's last heartbeat said, as Flower's list of workers shows it."""
+"""``--with activity``: data of each worker's last heartbeat, from Flower's list of workers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.extras.numbers import finite_number, finite_numbers, float_or_nan
 from push_job.metrics.families import Gauge
 
-ACTIVE = Gauge(
-    "celery_worker_active_tasks", "Tasks that the worker is executing, as its last heartbeat said.", ("worker",)
-)
+ACTIVE = Gauge("celery_worker_active_tasks", "Tasks that the worker was executing at its last heartbeat.", ("worker",))
 PROCESSED = Gauge("celery_worker_processed_tasks", "Tasks that the worker has processed since it started.", ("worker",))
 HEARTBEAT_AGE = Gauge(
-    "celery_worker_last_heartbeat_age_seconds", "Seconds since Flower last heard of the worker.", ("worker",)
+    "celery_worker_last_heartbeat_age_seconds",
+    "Seconds since the last event of the worker that Flower received.",
+    ("worker",),
 )
 PREFETCHED = Gauge(
     "celery_worker_prefetched_tasks", "Tasks that the worker has fetched and not yet started.", ("worker",)
@@ -26,7 +26,7 @@ LOAD = Gauge("celery_worker_load_average", "The worker's load average.", ("worke
 
 
 def _read(context: ExtraContext) -> list[Metric]:
-    # Only Flower's own families know what was prefetched.
+    # The number of prefetched tasks is only in Flower's own metrics.
     fetched = _prefetched(context.own_metrics())
     workers, now, _ = context.flower.worker_list(context.until)
     active, processed, age, prefetched, load = (
@@ -47,7 +47,7 @@ def _read(context: ExtraContext) -> list[Metric]:
 
 
 def _prefetched(own_metrics: Iterable[Metric]) -> dict[str, float]:
-    """Tasks prefetched by each worker; Flower counts them by task type."""
+    """Return the number of prefetched tasks of each worker, the sum over task types."""
     counts: dict[str, float] = defaultdict(float)
     for family in own_metrics:
         if _is_prefetched(family.name):

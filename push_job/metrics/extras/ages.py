@@ -1,9 +1,9 @@
-"""``--with ages``: the age of the oldest unfinished task, which a mean hides.
+"""``--with ages``: the age of the oldest unfinished task, which a mean does not show.
 
-Flower shows a task as STARTED for ever if it did not hear of its end: Celery sends no event when the result backend
-is down or the task raises ``Ignore``, and events are lost while Flower is away. Such a task would make an alert on
-its age fire for ever. So a started task counts only as long as its worker runs it, by what the worker itself says:
-its heartbeats say how many tasks it runs, and only where Flower shows more, the worker is asked which.
+Flower shows a task as STARTED until it receives an event of its end. This event is missing if the result backend is
+down, if the task raises ``Ignore``, or if Flower was not connected at that time. An alert on the age of such a task
+would never resolve. So a started task counts only while its worker runs it: the heartbeats of the worker contain the
+number of tasks that it runs. If Flower shows more started tasks than that, the worker is asked for their ids.
 """
 
 from __future__ import annotations
@@ -40,24 +40,32 @@ OLDEST = Gauge(
 )
 ENDED_UNHEARD = Gauge(
     "celery_tasks_ended_unheard",
-    "Tasks that Flower shows as started and that no live worker runs: Flower did not hear of their end.",
+    "Tasks that Flower shows as started and that no live worker runs: Flower received no event of their end.",
     ("name",),
 )
 
-#: Seconds that a started task has to be old before it is compared with what its worker runs: what is younger cannot
-#: be stuck, and a heartbeat may be some seconds old.
+#: Minimum age in seconds of a started task that is compared with the tasks that its worker runs. Younger tasks are not
+#: stuck, and the last heartbeat may be some seconds older than their start.
 COMPARED_AFTER = 60
 
-#: The most started tasks that are compared, and bytes of their list.
-MOST_TASKS, _MOST_BYTES = 2000, 32 * 2**20
+#: Limits of the list of started tasks: number of tasks and bytes.
+MOST_TASKS, _MAX_BYTES = 2000, 32 * 2**20
 
-#: The most workers that are asked one by one.
-_MOST_WORKERS = 8
+#: Maximum number of workers that are asked one by one.
+_MAX_WORKERS = 8
 
 
 @dataclass(frozen=True)
 class _Started:
-    """A started task, in its state `since` then and running since `started`."""
+    """A started task.
+
+    Attributes:
+        id: its id.
+        kind: its type and state.
+        worker: node name of its worker.
+        since: Unix time at which it entered its state.
+        started: Unix time at which it started.
+    """
 
     id: str
     kind: tuple[str, str]
@@ -71,7 +79,7 @@ def _read(context: ExtraContext) -> list[Metric]:
     begun = {kind for kind in oldest if kind[1] == "STARTED" or kind[1] not in STATES}
     unheard: Counter[str] = Counter()
     if any(age_at(context.now, oldest[kind]) > COMPARED_AFTER for kind in begun):
-        # Where Flower does not say what is compared, the tasks count as Flower shows them.
+        # If the comparison is not possible, all tasks that Flower shows as started count.
         with contextlib.suppress(FlowerError):
             running, ended = _compared(context, _started_tasks(context, begun))
             oldest = {kind: since for kind, since in oldest.items() if kind not in begun}
@@ -91,17 +99,17 @@ def _read(context: ExtraContext) -> list[Metric]:
 
 
 def _started_tasks(context: ExtraContext, kinds: Iterable[tuple[str, str]]) -> list[_Started]:
-    """The tasks that have started and not ended, as Flower lists them.
+    """Return the tasks that Flower lists as started and not ended.
 
     Raises:
-        FlowerError: Flower did not answer, or there are too many to compare.
+        FlowerError: Flower did not answer, or there are more than MOST_TASKS.
     """
     found: list[_Started] = []
     for state in sorted({state for _, state in kinds}):
         if sum(context.tasks.count(name, state) for name in context.tasks.types) > MOST_TASKS:
-            raise FlowerError("too many tasks have started to compare them with what the workers run")
+            raise FlowerError("too many started tasks to compare them with the tasks that the workers run")
         entries = context.flower.get_json(
-            "/api/tasks", context.until, max_bytes=_MOST_BYTES, limit=MOST_TASKS, state=state
+            "/api/tasks", context.until, max_bytes=_MAX_BYTES, limit=MOST_TASKS, state=state
         )
         for task_id, entry in entries.items() if isinstance(entries, dict) else ():
             if isinstance(entry, dict) and (task := _started(task_id, entry)):
@@ -121,9 +129,10 @@ def _started(task_id: str, entry: dict[str, Any]) -> _Started | None:
 
 
 def _compared(context: ExtraContext, tasks: Iterable[_Started]) -> tuple[list[_Started], list[_Started]]:
-    """The tasks that run, and those that ended without Flower hearing of it.
+    """Return the tasks that run, and the tasks that have ended although Flower received no event of it.
 
-    Raises FlowerError.
+    Raises:
+        FlowerError: Flower did not answer.
     """
     rows, now, _ = context.flower.worker_list(context.until)
     known = known_workers(context.flower, context.until)
@@ -136,32 +145,35 @@ def _compared(context: ExtraContext, tasks: Iterable[_Started]) -> tuple[list[_S
     for worker, started in sorted(by_worker.items()):
         row = rows.get(worker, {})
         if row.get("status") is False:
-            continue  # neither: CeleryWorkerWentAway is about those
+            continue  # the worker is lost, which CeleryWorkerWentAway reports: the task counts as neither
         active = finite_number(row.get("active"))
         if active is None:
             running += started
             continue
-        # Threads whose tasks could not report their end are active for ever: never more run than there are.
+        # A pool of threads counts a task as active if its end could not be reported, so the pool size is a limit too.
         can_run = min(active, pool_size(known.get(worker, {})) or active)
-        said = None
-        if 0 < can_run < len(started) and asked < _MOST_WORKERS:
+        reply = None
+        if 0 < can_run < len(started) and asked < _MAX_WORKERS:
             asked += 1
-            said = ask_worker(context.flower, worker, context.until)
-        still = _still_run(started, int(can_run), said)
-        running += [task for task in started if task.id in still]
-        lost = (task for task in started if task.id not in still)
+            reply = ask_worker(context.flower, worker, context.until)
+        running_ids = _running_ids(started, int(can_run), reply)
+        running += [task for task in started if task.id in running_ids]
+        lost = (task for task in started if task.id not in running_ids)
         ended += [task for task in lost if now - task.started > COMPARED_AFTER]
     return running, ended
 
 
-def _still_run(started: list[_Started], can_run: int, said: dict[str, Any] | None) -> set[str]:
-    """The ids of a worker's started tasks that it runs, no more than `can_run`.
+def _running_ids(started: list[_Started], can_run: int, reply: dict[str, Any] | None) -> set[str]:
+    """Return the ids of the started tasks that a worker still runs.
 
-    `started` is oldest first.
+    These are the newest tasks; if the worker replied, the newest of those that it lists.
 
-    The newest ones, of those that it lists itself if it answered.
+    Args:
+        started: the started tasks of the worker, the oldest first.
+        can_run: maximum number of tasks that the worker runs now.
+        reply: the reply of the worker, if it was asked.
     """
-    listed = said.get("active") if said else None
+    listed = reply.get("active") if reply else None
     if isinstance(listed, list):
         ids = {entry.get("id") for entry in listed if isinstance(entry, dict)}
         started = [task for task in started if task.id in ids]

@@ -25,7 +25,7 @@ SINCE_SUCCESS = Gauge(
     ("name",),
 )
 
-#: The most classes that are told apart, the one for others among them. A class is told for all task types or for none.
+#: Maximum number of exception classes, including the one for all others. The same classes are kept for all task types.
 MOST_CLASSES = 50
 
 #: The class of the exception of each failed task.
@@ -49,7 +49,7 @@ def _read(context: ExtraContext) -> list[Metric]:
 
 
 def _since_success(context: ExtraContext) -> Metric:
-    """The failures after the last success of each type."""
+    """Return the number of failures after the last success of each type."""
     counts: Counter[str] = Counter()
     last_success: dict[str, float] = defaultdict(float)
     for name, ended in context.tasks.newest(ended_at, "SUCCESS").items():

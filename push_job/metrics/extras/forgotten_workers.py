@@ -1,4 +1,4 @@
-"""Which of the workers that are no longer heard are still shown."""
+"""Decide which workers without heartbeats are left out of the metrics."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ HEARTBEATS_KEPT = 4
 
 
 def is_forgotten(row: dict[str, Any] | None, now: float, forget_after: float) -> bool:
-    """Whether a worker stopped in order or has been silent for `forget_after` seconds.
+    """Return whether a worker shut down cleanly or has sent no heartbeat for `forget_after` seconds.
 
-    0: never, however long it is silent.
-
-    `row` is what Flower's page of workers has of it: None where Flower itself leaves it out (--purge-offline-workers).
+    Args:
+        row: the worker's row in Flower's list of workers; None if Flower leaves it out (--purge-offline-workers).
+        now: Flower's Unix time.
+        forget_after: seconds since the last heartbeat after which the worker is left out; 0 for never.
     """
     if row is None:
         return True
     if row.get("status") is not False or not isinstance(row.get("heartbeats"), list):
         return False
     heartbeats = finite_numbers(row["heartbeats"])
-    # An orderly stop takes all heartbeats away; the end of a task that was reported later counts as one.
-    said_goodbye = len(heartbeats) < HEARTBEATS_KEPT and (finite_number(row.get("worker-offline")) or 0) > 0
-    if not heartbeats or said_goodbye:
+    # Flower deletes all heartbeats of a worker on worker-offline. A later event of a task's end counts as a heartbeat.
+    shut_down_cleanly = len(heartbeats) < HEARTBEATS_KEPT and (finite_number(row.get("worker-offline")) or 0) > 0
+    if not heartbeats or shut_down_cleanly:
         return True
     return 0 < forget_after < now - max(heartbeats)

@@ -1,4 +1,4 @@
-"""What an extra is, and what it may read."""
+"""Interface of the extras (``--with``) and the data that they may read."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from push_job.metrics.families import Family
 
 @dataclass(frozen=True)
 class ExtraContext:
-    """What there is to read of one Flower, after its tasks were read.
+    """The data of one Flower after its tasks have been read.
 
     Attributes:
-        flower: to ask for more.
-        tasks: all its tasks, with the columns that the extras asked for.
-        now: Flower's Unix time when the last of them were read.
-        label: maps a task type to the one it is counted under.
-        buckets: bounds of histograms in seconds.
-        until: the moment of ``time.monotonic()`` to be done by.
-        taken: names of samples that stand for something in this push.
-        kept: what extras keep from turn to turn of tasks that Flower may forget, numbers by a name of theirs and task
-            type; for them to change. Empty in each turn where nothing is remembered.
-        extras: the names of all extras of this push.
-        forget_after: seconds after its last heartbeat when a worker is left out; 0 for never.
-        own_metrics: Flower's own families, those that an extra wants, read once however many do. Raises FlowerError.
+        flower: the Flower, for further requests.
+        tasks: all its tasks, with the columns that the extras requested.
+        now: Flower's Unix time at the end of the scrape.
+        label: maps a task type to its label, which may stand for several types.
+        buckets: upper bounds of histograms in seconds.
+        until: deadline, a time of ``time.monotonic()``.
+        taken: names of samples that this push already uses.
+        kept: numbers that extras keep between cycles about tasks that Flower may forget, by a name that the extra
+            chooses and by task type. Extras may change it. Without a state, it is empty in each cycle.
+        own_metrics: returns Flower's own metric families that extras want; reads them only once. Raises FlowerError.
+        extras: names of all extras of this push.
+        forget_after: seconds after its last heartbeat from which a worker is left out; 0 for never.
     """
 
     flower: Flower
@@ -47,15 +47,15 @@ class ExtraContext:
 
 @dataclass(frozen=True)
 class Extra:
-    """One name of ``--with``.
+    """One extra, selected by ``--with``.
 
     Attributes:
-        name: what it is called.
-        families: those that it may add.
-        read: makes them. Raises TransportError, and the extra is left out.
-        columns: what it reads of each task beside its type, state and seconds.
-        own_families: whether it wants one of Flower's own families, by name.
-        foreign_labels: labels of families that it passes on without knowing them.
+        name: its name.
+        families: the families that it may add.
+        read: returns the families. If it raises TransportError, the extra is left out of the push.
+        columns: columns that it needs of each task in addition to type, state and seconds.
+        own_families: returns whether it needs the family of Flower's own metrics with this name.
+        foreign_labels: labels of families that it passes on unchanged.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the workers say of themselves, now or when Flower asked them last."""
+"""Replies of workers to Flower's remote control commands, requested now or kept by Flower."""
 
 from __future__ import annotations
 
@@ -8,59 +8,66 @@ from typing import Any
 from push_job.flower.api import Flower, FlowerError
 from push_job.metrics.extras.numbers import finite_number
 
-#: The most bytes of what all workers say of themselves: some kilobytes each, with their full configuration.
-_MOST_BYTES = 4 * 2**20
+#: Maximum size of the replies of all workers in bytes: each has some kilobytes, with the full configuration.
+_MAX_BYTES = 4 * 2**20
 
-#: Seconds by which Flower's clock may be behind ours.
+#: Seconds by which Flower's clock may be behind the clock of this machine.
 _CLOCK_SLACK = 30.0
 
 
 def ask_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
-    """What each worker says now, or when it answered last, by node name.
+    """Ask all workers; return the last reply of each worker by node name.
 
-    Raises FlowerError.
+    A reply may be an earlier one if the worker does not reply now.
+
+    Raises:
+        FlowerError: Flower did not answer, or with another format.
     """
-    asked = flower.get_json("/api/workers", until, max_bytes=_MOST_BYTES, refresh=1)
-    if not isinstance(asked, dict) or not all(isinstance(answer, dict) for answer in asked.values()):
-        raise FlowerError("its /api/workers?refresh=1 is not what Flower answers")
-    return asked
+    replies = flower.get_json("/api/workers", until, max_bytes=_MAX_BYTES, refresh=1)
+    if not isinstance(replies, dict) or not all(isinstance(reply, dict) for reply in replies.values()):
+        raise FlowerError("the response of /api/workers?refresh=1 does not have Flower's format")
+    return replies
 
 
 def ask_worker(flower: Flower, worker: str, until: float) -> dict[str, Any] | None:
-    """What one worker says now, with the tasks that it runs; None if it is silent.
+    """Ask one worker; return its reply, which has the tasks that it runs, or None if it does not reply.
 
     Raises:
         FlowerError: Flower did not answer.
     """
     path, asked_at = "/api/workers", time.time()
     try:
-        asked = flower.get_json(path, until, max_bytes=_MOST_BYTES, refresh=1, workername=worker)
+        replies = flower.get_json(path, until, max_bytes=_MAX_BYTES, refresh=1, workername=worker)
     except FlowerError as error:
-        if error.status == 404:  # Flower has never had an answer of it
+        if error.status == 404:  # the worker has never replied to this Flower
             return None
         raise
-    said = asked.get(worker) if isinstance(asked, dict) else None
-    if not isinstance(said, dict):
+    reply = replies.get(worker) if isinstance(replies, dict) else None
+    if not isinstance(reply, dict):
         return None
-    # Flower answers with what it knows from before if the worker is silent; the clocks may differ by some seconds.
-    answered_at = finite_number(said.get("timestamp"))
-    return said if answered_at is None or answered_at > asked_at - _CLOCK_SLACK else None
+    # If the worker does not reply, Flower returns an earlier reply. Clocks may differ by some seconds.
+    replied_at = finite_number(reply.get("timestamp"))
+    return reply if replied_at is None or replied_at > asked_at - _CLOCK_SLACK else None
 
 
 def known_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
-    """What Flower knows from earlier answers; asks no worker. Raises FlowerError."""
-    known = flower.get_json("/api/workers", until, max_bytes=_MOST_BYTES)
-    found = known.items() if isinstance(known, dict) else ()
-    return {name: said for name, said in found if isinstance(said, dict)}
+    """Return the earlier replies that Flower keeps, by node name; no worker is asked.
 
-
-def pool_size(answer: dict[str, Any]) -> float | None:
-    """How many tasks a worker can run at once; None where it did not say.
-
-    A pool of any kind says what its most was at its start. An autoscaler goes up to a most of its own, and a pool may
-    have been told to grow: then it has more processes.
+    Raises:
+        FlowerError: Flower did not answer.
     """
-    stats = answer.get("stats")
+    known = flower.get_json("/api/workers", until, max_bytes=_MAX_BYTES)
+    found = known.items() if isinstance(known, dict) else ()
+    return {name: reply for name, reply in found if isinstance(reply, dict)}
+
+
+def pool_size(reply: dict[str, Any]) -> float | None:
+    """Return the number of tasks that a worker can run at the same time; None if the reply does not have it.
+
+    It is the largest of three numbers: the pool size at the start of the worker, the current number of processes (a
+    pool may have been enlarged by remote control) and the maximum of the autoscaler.
+    """
+    stats = reply.get("stats")
     if not isinstance(stats, dict):
         return None
     pool, autoscaler = (stats[key] if isinstance(stats.get(key), dict) else {} for key in ("pool", "autoscaler"))

@@ -1,4 +1,4 @@
-"""``--with last-run``: when each task type last succeeded and failed, and how often one that comes regularly comes."""
+"""``--with last-run``: times of the last success and failure of each type, and the interval of periodic types."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ INTERVAL = Gauge(
     ("name",),
 )
 
-#: A type comes regularly if Flower remembers this many of it or more, and nine of ten times between two are within
-#: a fifth of their median. Of types that come by chance, one in three thousand looks so with six tasks, and next to
-#: none with more.
+#: A type runs regularly if Flower remembers at least FEWEST_RUNS of its tasks, and _REGULAR_SHARE of the times between
+#: two tasks differ from their median by at most the ratio _TOLERANCE. With six tasks, one in three thousand types with
+#: random times looks regular; with more tasks, almost none.
 FEWEST_RUNS = 6
 _REGULAR_SHARE = 0.9
-
-#: Of a type with more tasks, so many of the newest ones tell.
-MOST_RUNS = 100
 _TOLERANCE = 0.2
 
-#: Of how many task types the last times are kept when Flower has forgotten them.
-_MOST_KEPT = 1000
+#: Number of tasks of a type, the newest, that are used.
+MOST_RUNS = 100
+
+#: Number of task types whose last times are kept after Flower has forgotten the tasks.
+_MAX_KEPT = 1000
 
 #: Seconds by which a worker's clock may be fast.
 _CLOCK_SLACK = 300.0
@@ -53,7 +53,7 @@ def _read(context: ExtraContext) -> list[Metric]:
             newest[label] = max(ended, newest.get(label, ended))
         for name, ended in sorted(newest.items()):
             family.add_metric([name], ended)
-    # Types that are counted together, or have no name, have no rhythm of their own.
+    # A label for several types, or for unknown ones, has no interval.
     for name in sorted(name for name in context.tasks.types if context.label(name) == name != UNKNOWN_TYPE):
         regular = usual_interval(context.tasks.values_of(came_at, name))
         if regular is not None:
@@ -62,19 +62,19 @@ def _read(context: ExtraContext) -> list[Metric]:
 
 
 def _with_forgotten(context: ExtraContext, state: str) -> dict[str, float]:
-    """When each task type ended last in this state, those too that only earlier turns have seen."""
+    """Return the last end of each task type in a state, including ends that only earlier cycles have seen."""
     newest = context.tasks.newest(ended_at, state)
     for name, ended in context.kept.get(state, {}).items():
         newest[name] = max(ended, newest.get(name, ended))
-    # What a wrong clock puts into the future is told as long as Flower does, but not kept for ever.
+    # A time in the future comes from a wrong clock. It is pushed while Flower shows it, but not kept.
     past = {name: ended for name, ended in newest.items() if ended <= context.now + _CLOCK_SLACK}
-    context.kept[state] = dict(sorted(past.items(), key=itemgetter(1))[-_MOST_KEPT:])
+    context.kept[state] = dict(sorted(past.items(), key=itemgetter(1))[-_MAX_KEPT:])
     return newest
 
 
-def usual_interval(moments: Iterable[float]) -> float | None:
-    """The median of the seconds between moments, or None where they are not regular."""
-    newest = sorted(moments)[-MOST_RUNS:]
+def usual_interval(times: Iterable[float]) -> float | None:
+    """Return the median of the seconds between two times, or None if the times are not regular."""
+    newest = sorted(times)[-MOST_RUNS:]
     if len(newest) < FEWEST_RUNS:
         return None
     gaps = sorted(map(sub, newest[1:], newest))

@@ -1,4 +1,4 @@
-"""``--with pools``: how many tasks each worker can run at once, and who consumes each queue. This asks the workers."""
+"""``--with pools``: pool sizes of the workers and consumers of the queues; Flower asks the workers for them."""
 
 from __future__ import annotations
 
@@ -19,42 +19,50 @@ PROCESSES = Gauge("celery_worker_pool_processes", "How many tasks the worker can
 
 
 def _read(context: ExtraContext) -> list[Metric]:
-    """Raises FlowerError."""
-    asked = ask_workers(context.flower, context.until)
-    alive = context.flower.workers(context.until)  # what Flower knows of a worker stays when the worker is gone
-    live = {worker for worker, lives in alive.items() if lives}
+    """Return the families.
+
+    Raises:
+        FlowerError: Flower did not answer.
+    """
+    replies = ask_workers(context.flower, context.until)
+    # Flower keeps the replies of workers that have stopped, so they are compared with the list of live workers.
+    alive = context.flower.workers(context.until)
+    live = {worker for worker, is_alive in alive.items() if is_alive}
     processes, consumers = PROCESSES.empty(), CONSUMERS.empty()
     sizes = {
         label_text(worker, "unknown"): size
-        for worker, answer in asked.items()
-        if worker in live and (size := pool_size(answer)) is not None
+        for worker, reply in replies.items()
+        if worker in live and (size := pool_size(reply)) is not None
     }
     for worker, size in sorted(sizes.items()):
         processes.add_metric([worker], size)
-    for queue, count in sorted(_consumed(context, asked, live).items()):
+    for queue, count in sorted(_consumed(context, replies, live).items()):
         consumers.add_metric([queue], count)
     return [processes, consumers]
 
 
-def _consumed(context: ExtraContext, asked: dict[str, dict[str, Any]], live: set[str]) -> dict[str, float]:
-    """How many live workers consume each queue that Flower knows; RabbitMQ's own count where they do not all say so."""
+def _consumed(context: ExtraContext, replies: dict[str, dict[str, Any]], live: set[str]) -> dict[str, float]:
+    """Return the number of live workers that consume each queue.
+
+    If not all live workers reported their queues, return RabbitMQ's own number of consumers.
+    """
     entries: list[dict[str, Any]] = []
     known: dict[str, float] = {}
-    with contextlib.suppress(FlowerError):  # without the broker's queues those that workers reported are counted
+    with contextlib.suppress(FlowerError):  # without the broker's list, only queues that workers report are counted
         entries = ask_queues(context.flower, context.until)
         known = dict.fromkeys(waiting_in(entries), 0.0)
-    # A live worker that has not said what it consumes may consume anything.
-    if not live <= {worker for worker, answer in asked.items() if isinstance(answer.get("active_queues"), list)}:
+    # A live worker that has not reported its queues may consume any queue.
+    if not live <= {worker for worker, reply in replies.items() if isinstance(reply.get("active_queues"), list)}:
         return consumers_of(entries)
-    for worker, answer in asked.items():
-        for queue in set(_queues(answer)):
+    for worker, reply in replies.items():
+        for queue in set(_queues(reply)):
             known[queue] = known.get(queue, 0.0) + (worker in live)
     return known
 
 
-def _queues(answer: dict[str, Any]) -> Iterator[str]:
-    """The queues that a worker said it consumes."""
-    queues = answer.get("active_queues")
+def _queues(reply: dict[str, Any]) -> Iterator[str]:
+    """Yield the queues that a worker reported to consume."""
+    queues = reply.get("active_queues")
     for queue in queues if isinstance(queues, list) else []:
         if isinstance(queue, dict):
             yield label_text(queue.get("name"), "unknown")

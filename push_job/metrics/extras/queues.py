@@ -1,4 +1,4 @@
-"""``--with queues``: messages that wait in the broker; RabbitMQ's consumers."""
+"""``--with queues``: lengths of the broker's queues and, with RabbitMQ, their consumers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ CONSUMERS = Gauge(
 
 
 class QueuesEmptyError(FlowerError):
-    """Flower knows no queue's length: RabbitMQ's management API did not answer it."""
+    """Flower returned no queue lengths: RabbitMQ's management API did not answer Flower."""
 
 
 def _read(context: ExtraContext) -> list[Metric]:
-    """The length of each queue, and RabbitMQ's consumers. Raises FlowerError."""
+    """Return the length of each queue, and RabbitMQ's number of consumers.
+
+    Raises:
+        FlowerError: Flower did not answer, or has no queue lengths.
+    """
     lengths, consumers = LENGTH.empty(), CONSUMERS.empty()
     entries = ask_queues(context.flower, context.until)
     for name, messages in sorted(waiting_in(entries).items()):
         lengths.add_metric([name], messages)
-    if "pools" in context.extras:  # which pushes that family itself
+    if "pools" in context.extras:  # that extra adds the family CONSUMERS
         return [lengths]
     for name, count in sorted(consumers_of(entries).items()):
         consumers.add_metric([name], count)
@@ -40,12 +44,13 @@ def _read(context: ExtraContext) -> list[Metric]:
 
 
 def waiting_in(entries: list[dict[str, Any]]) -> dict[str, float]:
-    """How many messages wait in each queue.
+    """Return the number of waiting messages in each queue.
 
     Raises:
-        QueuesEmptyError: no queue has a number.
+        QueuesEmptyError: no entry has a number.
     """
-    # RabbitMQ counts those that workers hold among its messages; and has no number in a queue's first seconds.
+    # RabbitMQ's `messages` includes unacknowledged ones, so `messages_ready` is preferred. Neither exists in the first
+    # seconds of a queue.
     lengths = _by_name(entries, lambda entry: entry.get("messages_ready", entry.get("messages")))
     if entries and not lengths:
         raise _empty()
@@ -53,7 +58,7 @@ def waiting_in(entries: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def consumers_of(entries: list[dict[str, Any]]) -> dict[str, float]:
-    """How many consumers RabbitMQ counts of each queue; nothing with other brokers."""
+    """Return RabbitMQ's number of consumers of each queue; empty for other brokers."""
     return _by_name(entries, lambda entry: entry.get("consumers"))
 
 
@@ -67,26 +72,26 @@ def _by_name(entries: list[dict[str, Any]], value: Callable[[dict[str, Any]], An
 
 
 def ask_queues(flower: Flower, until: float) -> list[dict[str, Any]]:
-    """What Flower's broker says of each queue that Flower knows.
+    """Return the broker's data of each queue that Flower lists.
 
     Raises:
-        QueuesEmptyError: it is a RabbitMQ whose management API does not answer Flower.
-        FlowerError: Flower did not answer.
+        QueuesEmptyError: the broker is RabbitMQ and its management API does not answer Flower.
+        FlowerError: Flower did not answer, or with another format.
     """
     answer = flower.get_json("/api/queues/length", until)
     entries = answer.get("active_queues") if isinstance(answer, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise FlowerError("its /api/queues/length is not what Flower answers")
-    # For RabbitMQ, Flower answers an empty list when the management API fails; it always knows a queue otherwise.
+        raise FlowerError("the response of /api/queues/length does not have Flower's format")
+    # With RabbitMQ, Flower returns an empty list if the management API fails. Otherwise there is at least one queue.
     if not entries:
         raise _empty()
     return _own(flower, entries, until)
 
 
 def _own(flower: Flower, entries: list[dict[str, Any]], until: float) -> list[dict[str, Any]]:
-    """The entries of Flower's own virtual host.
+    """Return the entries of Flower's own virtual host.
 
-    A Flower on "/" asks RabbitMQ for the queues of all virtual hosts.
+    A Flower that uses the virtual host "/" reads the queues of all virtual hosts of RabbitMQ.
     """
     hosts = {str(entry.get("vhost", "/")) for entry in entries}
     if hosts == {"/"}:
@@ -95,15 +100,15 @@ def _own(flower: Flower, entries: list[dict[str, Any]], until: float) -> list[di
     if len(hosts) == 1:
         [host] = hosts
         with contextlib.suppress(FlowerError):
-            # The workers that Flower asked before are on its own virtual host.
+            # The workers whose replies Flower keeps use the same virtual host as Flower.
             own = virtual_host_of(known_workers(flower, until).values()) or host
     return [entry for entry in entries if str(entry.get("vhost", "/")) == own]
 
 
-def virtual_host_of(answers: Iterable[dict[str, Any]]) -> str | None:
-    """The virtual host that workers use, by their statistics; None if none said."""
-    for said in answers:
-        stats = said.get("stats")
+def virtual_host_of(replies: Iterable[dict[str, Any]]) -> str | None:
+    """Return the virtual host that workers use, from the statistics in their replies; None if no reply has it."""
+    for reply in replies:
+        stats = reply.get("stats")
         broker = stats.get("broker") if isinstance(stats, dict) else None
         host = broker.get("virtual_host") if isinstance(broker, dict) else None
         if isinstance(host, str) and host:
@@ -113,7 +118,7 @@ def virtual_host_of(answers: Iterable[dict[str, Any]]) -> str | None:
 
 def _empty() -> QueuesEmptyError:
     return QueuesEmptyError(
-        "it knows no queue's length; with RabbitMQ, is its management API reachable (--broker-api)?"
+        "it has no queue lengths; with RabbitMQ, check that Flower can reach the management API (--broker-api)"
     )
 
 
