@@ -88,12 +88,13 @@ def histogram(
 
 
 def own_metrics(flower_url: str) -> tuple[dict[Key, float], dict[str, str]]:
-    """Return samples and types of Flower's `/metrics`, without the families of its process and of Python."""
+    """Return samples and types of Flower's `/metrics` that are passed on."""
     samples: dict[Key, float] = {}
     types: dict[str, str] = {}
     text = requests.get(f"{flower_url}/metrics", timeout=30).content.decode()
     for family in text_string_to_metric_families(text):
-        if not family.name.startswith(("process_", "python_")) and family.samples:
+        not_passed_on = family.name.startswith(("process_", "python_")) or family.name.endswith("_created")
+        if family.samples and not not_passed_on:
             types[family.name] = family.type
             samples.update({without_spelling(s.name, s.labels): s.value for s in family.samples})
     return samples, types
