@@ -78,8 +78,8 @@ class TasksByKind:
 
     def runtimes(self, task_type: str) -> list[float]:
         """Return the reported runtimes of a task type, in seconds."""
-        finished = self._seconds(kind for kind in self._kinds_of_type[task_type] if kind[1] not in SINCE)
-        has_custom = any(kind[1] not in STATES for kind in self._kinds_of_type[task_type])
+        finished = self._seconds(kind for kind in self._kinds_of_type.get(task_type, ()) if kind[1] not in SINCE)
+        has_custom = any(kind[1] not in STATES for kind in self._kinds_of_type.get(task_type, ()))
         return [seconds for seconds in finished if seconds >= 0] if has_custom else finished
 
     def runtimes_in(self, task_type: str, state: str) -> list[float]:
@@ -111,7 +111,7 @@ class TasksByKind:
 
     def values_of(self, column: Column, task_type: str) -> list[float]:
         """Return the reported values of a task type in a column."""
-        return self._reported(self._kinds_of_type[task_type], lambda page: page.columns[column])
+        return self._reported(self._kinds_of_type.get(task_type, ()), lambda page: page.columns[column])
 
     def values_in(self, column: Column, task_type: str, state: str) -> list[float]:
         """Return the reported values of a task type's tasks in one state in a column."""

@@ -87,3 +87,10 @@ def test_texts_are_counted_by_task_type() -> None:
     failures = {str(n): event(state="FAILURE", exception=text) for n, text in enumerate(("A()", "B()", "A()"))}
     found = by_kind({**failures, "x": event(exception="C()")}, {"y": event("u", "FAILURE", exception="A()")})
     assert found.texts_of(FAILED_WITH) == {"t": Counter({"A()": 2, "B()": 1}), "u": Counter({"A()": 1})}
+
+
+def test_a_type_without_tasks_has_nothing_and_stays_unknown() -> None:
+    tasks = by_kind({"a": event(runtime=1.5)})
+    assert tasks.runtimes("x") == tasks.values_of(received_of, "x") == []
+    assert tasks.states_of("x") == []
+    assert set(tasks.types) == {"t"}
