@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers tools demo playground test test-fast test-random test-lowest lint format bench chaos dashboards generate pictures dist relock requirements clean
+.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-newest lint format bench chaos dashboards generate pictures dist relock requirements clean
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -53,6 +53,15 @@ test-lowest: install servers ## run a few tests with the lowest versions of all 
 	@$(BIN)/uv pip install -q --python $(LOWEST) --resolution lowest-direct -r pyproject.toml
 	@$(BIN)/uv pip list --python $(LOWEST)
 	@TEST_PYTHON=$(LOWEST)/bin/python $(BIN)/python -m pytest tests/test_end_to_end.py tests/test_sign_in.py
+
+# Debian's servers are old. Go builds newer ones; a program in .servers comes before Debian's of the same name.
+SERVERS := $(CURDIR)/.servers
+PUSHGATEWAY_VERSION ?= v1.11.1
+test-newest: install servers ## run the tests of pushes on a newer Pushgateway, which Go builds
+	@GOBIN=$(SERVERS) go install github.com/prometheus/pushgateway@$(PUSHGATEWAY_VERSION)
+	@ln -sf pushgateway $(SERVERS)/prometheus-pushgateway
+	@PATH="$(SERVERS):$$PATH" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/pushgateway tests/test_push.py \
+	  tests/test_show_and_delete.py tests/test_gateway.py tests/test_check_pushgateway.py tests/faults/test_cut_pushes.py
 
 lint: install ## run ruff and mypy
 	@$(BIN)/ruff check .
