@@ -27,12 +27,21 @@ def expected_samples(flower_url: str, auth: tuple[str, str] | None = None) -> tu
     status = requests.get(f"{flower_url}/api/workers?status=1", auth=auth, timeout=30).json()
     answer = requests.get(f"{flower_url}/api/tasks", auth=auth, timeout=60)
     now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
-    samples = {key("celery_workers", app=name): float(alive) for name, alive in status.items()}
+    stopped = set() if all(status.values()) else _stopped_in_order(flower_url, auth)
+    samples = {key("celery_workers", app=name): float(alive) for name, alive in status.items() if name not in stopped}
     samples = samples or {key("celery_workers", app=""): 0.0}
     tasks = json.loads(answer.text).values()
     samples.update(_counts(tasks))
     durations, growing = _durations(tasks, now)
     return {**samples, **durations}, growing
+
+
+def _stopped_in_order(flower_url: str, auth: tuple[str, str] | None) -> set[str]:
+    """Return the workers whose last event said that they stop, which removes their heartbeats."""
+    page = requests.get(f"{flower_url}/workers?json=1", auth=auth, timeout=30)
+    if page.status_code == 404:
+        page = requests.get(f"{flower_url}/dashboard?json=1", auth=auth, timeout=30)  # up to Flower 1.2
+    return {row["hostname"] for row in page.json()["data"] if not row["status"] and not row["heartbeats"]}
 
 
 def _counts(tasks: Iterable[dict[str, Any]]) -> dict[Key, float]:

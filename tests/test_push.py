@@ -1,5 +1,6 @@
 """The main job on real services: one push, and what it leaves on the Pushgateway."""
 
+import re
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
@@ -90,7 +91,7 @@ def test_one_log_line_reports_the_cycle(busy_flower: Flower, clean_pushgateway: 
     (line,) = done.stderr.splitlines()
     for part in ("level=info", "msg=pushed", f"flower={instance(busy_flower.url)}", "tasks=", "workers="):
         assert part in line
-    assert "requests=2" in line
+    assert re.search(r" requests=[23] ", line)  # the third one, if a worker is not alive, shows since when
     assert "seconds=" in line
 
 

@@ -1,5 +1,7 @@
 """push, delete and check tell the truth, whatever server or proxy stands at the Pushgateway's URL."""
 
+import time
+
 import pytest
 
 from testbed.command import PushJob
@@ -170,6 +172,7 @@ def test_stale_groups_are_listed_and_deleted_after_a_question(
             assert push_job("push", *servers, "--grouping", f"team=team {number}/x").returncode == 0
         other = push_job("push", *servers, "--job", "other")
         assert other.returncode == 0
+    time.sleep(1.1)  # the Pushgateway's clock is read from its answers in seconds
     stale = ("delete", "--pushgateway", clean_pushgateway.url, "--stale", "0.001")
     assert push_job(*stale).returncode == 2  # without an answer nothing is deleted
     assert len(clean_pushgateway.groups()) == 3
