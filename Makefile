@@ -58,8 +58,11 @@ test-lowest: install servers ## run a few tests with the lowest versions of all 
 SERVERS := $(CURDIR)/.servers
 PUSHGATEWAY_VERSION ?= v1.11.1
 test-newest: install servers ## run the tests of pushes on a newer Pushgateway, which Go builds
-	@GOBIN=$(SERVERS) go install github.com/prometheus/pushgateway@$(PUSHGATEWAY_VERSION)
-	@ln -sf pushgateway $(SERVERS)/prometheus-pushgateway
+	@mkdir -p $(SERVERS)/src
+	@cd $(SERVERS)/src && rm -f go.mod go.sum && go mod init servers 2>/dev/null && \
+	  go mod edit -require github.com/prometheus/pushgateway@$(PUSHGATEWAY_VERSION) && \
+	  go build -mod=mod -ldflags "-X github.com/prometheus/common/version.Version=$(PUSHGATEWAY_VERSION:v%=%)" \
+	    -o ../prometheus-pushgateway github.com/prometheus/pushgateway
 	@PATH="$(SERVERS):$$PATH" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/pushgateway tests/test_push.py \
 	  tests/test_show_and_delete.py tests/test_gateway.py tests/test_check_pushgateway.py tests/faults/test_cut_pushes.py
 
