@@ -123,7 +123,7 @@ def each_flower() -> AnyPanel:
         "short",
         width=14,
         height=7,
-        empty="nothing was ever pushed",
+        empty="no push found",
     )
     states = {**UP_OR_DOWN, "-1": ("Too old", "red"), "-2": ("Partial", "red")}
     columns = [

@@ -69,7 +69,7 @@ class Task:
 
     @property
     def has_started(self) -> bool:
-        """Whether it is STARTED, or in a custom state that follows STARTED."""
+        """Return whether the task is STARTED or in a custom state that follows STARTED."""
         return self.state == "STARTED" or (
             self.state not in STATES and self.state not in FINAL_STATES and self.started is not None
         )
