@@ -39,14 +39,7 @@ def test_a_burst_of_a_silent_worker_between_any_two_requests_is_counted(
             scene.send("task-succeeded", uuid, "celery@silent", runtime=1.0)
 
     scene.before_request(request_number, burst)
-    if request_number < 3:
-        scene.scrape()
-    else:  # the burst may come after the last request for tasks
-        scene.scraper.scrape(scene_flower(scene), PAGE, never())
-        scene.flower.before_answer = lambda _path: None
-        burst_is_done = scene.flower.state.tasks["silent-100"].state == "SUCCESS"
-        if not burst_is_done:
-            burst()
+    scene.scrape()
     scene.send("task-started", known[0], "celery@silent")
     scene.scrape()
     scene.scrape()
@@ -125,6 +118,33 @@ def test_an_id_that_is_used_again_for_another_task_type_is_counted(order: str) -
     scene.scrape()
 
 
+@pytest.mark.parametrize("request_number", [1, 2])
+def test_a_reused_id_is_not_hidden_by_an_event_of_the_same_kind_between_two_requests(request_number: int) -> None:
+    scene = Scene(BY_STAMP)
+    ids = scene.receive(5 * PAGE, "task")
+    for uuid in ids:
+        scene.send("task-succeeded", uuid, runtime=1.0)
+    assert scene.scrape().full
+    scene.send("task-received", "new", name="shop.mail")
+    assert not scene.scrape().full
+    scene.send("task-received", ids[0], name="shop.mail")  # it stays at the end of the list
+    scene.before_request(request_number, lambda: scene.receive(1, "newer", name="shop.mail"))
+    assert scene.scrape().full
+    assert (
+        scene.paths.count("/metrics") > 3
+    )  # twice, and again after a later page; the others belong to the full scrape
+
+
+def test_events_after_the_front_page_are_looked_at_again_before_all_tasks_are_read() -> None:
+    scene = Scene(BY_STAMP)
+    scene.receive(3 * PAGE, "task")
+    assert scene.scrape().full
+    scene.receive(3, "first")
+    scene.before_request(2, lambda: scene.receive(2, "between"), "/metrics")
+    assert not scene.scrape().full
+    assert scene.paths.count("/metrics") == 3
+
+
 def test_a_second_end_of_a_task_that_does_not_move_it_is_noticed() -> None:
     scene = Scene(BY_STAMP)
     ids = scene.receive(5 * PAGE, "task")
@@ -167,6 +187,9 @@ def test_new_tasks_between_the_pages_are_counted_at_once_while_flower_has_room()
     assert not scene.scrape().full
     scene.receive(2, "second")
     scene.before_request(2, lambda: scene.receive(5, "between"))
+    assert not scene.scrape().full
+    # They have been shown, and are counted by Flower's counters now.
+    scene.receive(1, "third")
     assert not scene.scrape().full
 
 

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 from push_job.flower.api import Flower, FlowerError
-from push_job.flower.incremental.event_balance import check_balance, events_of, shown_events
-from push_job.flower.incremental.event_counts import EventCounts, Sender, read_event_counts
+from push_job.flower.incremental.event_balance import (
+    check_balance,
+    events_of,
+    may_hide_renamings,
+    shown_events,
+    surplus_events,
+)
+from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender, read_event_counts
 from push_job.flower.incremental.forgotten import Membership, MoreIsGoneError, membership
 from push_job.flower.incremental.list_order import possibly_moved, tasks_at_front
 from push_job.flower.incremental.senders import counted_senders, field_of, note_clients, sender_of, unsettled_senders
@@ -26,6 +32,9 @@ _FRONT_MARGIN = 1.5
 _FRONT_ATTEMPTS = 4
 _END_ATTEMPTS = 3
 _COUNTER_ATTEMPTS = 5
+
+#: Events during the request of a page after which a later page probably shows all that Flower has counted.
+_FEW_EVENTS = 10
 
 #: Senders whose own pages are requested.
 _SENDER_LIMIT = 8
@@ -79,7 +88,9 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     if events_of(found.late) - last.kinds_since(before) or late_senders - last.senders_since(before):
         raise MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     # Step 7: the balance of events.
-    surplus = check_balance(state, base, before, last, shown_events(state, _news(state, pages, end)))
+    available = _available_events(state, pages, end)
+    check_balance(front.counts_before.kinds_since(base), available)
+    surplus = surplus_events(before.kinds_since(base), available, last.kinds_since(before))
     # Step 9: the new state. Nothing below can fail.
     changed = {*state.tasks.changed(front.page.rows, front.page)}
     depth = max((place for place, task_id in enumerate(front.page.fields, 1) if task_id in changed), default=0)
@@ -91,6 +102,11 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     _update_tasks(state, pages, end, found)
 
 
+def _available_events(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> Counter[EventKind]:
+    """Return how many events of each kind may have happened since the last scrape, as far as pages show it."""
+    return state.surplus + shown_events(state, _news(state, pages, end))
+
+
 def _news(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> dict[str, TaskPage]:
     """Return the page of each new or changed task, by id."""
     # By logical clock, tasks that nobody has received yet stand at the end.
@@ -100,9 +116,10 @@ def _news(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> dict[str,
 
 @dataclass(frozen=True)
 class _Front:
-    """The front page, the counters after it, and the senders that it does not settle."""
+    """The front page, the counters before and after it, and the senders that it does not settle."""
 
     page: TaskPage
+    counts_before: EventCounts
     counts: EventCounts
     unsettled: list[Sender]
 
@@ -156,27 +173,28 @@ def _read_front(
     Raises:
         NotProvenError: if too many senders stay unsettled.
     """
-    limit = min(page_size, state.front)
-    for attempt in range(_FRONT_ATTEMPTS):
+    limit, counts = min(page_size, state.front), before
+    for _ in range(_FRONT_ATTEMPTS):
         page = flower.page_with_fields(state.tasks.shared, 0, limit, until)
         if len(page) != limit:
             raise NotProvenError("its list is shorter than before")
         note_clients(state, page)
-        counts = _counters_after(flower, before, until)
-        active, active_before = counts.senders_since(base), before.senders_since(base)
+        earlier, counts = counts, _counters_after(flower, counts, until)
+        active, active_before = counts.senders_since(base), earlier.senders_since(base)
         unsettled = unsettled_senders(state, page, active, active_before)
         unsettled -= counted_senders(state, [page], end, unsettled, active)
         if not unsettled:
-            break
-        started_meanwhile = attempt == 0 and unsettled.isdisjoint(active_before)
-        if not started_meanwhile and _is_enough(state, page, unsettled, limit, page_size):
-            break
-        before = counts
-        # Senders that were silent until the page was requested need a later page, not a longer one.
-        limit = limit if started_meanwhile else min(page_size, 4 * limit)
+            few = counts.kinds_since(earlier).total() <= _FEW_EVENTS
+            if not (few and may_hide_renamings(counts.kinds_since(base), _available_events(state, [page], end))):
+                break
+        # Senders that were silent until the first page was requested need a later page, not a longer one.
+        elif earlier is not before or not unsettled.isdisjoint(active_before):
+            if _is_enough(state, page, unsettled, limit, page_size):
+                break
+            limit = min(page_size, 4 * limit)
     if len(unsettled) > _SENDER_LIMIT:
         raise NotProvenError(f"events of {len(unsettled)} senders were not found at the front of its list")
-    return _Front(page, counts, sorted(unsettled))
+    return _Front(page, earlier, counts, sorted(unsettled))
 
 
 def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit: int, page_size: int) -> bool:

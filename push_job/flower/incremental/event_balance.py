@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from push_job.flower.incremental.event_counts import EventCounts, EventKind
+from push_job.flower.incremental.event_counts import EventKind
 from push_job.flower.incremental.senders import field_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
-from push_job.flower.task import STATES, EventFields, received_of, sent_at, stamp_of
+from push_job.flower.task import STATES, UNKNOWN_TYPE, EventFields, received_of, sent_at, stamp_of
 
 #: Events that end a task; each task shows the time of each of them.
 _ENDS = ("succeeded", "failed", "revoked", "rejected")
@@ -22,7 +22,7 @@ _RECEIVED = "received"
 _SENT = "sent"
 _COUNTED = frozenset({*_ENDS, _RECEIVED, _SENT})
 _EVENT_STATES = frozenset({*STATES, "REJECTED"})
-_ALL = (*_ENDS, _RECEIVED, "sent", "started", "retried")
+_ALL = (*_ENDS, _RECEIVED, _SENT, "started", "retried")
 
 #: Retries of one task that are believed.
 _RETRY_LIMIT = 1000
@@ -77,25 +77,16 @@ def _attempts(task: EventFields, at: float, known: float | None) -> int:
     return max(1, retries) if was_known else 1 + retries
 
 
-def check_balance(
-    state: ScrapeState, base: EventCounts, before: EventCounts, last: EventCounts, shown: Counter[EventKind]
-) -> Counter[EventKind]:
-    """Compare the events that the tasks show with those that Flower counted; return the new surplus.
+def missing_events(counted: Counter[EventKind], available: Counter[EventKind]) -> dict[EventKind, tuple[int, int]]:
+    """Return the kinds of events of which the tasks show fewer than Flower counted, with both numbers.
 
     Args:
-        state: what was known before.
-        base: the counters of the last scrape.
-        before: the counters before this scrape's pages. The pages have to show all events up to these.
-        last: the counters after the pages. Pages may show events up to these.
-        shown: the result of `shown_events`.
-
-    Raises:
-        NotProvenError: if an event was counted that no task shows.
+        counted: number of events by kind that Flower counted.
+        available: the same that the tasks show, as `shown_events` returns it, plus the surplus of the last scrape.
     """
-    counted = before.kinds_since(base)
-    available = state.surplus + shown
     # Flower counts the end of a task without a name under no name, and the task may have learnt its name since.
     without_names = {kind.type for kind in counted if not kind.task_type}
+    missing = {}
     for kind in counted:
         if kind.type not in _COUNTED:
             continue
@@ -103,11 +94,43 @@ def check_balance(
         expected = _total(counted, kind.type) if by_type else counted[kind]
         found = _total(available, kind.type) if by_type else available[kind]
         if found < expected:
-            of_type = "" if by_type else f" of {kind.task_type}"
-            raise NotProvenError(f"Flower counted {expected} events task-{kind.type}{of_type}, but tasks show {found}")
-    window = last.kinds_since(before)
+            missing[kind] = expected, found
+    return missing
+
+
+def check_balance(counted: Counter[EventKind], available: Counter[EventKind]) -> None:
+    """Compare the events that Flower counted with those that the tasks show; see `missing_events`.
+
+    Raises:
+        NotProvenError: if an event was counted that no task shows.
+    """
+    for kind, (expected, found) in missing_events(counted, available).items():
+        name = kind.task_type or UNKNOWN_TYPE
+        raise NotProvenError(f"Flower counted {expected} events task-{kind.type} of {name}, but tasks show {found}")
+
+
+def surplus_events(
+    counted: Counter[EventKind], available: Counter[EventKind], since: Counter[EventKind]
+) -> Counter[EventKind]:
+    """Return the events that the tasks may show although Flower counted them later, at most.
+
+    Args:
+        counted: number of events by kind that Flower counted before the pages were read.
+        available: see `missing_events`.
+        since: number of events that it counted while they were read.
+    """
     rest = available - counted
-    return Counter({kind: min(rest[kind], count) for kind, count in window.items() if rest[kind] > 0})
+    return Counter({kind: min(rest[kind], count) for kind, count in since.items() if rest[kind] > 0})
+
+
+def may_hide_renamings(counted: Counter[EventKind], available: Counter[EventKind]) -> bool:
+    """Return whether an event that renames a task in place may be hidden among events that came after the page.
+
+    Args:
+        counted: number of events by kind that Flower counted by the time after the page.
+        available: see `missing_events`.
+    """
+    return any(kind.type in (_RECEIVED, _SENT) for kind in missing_events(counted, available))
 
 
 def _total(counts: Counter[EventKind], event_type: str) -> int:

@@ -13,8 +13,8 @@ from push_job.flower.table import TaskTable
 from push_job.flower.task import Column, clock_of, received_of, sent_at
 
 #: The fewest tasks that are read of the front and of the end of the list.
-SMALLEST_FRONT = 500
-SMALLEST_END = 500
+SMALLEST_FRONT = 300
+SMALLEST_END = 300
 
 #: Columns that incremental scrapes need of each task.
 COLUMNS: tuple[Column, ...] = (received_of, sent_at, clock_of)
@@ -65,6 +65,9 @@ def count_left_out(state: ScrapeState) -> None:
     """Add the tasks that were left out of the last scrape to the others."""
     for page in reversed(state.left_out):
         state.tasks.merge(page, 0)
+        # Others that changed after them stood above them already.
+        if not state.order.is_by_stamp:
+            state.unplaced.update(page.rows)
     state.left_out = []
 
 
