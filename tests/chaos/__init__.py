@@ -1,1 +1,1 @@
-"""Breaks the connections of push-job at random and looks what the Pushgateway has afterwards."""
+"""Break the connections of push-job at random, and check what the Pushgateway has afterwards."""

@@ -20,7 +20,7 @@ EXIT_CODES = {0: "all pushed", 1: "Flower down", 3: "Pushgateway down"}
 
 
 def main() -> int:
-    """Do what the command line says; 1 if a run was not as it must be."""
+    """Run the command line; return 1 if a run failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--runs", type=int, default=300, help="how many [300]")
     parser.add_argument("--seed", default=str(random.randrange(10**6)), help="any text; the same gives the same faults")
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def details(run: Run, seed: str) -> str:
-    """What is to be known of a run; of a failure, the rest is put into a file."""
+    """Return the details of a run; of a failure, write all others to a file."""
     failure = run.failure()
     return "\n".join(
         [
@@ -65,7 +65,7 @@ def _shortened(text: str) -> str:
 
 
 def _kept(run: Run, seed: str) -> Path:
-    """The file in which the run's record now is."""
+    """Write a run's record to a file and return its path."""
     RECORDS.mkdir(exist_ok=True)
     file = RECORDS / f"{quote(seed, safe='')}-{run.number}.txt"
     file.write_text(run.record, encoding="utf-8")
@@ -92,7 +92,7 @@ def shortcomings(runs: Sequence[Run]) -> list[str]:
 
 
 def summary(runs: Sequence[Run]) -> str:
-    """How many runs, how many of each outcome, and the slowest."""
+    """Return the number of runs, the number of each outcome, and the slowest."""
     outcomes = Counter((run.exit_code, run.group if run.failure() is None else "FALSE OR LATE") for run in runs)
     slowest = max(runs, key=lambda run: run.seconds)
     latest = max(runs, key=lambda run: run.late)

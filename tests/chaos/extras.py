@@ -1,6 +1,6 @@
-"""What the extras of a push have to say, worked out without any of push-job's code.
+"""The expected samples of extras, computed without push-job's code.
 
-Each is there whole, with ``flower_scrape_extra_success`` 1, or not at all, with 0.
+Each extra is complete, with ``flower_scrape_extra_success`` 1, or absent, with 0.
 """
 
 import math
@@ -13,7 +13,7 @@ from tests.chaos.values import OWN_FAMILIES, Values, labelled
 
 SUCCESS = "flower_scrape_extra_success"
 
-#: How the names of each extra's samples begin.
+#: Prefixes of the names of each extra's samples.
 PREFIXES = {
     "queues": "celery_queue_length",
     "runtimes": "celery_task_runtime_seconds_",
@@ -27,14 +27,14 @@ IN_FLIGHT = {"PENDING", "RECEIVED", "RETRY", "STARTED"}
 
 @dataclass(frozen=True)
 class ExtrasTruth:
-    """What the histograms have to say of the tasks that stand still: seconds by task type."""
+    """Expected histograms of the tasks that do not change: seconds by task type."""
 
     runtimes: Mapping[str, list[float]]
     waits: Mapping[str, list[float]]
 
     @classmethod
     def of(cls, tasks: Iterable[dict[str, Any]]) -> "ExtrasTruth":
-        """Work it out from tasks as Flower tells them."""
+        """Compute it from tasks as Flower answers them."""
         runtimes: dict[str, list[float]] = defaultdict(list)
         waits: dict[str, list[float]] = defaultdict(list)
         for task in tasks:
@@ -45,7 +45,7 @@ class ExtrasTruth:
         return cls(runtimes, waits)
 
     def lies(self, values: Values, asked: Iterable[str], except_type: str) -> list[str]:
-        """What is false in the extras' samples of a group, the task type `except_type` left out."""
+        """Return what is false in the extras' samples of a group, without the task type `except_type`."""
         success = {labels["extra"]: value for labels, value in labelled(values, SUCCESS)}
         if success.keys() != set(asked):
             return [f"{SUCCESS} of {sorted(success)} and not of {sorted(asked)}"]
@@ -61,14 +61,14 @@ class ExtrasTruth:
 
 
 def of_extra(values: Values, extra: str) -> Values:
-    """The samples of one extra."""
+    """Return the samples of one extra."""
     prefix = PREFIXES[extra]
     others = {*OWN_FAMILIES, "flower_scrape_tasks", SUCCESS}
     return {key: value for key, value in values.items() if key[0].startswith(prefix) and key[0] not in others}
 
 
 def without_extras(values: Values) -> Values:
-    """The samples that every push has."""
+    """Return the samples that every push has."""
     extra = {key for name in PREFIXES for key in of_extra(values, name)}
     return {key: value for key, value in values.items() if key not in extra and key[0] != SUCCESS}
 

@@ -1,14 +1,14 @@
-"""What can go wrong with an exchange, and how it is drawn from a seed.
+"""The faults of an exchange, drawn from a seed.
 
-What a proxy may do to an answer has limits, for over plain HTTP some lies cannot be found out by anyone:
+What a proxy may do to an answer has limits, because over plain HTTP nobody can detect some falsifications:
 
-- A damaged body of Flower's is found by its SHA-1, the ETag. So a body may be damaged anyhow.
-- Nothing protects the headers. There the noise is at least 8 random bytes long, which break a Date or a status and do
+- A damaged body of Flower is detected by its SHA-1, the ETag. So a body may be damaged in any way.
+- Nothing protects the headers. Noise there is at least 8 random bytes long, which break a Date or a status and do
   not make another valid one of it.
 - Nothing protects a request's path or a pushed body. Requests are cut, held and dripped, but not damaged.
 - An answer is never replaced by another good one: an old one from a cache, or a 200 for a push that was not done.
 
-TLS (https://) protects against all of them but the last.
+TLS (https://) protects against all of them except the last.
 """
 
 import random
@@ -20,7 +20,7 @@ from tests.chaos.proxy import NO_FAULT, Fault, Mangle, Message, Plan, unchanged
 from tests.fakes.http import Close, Drip, Endless, Reset, Script, Stall, Wait, answer, head, status_answer
 from tests.metric_messages import ends
 
-#: How likely a fault is in each exchange of a run: a scrape has many, a push has one or a few.
+#: Probability of a fault in each exchange of a run. A scrape has many exchanges, a push has one or a few.
 FLOWER_LIKELIHOODS = (0.0, 0.03, 0.03, 0.1, 0.1, 0.3, 0.6, 1.0)
 GATEWAY_LIKELIHOODS = (0.0, 0.3, 0.6, 0.9)
 
@@ -34,16 +34,16 @@ Draw = Callable[[random.Random], Fault]
 
 
 def flower_plan(seed: str) -> Plan:
-    """What goes wrong between the job and Flower."""
+    """Return the faults between the job and Flower."""
     return _plan(seed, FLOWER_LIKELIHOODS, [*EVERYWHERE, *DAMAGE, *DETOURS])
 
 
 def gateway_plan(seed: str) -> Plan:
-    """What goes wrong between the job and the Pushgateway; no answer says 200 that the Pushgateway did not give."""
+    """Return the faults between the job and the Pushgateway; no 200 is invented."""
     plan = _plan(seed, GATEWAY_LIKELIHOODS, [*EVERYWHERE, *DAMAGE])
 
     def exchange(number: int) -> Fault:
-        # With chances of its own: a seed's runs are as they were before this was here, but for this.
+        # Another generator, so that the other faults of a seed stay the same.
         own = random.Random(f"{seed}/{number}/ends")
         fault = plan.exchange(number)
         return _cut_at_an_end(own) if fault is NO_FAULT and own.random() < ENDS_LIKELIHOOD else fault
@@ -78,14 +78,14 @@ def _plan(seed: str, likelihoods: tuple[float, ...], draws: list[Draw]) -> Plan:
 
 
 def _somewhere(chance: random.Random, message: Message) -> int:
-    """A place in a message: in the head or in the body, more often near an end than a fair choice would be."""
+    """Return a place in a message: in the head or in the body, often near an end."""
     low, high = chance.choice([(0, len(message.head)), (len(message.head), len(message.complete))])
     near_end = chance.random() < 0.2
     return max(0, high - chance.randrange(4)) if near_end else chance.randint(low, high)
 
 
 def _cut_off(chance: random.Random) -> Fault:
-    """Either direction ends, breaks, falls silent, pauses or drips at some byte."""
+    """Let either direction end, break, stop, pause or drip at some byte."""
     ways: dict[str, Callable[[bytes], Script]] = {
         "closed": lambda _: (Close(),),
         "reset": lambda _: (Reset(),),
@@ -107,7 +107,7 @@ def _cut_off(chance: random.Random) -> Fault:
 
 
 def _cut_at_an_end(chance: random.Random) -> Fault:
-    """A push breaks off before its body, or where a line or a message of it ends: there a part looks like a whole."""
+    """Cut a push before its body or after a line or message of it, where a part looks complete."""
     ways: dict[str, Script] = {"closed": (Close(),), "reset": (Reset(),), "stalled": (Stall(),)}
     name = chance.choice(list(ways))
     place = chance.random()
@@ -120,14 +120,14 @@ def _cut_at_an_end(chance: random.Random) -> Fault:
 
 
 def _ends(message: Message) -> list[int]:
-    """Where a line or a message of a pushed body ends."""
+    """Return the places where a line or a message of a pushed body ends."""
     if b"application/vnd.google.protobuf" in message.head:
         return ends(message.body)
     return [at + 1 for at, byte in enumerate(message.body) if byte == ord("\n")]
 
 
 def _without_end(chance: random.Random) -> Fault:
-    """An answer of which something comes again and again, so that no socket's timeout ends it."""
+    """Repeat something in an answer again and again, so that no socket's timeout ends it."""
     ways: dict[str, Mangle] = {
         "with its head dripped": lambda m: (Drip(m.head, every=0.1), m.body),
         "after 100 Continue without end": lambda _: (Endless(head("100 Continue"), every=0.02),),
@@ -146,7 +146,7 @@ def _without_end(chance: random.Random) -> Fault:
 
 
 def _refused(chance: random.Random) -> Fault:
-    """An error of a proxy's own, without asking the server or in place of its answer."""
+    """Return an error of the proxy, without a request to the server or instead of its answer."""
     status = chance.choice([502, 503, 504, 429, 500, 404])
     retry_after = chance.choice([None, None, "0", "1", "86400", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"])
     refusal = status_answer(status, PAGE, {"Retry-After": retry_after} if retry_after else None)
@@ -157,7 +157,7 @@ def _refused(chance: random.Random) -> Fault:
 
 
 def _odd_but_complete(chance: random.Random) -> Fault:
-    """An answer that a client has to put up with."""
+    """Return an unusual answer that a client has to accept."""
     ways: dict[str, Mangle] = {
         "100 Continue before it": lambda m: (head("100 Continue") * 3, m.complete),
         "as HTTP/1.0": lambda m: (m.complete.replace(b"HTTP/1.1", b"HTTP/1.0", 1), Close()),
@@ -187,7 +187,7 @@ def _noise(chance: random.Random) -> Fault:
 
 
 def _believable(chance: random.Random) -> Fault:
-    """Damage to the body that leaves it good JSON of good tasks."""
+    """Return damage to the body that leaves it valid JSON of valid tasks."""
     patterns = {
         "a digit changed": (rb"(?<=\d)\d(?=\d)", b"7"),
         "a letter changed": (rb"(?<=[a-z])[a-z](?=[a-z])", b"q"),
@@ -209,7 +209,7 @@ def _believable(chance: random.Random) -> Fault:
 
 
 def _lost_or_doubled(chance: random.Random) -> Fault:
-    """A piece of the body is missing or there twice, and the length is made to fit."""
+    """Remove or repeat a piece of the body, and correct the length."""
     place, size, doubled = chance.random(), chance.choice([1, 100, 5000]), chance.random() < 0.5
 
     def mangle(message: Message) -> Script:
@@ -222,7 +222,7 @@ def _lost_or_doubled(chance: random.Random) -> Fault:
 
 
 def _truncated(chance: random.Random) -> Fault:
-    """The body's end is missing and the answer looks whole: its length fits, or none is given, or it is chunked."""
+    """Cut the end of the body off in an answer that looks complete: the length fits, is missing, or it is chunked."""
     place, way = chance.random(), chance.choice(["its length made to fit", "ended by closing", "chunked"])
 
     def mangle(message: Message) -> Script:
@@ -299,7 +299,7 @@ def _with_coding(message_head: bytes, instead_of_length: bytes) -> bytes:
 
 
 def _chunked(message: Message, chance: random.Random) -> bytes:
-    """The answer in chunks of any size."""
+    """Return the answer in chunks of any size."""
     encoded = _with_coding(message.head, b"Transfer-Encoding: chunked")
     body = message.body
     while body:

@@ -1,6 +1,6 @@
-"""push-job in processes of its own, each a copy of one that has imported it: most of a run's CPU would be that.
+"""Processes of push-job, forked from one that has imported it, because the import takes most of a run's CPU time.
 
-A copy does all that `python -m push_job` does but the import, and ends as it does.
+A fork does everything that `python -m push_job` does except the import.
 """
 
 import multiprocessing
@@ -24,15 +24,15 @@ _COPIES.set_forkserver_preload(
     ["push_job.cli", "push_job.terminal.snapshot_table", "push_job.metrics.extras.activity", __name__]
 )
 
-#: Two threads that look after processes at once would both read how one has ended, which can be read once.
+#: Two threads must not wait for the same process, because its exit status can be read only once.
 _LOCK = threading.Lock()
 
-#: Seconds from one look at a process to the next.
+#: Seconds between two checks of a process.
 _LOOK = 0.1
 
 
 class Job:
-    """A running push-job. `log` is the file of its stderr."""
+    """A running push-job; `log` is the file of its stderr."""
 
     def __init__(self, process: BaseProcess, log: IO[bytes]) -> None:
         self._process = process
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def exit_code(self) -> int:
-        """Below 0 if a signal ended it."""
+        """Its exit code; negative if a signal ended it."""
         with _LOCK:
             self._process.join()
             assert self._process.exitcode is not None
@@ -49,17 +49,17 @@ class Job:
 
     @property
     def log(self) -> str:
-        """What it has written to its stderr so far."""
+        """What it has written to stderr so far."""
         return os.pread(self._log.fileno(), 10**8, 0).decode()
 
     def seconds_without_cpu(self) -> float:
-        """How long the kernel says that its main thread waited for a CPU, at the last look before it ended."""
+        """Seconds for which its main thread waited for a CPU, as last read before it ended."""
         with suppress(OSError, IndexError):
             self._starved = int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[1]) / 1e9
         return self._starved
 
     def wait(self, timeout: float) -> None:
-        """Wait until it has ended, or for so many seconds."""
+        """Wait until it has ended, or for this number of seconds."""
         until = time.monotonic() + timeout
         while time.monotonic() < until and not select.select([self._process.sentinel], [], [], _LOOK)[0]:
             self.seconds_without_cpu()
@@ -69,13 +69,13 @@ class Job:
         self._process.terminate()
 
     def kill(self) -> None:
-        """Send it SIGKILL, if it is still there."""
+        """Send it SIGKILL if it still runs."""
         self._process.kill()
 
 
 @contextmanager
 def started(arguments: Sequence[str]) -> Iterator[Job]:
-    """push-job with these arguments; at the end it is killed."""
+    """Start push-job with these arguments; kill it at the end."""
     with tempfile.NamedTemporaryFile() as log:
         process = _COPIES.Process(target=_push_job, args=(list(arguments), log.name))
         with _LOCK:

@@ -1,8 +1,8 @@
-"""A proxy before an HTTP server that breaks what passes through it, as a plan says.
+"""A proxy in front of an HTTP server that breaks exchanges according to a plan.
 
-Requests and answers are taken in whole and sent on byte by byte as a script of steps (tests/fakes/http.py), so a fault
-is a function that makes a script of a message. What a connection does before its first request, and when
-the port opens at all, can be planned too.
+It receives complete requests and answers, and sends them on as a script of steps (tests/fakes/http.py). So a fault is
+a function that makes a script of a message. The plan also says what happens to a connection before its first request,
+and when the port opens.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ Mangle = Callable[["Message"], Script]
 
 @dataclass(frozen=True)
 class Message:
-    """A request or an answer: its first line and headers to the empty line, and its body."""
+    """A request or an answer: its first line and headers with the empty line, and its body."""
 
     head: bytes
     body: bytes
@@ -33,19 +33,19 @@ class Message:
 
 
 def unchanged(message: Message) -> Script:
-    """What a proxy does that breaks nothing."""
+    """Return the script of a proxy that breaks nothing."""
     return (message.complete,)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one exchange of a request and its answer.
+    """What goes wrong with one exchange.
 
     Attributes:
         name: for the report.
-        request: what the server gets of the request.
-        answer: what the client gets of the answer.
-        instead: the answer that the client gets without the server being asked, or None.
+        request: what the server receives of the request.
+        answer: what the client receives of the answer.
+        instead: an answer that the client receives without a request to the server; or None.
     """
 
     name: str
@@ -59,14 +59,14 @@ NO_FAULT = Fault("none")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a proxy does in its life.
+    """What a proxy does from its start to its end.
 
     Attributes:
-        exchange: gives the fault of each exchange, given its number, counted from 0 over all connections.
-        greeting: what is done with a connection, given its number, before anything is read from it.
+        exchange: returns the fault of an exchange by its number, counted from 0 over all connections.
+        greeting: what happens to a connection, by its number, before anything is read from it.
         refuses_for: seconds in which the port is closed.
-        full_for: seconds in which the port takes no connection, as that of a server that is too busy to accept.
-        likelihood: how likely it is that something goes wrong with an exchange.
+        full_for: seconds in which the port accepts no connection, as that of a busy server.
+        likelihood: probability of a fault in an exchange.
     """
 
     exchange: Callable[[int], Fault] = lambda _: NO_FAULT
@@ -78,12 +78,12 @@ class Plan:
 
 @dataclass
 class Proxy:
-    """A context manager; listens on 127.0.0.1 and a free port, a thread a connection.
+    """A context manager that listens on a free port of 127.0.0.1, with a thread for each connection.
 
     Attributes:
-        upstream_port: the real server's, on 127.0.0.1.
-        happened: what went wrong, in words, in its order.
-        record: all that came and what was made of it, with the seconds since the start of each.
+        upstream_port: port of the real server on 127.0.0.1.
+        happened: descriptions of the faults so far, in order.
+        record: all that was received and sent, with the seconds since the start.
         first_contact: set when the first client has connected.
     """
 
@@ -112,12 +112,12 @@ class Proxy:
         return not (self.plan.refuses_for or self.plan.full_for)
 
     def __enter__(self) -> "Proxy":
-        """Begin to listen, or to seem dead."""
+        """Begin to listen, or seem dead."""
         if self.plan.refuses_for:
             self.happened.append(f"port closed for {self.plan.refuses_for:.2f} s")
         elif self.plan.full_for:
             self.happened.append(f"port full for {self.plan.full_for:.2f} s")
-            # A queue of length 0 is full with one connection in it: to the next client the port seems dead.
+            # One connection fills a queue of length 0, so that the port seems dead to the next client.
             self._listener.listen(0)
             self._filler = socket.create_connection(("127.0.0.1", self.port))
         else:
@@ -129,7 +129,7 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Break what is open; every thread has ended afterwards, and nothing reaches the server any more."""
+        """Close all connections; afterwards no thread runs and nothing reaches the server."""
         self._ended.set()
         with self._lock:
             for connection in (self._listener, *self._open):
@@ -229,7 +229,7 @@ def _names(script: Script) -> str:
 
 
 def _read_message(reader: BinaryIO) -> Message | None:
-    """The next request or answer, or None if the other side has closed the connection instead."""
+    """Return the next request or answer; None if the other side has closed the connection."""
     lines: list[bytes] = []
     length = 0
     while True:

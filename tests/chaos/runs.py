@@ -1,4 +1,4 @@
-"""Run push-job between faulty connections, several runs at a time, and check the group after each run."""
+"""Run push-job between faulty connections, several runs at a time, and check the group after each."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ DEADLINES = (2.0, 2.5, 3.0)
 TIMEOUTS = (0.7, 1.0, 5.0)
 PAGE_SIZES = (50, 100, 300, 10_000)
 
-#: Each run with a number that this divides asks for all extras too.
+#: Runs whose number is divisible by this select all extras.
 WITH_EXTRAS = 4
 
 #: Runs whose number leaves this rest have a state file, or run the loop.
@@ -74,7 +74,7 @@ _WARNINGS_OF_EXTRAS = (*_WARNINGS, "extra failed", "pushed without extras", "lef
 
 @dataclass(frozen=True)
 class World:
-    """The real servers, the content of the Flower, and the file that keeps the state between runs."""
+    """The real servers, the content of Flower, and the file that keeps the state between runs."""
 
     flower: Flower
     pushgateway: Pushgateway
@@ -149,7 +149,7 @@ def world() -> Iterator[World]:
 
 
 def many_runs(world: World, seed: str, numbers: range, side_by_side: int) -> Iterator[Run]:
-    """Do the runs of a seed, several at a time; gives them in their order."""
+    """Do the runs of a seed, several at a time, and yield them in order."""
     with ThreadPoolExecutor(side_by_side) as pool:
         yield from pool.map(lambda number: one_run(world, seed, number), numbers)
 
@@ -157,7 +157,7 @@ def many_runs(world: World, seed: str, numbers: range, side_by_side: int) -> Ite
 def one_run(world: World, seed: str, number: int) -> Run:
     """Run `push-job push` or `run` between two proxies and look at its group on the Pushgateway.
 
-    Every run has a group of its own, which is there before and is deleted afterwards.
+    Every run has a group of its own, which exists before and is deleted afterwards.
     """
     chance = random.Random(f"{seed}/{number}")
     deadline, timeout = chance.choice(DEADLINES), chance.choice(TIMEOUTS)
@@ -210,7 +210,7 @@ def one_run(world: World, seed: str, number: int) -> Run:
 
 
 def _record(run: Run, values: Values, to_flower: Proxy, to_gateway: Proxy) -> str:
-    """All that is known of a run."""
+    """Return all that is known of a run."""
     return "\n".join(
         [
             repr(run),
@@ -227,11 +227,11 @@ def _record(run: Run, values: Values, to_flower: Proxy, to_gateway: Proxy) -> st
 
 
 def _timed(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
-    """Run push-job; its seconds from the first connection to `first`, its exit code, its stderr.
+    """Run push-job; return its seconds from the first connection to `first`, its exit code and its stderr.
 
-    The seconds are those that it can help: without its start, which is before the deadline begins, and without those in
-    which it was ready to run and a busy machine did not let it. Where no first connection can be seen, the start is
-    taken to last as long as another one just before.
+    The seconds do not contain its start, which is before the deadline begins, nor the time in which it was ready to
+    run but had no CPU. Where no first connection can be seen, the start is assumed to take as long as that of another
+    process just before.
     """
     start = 0.0 if first.listens_at_once else _seconds_of_a_start()
     with jobs.started(arguments) as job:

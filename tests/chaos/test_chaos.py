@@ -1,4 +1,4 @@
-"""A hundred runs and some of the chaos test; `make chaos` does more, with another seed each time."""
+"""A hundred runs of the chaos test; `make chaos` does more, with another seed each time."""
 
 import pytest
 
@@ -12,7 +12,7 @@ RUNS = 120
 SIDE_BY_SIDE = 6
 
 
-def test_whatever_breaks_the_group_is_true_down_or_unchanged_in_time() -> None:
+def test_after_any_fault_the_group_is_true_down_or_unchanged_in_time() -> None:
     with world() as servers:
         runs = list(many_runs(servers, SEED, range(RUNS), side_by_side=SIDE_BY_SIDE))
     failures = [details(run, SEED) for run in runs if run.failure()] + shortcomings(runs)

@@ -1,8 +1,8 @@
-"""What a push of the chaos test's Flower has to say, worked out without any of push-job's code.
+"""The expected push of the chaos test's Flower, computed without push-job's code.
 
-Flower holds tasks that stand still, with some in flight whose ages grow with the clock, and MOVING_TASKS tasks that
-change between STARTED and RETRY all the time: each such event moves its task to the front of Flower's list,
-under the pages of whoever reads it. They are always the same number, whichever state each is in.
+Flower has tasks that do not change, some of them unfinished, whose ages grow with the clock. MOVING_TASKS further tasks
+alternate between STARTED and RETRY. Each such event moves its task to the front of Flower's list while it is read in
+pages. The number of moving tasks is constant.
 """
 
 import json
@@ -21,13 +21,13 @@ from tests.background import meanwhile
 from tests.chaos.extras import ExtrasTruth
 from tests.chaos.values import OWN_FAMILIES, Values, labelled, of_family
 
-STILL_TASKS = 700  # with the moving ones, more than a job reads whole in each cycle
+STILL_TASKS = 700  # with the moving ones, more than a job reads fully in each cycle
 MOVING_TASKS = 400
 MOVING = "chaos.moving"
 LIVE_WORKER = "celery@live"
-DEAD_WORKER = "celery@events"  # the one that `fill` speaks for; its heartbeats have stopped
+DEAD_WORKER = "celery@events"  # the sender of the events of `fill`; its heartbeats have stopped
 
-#: Seconds by which two clocks that are read one after the other may differ: Flower's has whole seconds only.
+#: Seconds by which two clocks that are read one after the other may differ. Flower's has a resolution of one second.
 CLOCK_SLACK = 1.5
 
 STATES = ("FAILURE", "PENDING", "RECEIVED", "RETRY", "REVOKED", "STARTED", "SUCCESS")
@@ -36,14 +36,14 @@ IN_FLIGHT = {"PENDING": "sent", "RECEIVED": "received", "RETRY": "retried", "STA
 
 @dataclass(frozen=True)
 class Truth:
-    """What Flower holds.
+    """The content of Flower.
 
     Attributes:
-        counts: tasks that stand still, by (task type, state).
+        counts: number of tasks that do not change, by (task type, state).
         runtimes: seconds summed over the finished ones, by the same.
-        since: of those in flight, the Unix times since when each is in its state.
+        since: Unix times at which the unfinished ones entered their state, by the same.
         moving_since: when the first moving task was sent.
-        extras: what the histograms have to say.
+        extras: the expected histograms.
     """
 
     counts: Counter[tuple[str, str]]
@@ -53,7 +53,7 @@ class Truth:
     extras: ExtrasTruth
 
     def lies(self, values: Values, earliest: float, latest: float) -> list[str]:
-        """What is false in a pushed group that was scraped between two Unix times; nothing if it is the truth."""
+        """Return what is false in a pushed group that was scraped between two Unix times."""
         found = list(self._false_counts(values))
         found += self._false_durations(values, earliest - CLOCK_SLACK, latest + CLOCK_SLACK)
         for name, wanted in (
@@ -102,7 +102,7 @@ class Truth:
 
 
 def down_lies(values: Values) -> list[str]:
-    """What is false in a group that should say that Flower is down, and nothing else."""
+    """Return what is false in a group that should only say that Flower is down."""
     found = []
     if (found_samples := of_family(values, "flower_up")) != {frozenset(): 0.0}:
         found.append(f"flower_up: {found_samples} and not 0")
@@ -112,7 +112,7 @@ def down_lies(values: Values) -> list[str]:
 
 
 def fill_flower(redis: Redis, flower: Flower) -> Truth:
-    """Give Flower its tasks and workers, then read from it what it holds."""
+    """Give Flower its tasks and workers, then read from it what it has."""
     fill(redis.url, STILL_TASKS, task_types=12)
     with TaskEvents(redis.url) as events:
         events.worker(LIVE_WORKER, event="online", freq=10**6)
@@ -144,7 +144,7 @@ def fill_flower(redis: Redis, flower: Flower) -> Truth:
 
 
 def moving_tasks(redis: Redis, seed: str) -> AbstractContextManager[None]:
-    """Keep the moving tasks moving: bursts of about half a second with pauses as long between them."""
+    """Keep the moving tasks moving: bursts of about half a second, with pauses of the same length."""
     chance = random.Random(seed)
 
     def move(ended: threading.Event) -> None:
