@@ -63,7 +63,7 @@ MetricFamily = _family_class()
 
 
 def ends(body: bytes) -> list[int]:
-    """Where each message of a delimited body ends, counted from the body's start; raises IndexError if one is cut."""
+    """Return the place at which each message of a delimited body ends. Raises IndexError if one is cut."""
     found: list[int] = []
     at = 0
     while at < len(body):
@@ -83,7 +83,7 @@ def ends(body: bytes) -> list[int]:
 
 
 def families(body: bytes) -> list[Any]:
-    """The MetricFamily messages of a delimited body."""
+    """Return the MetricFamily messages of a delimited body."""
     found = []
     start = 0
     for end in ends(body):
@@ -95,12 +95,12 @@ def families(body: bytes) -> list[Any]:
 
 
 def unlabelled(body: bytes) -> dict[str, float]:
-    """The samples of a delimited body that have no labels, by name."""
+    """Return the samples of a delimited body that have no labels, by name."""
     return {name: value for family in families(body) for name, labels, value in samples(family) if not labels}
 
 
 def samples(family: Any) -> Iterator[Sample]:
-    """What a family says, as the text format names it; a bound of infinity is `inf`."""
+    """Return a family's samples as the text format names them; a bound of infinity is `inf`."""
     kind = TYPES[family.type].lower()
     for metric in family.metric:
         labels = frozenset((label.name, label.value) for label in metric.label)

@@ -1,4 +1,4 @@
-"""What `--with` adds, on real Flowers of three versions: each family against a count from Flower's own answers."""
+"""The families that `--with` adds, on real Flowers of three versions, compared with counts of Flower's own answers."""
 
 import math
 import re
@@ -42,7 +42,7 @@ FOR_EVER = 86400.0
 
 @dataclass(frozen=True)
 class Quiet:
-    """Flowers of all versions on one broker; they heard the same events, and nothing moves any more."""
+    """Flowers of all versions on one broker that received the same events; nothing changes any more."""
 
     flowers: Mapping[str, Flower]
     broker_port: int
@@ -50,7 +50,7 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def quiet(testbed: Testbed) -> Quiet:
-    """1500 tasks as a shop has them, some odd ones, two workers that sent one heartbeat, a queue that nobody serves."""
+    """Tasks of a shop (1500), some odd ones, two workers that sent one heartbeat, and a queue without a consumer."""
     broker = testbed.redis()
     flowers = {version: testbed.flower(broker, version=None if version == NEWEST else version) for version in VERSIONS}
     fill(broker.url, 1500, task_types=12)
@@ -98,7 +98,7 @@ def success(samples: Mapping[Key, float]) -> dict[str, float]:
     return {dict(labels)["extra"]: value for (name, labels), value in samples.items() if name.endswith("extra_success")}
 
 
-def test_a_push_without_with_has_the_contracts_families_and_no_more(
+def test_a_push_without_extras_has_only_the_families_of_the_contract(
     quiet: Quiet, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     samples = push(push_job, quiet.flowers[NEWEST], clean_pushgateway)
@@ -120,7 +120,7 @@ def test_with_every_extra_the_three_families_are_the_same(
     assert success(samples) == dict.fromkeys(EXTRAS, 1)
 
 
-def test_only_what_was_asked_for_is_pushed(quiet: Quiet, clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_only_the_selected_extras_are_pushed(quiet: Quiet, clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     samples = push(push_job, quiet.flowers[NEWEST], clean_pushgateway, "--with", "queues", "--with", "waits")
     assert success(samples) == {"queues": 1, "waits": 1}
     assert of_family(samples, "celery_queue_length")
@@ -214,7 +214,7 @@ def test_types_beyond_the_limit_share_the_histograms_of_other(
     assert all(exact[name] == count for name, count in counts.items() if name != "other")
 
 
-def test_activity_is_what_the_last_heartbeats_said(
+def test_activity_is_that_of_the_last_heartbeats(
     quiet_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     samples = of_family(push(push_job, quiet_flower, clean_pushgateway, "--with", "activity"), "celery_worker_")
@@ -247,14 +247,14 @@ def test_activity_of_a_real_worker(
         rows = requests.get(f"{flower.url}/workers?json=1", timeout=30).json()["data"]
         return next(row for row in rows if row["hostname"] == worker.node)
 
-    eventually(lambda: row()["active"] == 1)  # told by a heartbeat, every 2 s
+    eventually(lambda: row()["active"] == 1)  # heartbeats have it, every 2 s
     before = row()
     samples = push(push_job, flower, clean_pushgateway, "--with", "activity")
     after = row()
     assert samples[key("celery_worker_active_tasks", worker=worker.node)] == 1
     processed = samples[key("celery_worker_processed_tasks", worker=worker.node)]
     assert 1 <= before["processed"] <= processed <= after["processed"]
-    # Flower tells its time by the second, and a machine under load beats late.
+    # Flower's time has a resolution of one second, and a busy machine sends heartbeats late.
     assert 0 <= samples[key("celery_worker_last_heartbeat_age_seconds", worker=worker.node)] < 30
     assert samples[key("celery_worker_load_average", worker=worker.node, period="15m")] >= 0
     shop.control.revoke(tasks[1], terminate=True)
@@ -275,9 +275,7 @@ def test_every_family_of_flowers_own_metrics_arrives_with_its_type_and_values(
     assert not [name for name in group if name.startswith(("process_", "python_"))]
 
 
-def test_the_extras_names_keep_prometheus_rules_and_say_that_a_window_is_no_counter(
-    quiet: Quiet, push_job: PushJob
-) -> None:
+def test_names_follow_the_rules_of_prometheus_and_a_window_is_no_counter(quiet: Quiet, push_job: PushJob) -> None:
     flower = quiet.flowers[NEWEST]
     shown = push_job("show", "--flower", flower.url, "--format", "prometheus", "--with", ",".join(EXTRAS[:-1]))
     lint = subprocess.run(
@@ -288,7 +286,7 @@ def test_the_extras_names_keep_prometheus_rules_and_say_that_a_window_is_no_coun
         assert re.search(rf"^# HELP {family} .*not a counter: use histogram_quantile without rate", shown.stdout, re.M)
 
 
-def test_the_table_shows_the_extras_that_were_asked_for(quiet: Quiet, push_job: PushJob) -> None:
+def test_the_table_shows_the_selected_extras(quiet: Quiet, push_job: PushJob) -> None:
     url = quiet.flowers[NEWEST].url
     plain = push_job("show", "--flower", url, env={"COLUMNS": "200"}).stdout
     shown = push_job("show", "--flower", url, "--with", ",".join(EXTRAS), env={"COLUMNS": "200"})

@@ -1,4 +1,4 @@
-"""What the Pushgateway would refuse in an extra does not cost the push: it refuses a push whole."""
+"""Samples of an extra that the Pushgateway would reject do not fail the push, which it rejects as a whole."""
 
 import re
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ CLASHES = {
 
 
 @pytest.mark.parametrize("clash", CLASHES)
-def test_ours_wins_over_a_family_of_flower_that_the_pushgateway_would_refuse(
+def test_our_family_is_kept_and_one_of_flower_with_its_name_is_left_out(
     clean_pushgateway: Pushgateway, push_job: PushJob, clash: str
 ) -> None:
     answers = {"/metrics": answer(METRICS + CLASHES[clash].encode() + b"\n")}
@@ -48,7 +48,7 @@ def test_ours_wins_over_a_family_of_flower_that_the_pushgateway_would_refuse(
         assert re.search(r"left out .*families=", warning)
 
 
-def test_what_the_pushgateway_would_refuse_or_overwrite_in_a_good_family_is_mended(
+def test_samples_that_a_pushgateway_would_reject_or_overwrite_are_corrected(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     page = METRICS + (
@@ -65,7 +65,7 @@ def test_what_the_pushgateway_would_refuse_or_overwrite_in_a_good_family_is_mend
         assert samples[EVENTS] == 3
 
 
-def test_an_extra_that_another_group_has_with_another_type_does_not_cost_the_push(
+def test_a_clash_of_an_extra_with_another_group_does_not_fail_the_push(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     body = "# TYPE celery_queue_length counter\ncelery_queue_length 1\n"
@@ -80,7 +80,7 @@ def test_an_extra_that_another_group_has_with_another_type_does_not_cost_the_pus
 
 
 @pytest.mark.parametrize(("second", "is_told"), [(PUSHED, True), (status_answer(400), False)])
-def test_a_push_without_the_extras_is_told_once_it_is_done(
+def test_a_push_without_the_extras_is_logged_after_it(
     second: Script, is_told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with fake_flower() as flower, ScriptedServer({"*": [status_answer(400), second]}) as gateway:
@@ -104,7 +104,7 @@ CELERY_EXPORTER: Sequence[tuple[str, str, str]] = (
 )
 
 
-def test_the_extras_live_beside_what_celery_exporter_exposes_on_one_pushgateway(
+def test_extras_and_the_families_of_celery_exporter_share_a_pushgateway(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     lines = []

@@ -1,4 +1,4 @@
-"""Whatever an extra meets, the three families are pushed; what could not be read is left out and told once."""
+"""Whatever fails in an extra, the three families are pushed; the extra is left out with one log line."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from tests.extras_reading import of_family, without_group_labels
 from tests.fakes.http import Close, Endless, Script, ScriptedServer, Stall, answer, head, json_answer, status_answer
 from tests.independent import key
 
-#: What each path's failure costs.
+#: Extras that each path's failure leaves out.
 NEEDED_BY = {"/api/queues/length": {"queues"}, "/workers": {"activity"}, "/metrics": {"activity", "flower-metrics"}}
 
 
@@ -64,7 +64,7 @@ def test_an_extra_with_a_bad_answer_is_left_out_with_one_log_line(
 
 @pytest.mark.parametrize("path", NEEDED_BY)
 @pytest.mark.parametrize("stops", ["before the answer", "within it"])
-def test_an_extra_that_hangs_until_the_deadline_does_not_cost_the_push(
+def test_an_extra_that_hangs_until_the_deadline_does_not_fail_the_push(
     clean_pushgateway: Pushgateway, push_job: PushJob, path: str, stops: str
 ) -> None:
     script: Script = (Stall(),) if stops == "before the answer" else (head(content_length=100) + b"{", Stall())
@@ -73,7 +73,7 @@ def test_an_extra_that_hangs_until_the_deadline_does_not_cost_the_push(
         assert not left_out(samples) & {"runtimes", "waits"}
 
 
-def test_a_long_metrics_page_is_given_up_at_the_deadline() -> None:
+def test_reading_a_long_metrics_page_stops_at_the_deadline() -> None:
     page = METRICS + b"".join(b'flower_long{n="%d"} 1\n' % number for number in range(LINES_LIMIT - 10))
     with ScriptedServer({"/metrics": answer(page)}) as server:
         client = Client(Endpoint.parse(server.url, "--flower"), 30)
@@ -82,7 +82,7 @@ def test_a_long_metrics_page_is_given_up_at_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("version", [None, "2.0.1", "1.2.0"])
-def test_a_broker_that_is_away_costs_the_queue_lengths_only(
+def test_without_a_broker_only_the_queue_lengths_are_missing(
     testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob, version: str | None
 ) -> None:
     broker = testbed.redis()
@@ -125,7 +125,7 @@ def test_hostile_text_in_names_of_queues_and_workers_arrives_as_it_is(
         assert {metric["labels"][label] for metric in entries[family]["metrics"]} == set(HOSTILE)
 
 
-def test_names_that_no_label_takes_are_made_fit_and_odd_numbers_left_out(
+def test_names_are_made_valid_labels_and_odd_numbers_are_left_out(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     queues: list[dict[str, Any]] = [
@@ -150,7 +150,7 @@ def test_names_that_no_label_takes_are_made_fit_and_odd_numbers_left_out(
         assert key("celery_worker_active_tasks", worker="celery@a") not in samples
 
 
-def test_queues_of_rabbitmq_count_what_waits_in_the_own_virtual_host(
+def test_queues_of_rabbitmq_are_those_of_the_own_virtual_host(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     # What Flower 2.2.0 answered with RabbitMQ 3.10.8, less what does not matter here: see docs/extras.md.

@@ -1,4 +1,4 @@
-"""Workers that are gone leave the push: at once after an orderly stop, after a while if they fell silent."""
+"""Workers that are gone leave the push: at once after an orderly stop, else after a while."""
 
 from collections.abc import Iterator
 
@@ -47,7 +47,7 @@ def test_pods_that_stopped_in_order_leave_and_one_that_was_killed_stays(
     assert 0 < shown.index("celery@live") < shown.index("celery@killed")
 
 
-def test_one_that_was_killed_leaves_after_the_time_that_is_set(
+def test_a_killed_worker_leaves_after_the_configured_time(
     flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     options = ("--with", "activity", "--forget-workers-after")
@@ -60,7 +60,7 @@ def test_one_that_was_killed_leaves_after_the_time_that_is_set(
     assert workers(push(push_job, flower, clean_pushgateway, *options, "0")) == {"celery@live": 1, "celery@killed": 0}
 
 
-def test_if_none_is_left_there_is_one_sample_of_0(
+def test_without_workers_there_is_one_sample_of_0(
     testbed: Testbed, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     flower = testbed.flower(testbed.redis())

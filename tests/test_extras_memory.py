@@ -1,4 +1,4 @@
-"""The longest page of Flower's own metrics that is read leaves the push within its container's memory."""
+"""The longest accepted page of Flower's own metrics fits into the memory limit of the container."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from tests.extras_reading import of_family, without_group_labels
 from tests.fakes.http import ScriptedServer, answer, json_answer
 from tests.faults.cycles import CONTAINER_MIB
 
-#: MiB of the container's memory that are left for what is no memory of the process.
+#: MiB of the container's memory that are not memory of the process.
 SPARE = 16
 
 WRAPPER = (
@@ -40,7 +40,7 @@ def tasks(count: int) -> dict[str, dict[str, object]]:
 
 
 def as_flower_writes() -> Iterator[bytes]:
-    """A histogram by worker and task, without end."""
+    """Yield samples of a histogram by worker and task without end."""
     number = 0
     while True:
         labels = f'task="shop.area_{number // 50 % 97}.step_{number // 50}",worker="celery@worker-{number % 50}"'
@@ -52,7 +52,7 @@ def as_flower_writes() -> Iterator[bytes]:
 
 
 def page_of(size: int) -> bytes:
-    """A page of exactly so many bytes."""
+    """Return a page of this number of bytes."""
     lines = [METRICS, b"# TYPE flower_task_runtime_seconds histogram\n"]
     length = sum(map(len, lines))
     for line in as_flower_writes():
@@ -64,7 +64,7 @@ def page_of(size: int) -> bytes:
 
 
 def page_of_short_lines(count: int) -> bytes:
-    """A page of so many lines, as much as possible of them samples."""
+    """Return a page of this number of lines, as many of them samples as possible."""
     heads = METRICS + b"# TYPE flower_short gauge\n"
     return heads + b"".join(b'flower_short{n="%d"} 1\n' % number for number in range(count - heads.count(b"\n")))
 
@@ -73,7 +73,7 @@ PAGES = {"bytes": (page_of, PAGE_LIMIT), "lines": (page_of_short_lines, LINES_LI
 
 
 def pushed_with(page: bytes, count: int, pushgateway: Pushgateway) -> tuple[float, str]:
-    """The peak memory of a push with all extras in MiB, and its log."""
+    """Return the peak memory of a push with all extras in MiB, and its log."""
     answers = {**GOOD, "/api/tasks": json_answer(tasks(count)), "/metrics": answer(page)}
     with ScriptedServer(answers) as server:
         command = [sys.executable, "-m", "push_job", "push", "--flower", server.url, "--pushgateway", pushgateway.url]
@@ -91,7 +91,7 @@ def pushed_with(page: bytes, count: int, pushgateway: Pushgateway) -> tuple[floa
 
 
 @pytest.mark.parametrize("limit", PAGES)
-def test_at_the_limit_all_is_pushed_within_the_memory_of_the_container(
+def test_at_the_limit_everything_is_pushed_within_the_containers_memory(
     clean_pushgateway: Pushgateway, limit: str
 ) -> None:
     make, most = PAGES[limit]

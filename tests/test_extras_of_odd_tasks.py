@@ -1,4 +1,4 @@
-"""What is asked of tasks and pools, of answers that no real Flower gives: of any type, and of any number."""
+"""Extras of tasks and pools, for answers of any type and size that no real Flower gives."""
 
 import contextlib
 import time
@@ -24,7 +24,7 @@ ODD: tuple[Any, ...] = (None, True, -1, 0, 1.5, 10**400, 1e308, "", "x", "\ud800
 
 
 def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
-    """Each from a Flower of its own, all in one push."""
+    """Each answer is that of a Flower of its own, all in one push."""
     asked: list[Any] = []
     for odd in ODD:
         workers = {
@@ -37,7 +37,7 @@ def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, pus
     with contextlib.ExitStack() as servers:
         urls = []
         for answered in asked:
-            # The worker list comes first, then what the workers say, then the list once more.
+            # The list of workers comes first, then the workers' answers, then the list again.
             answers: dict[str, Script | list[Script]] = {**GOOD, "/api/workers": [alive, json_answer(answered), alive]}
             urls.append(servers.enter_context(ScriptedServer(answers)).url)
         done = push_job(
@@ -50,7 +50,7 @@ def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, pus
         told[name] += int(value)
     assert told["flower_up"] == len(urls) == 3 * len(ODD)
     assert told["celery_workers"] == 3 * len(urls)
-    # The others are no answers of Flower at all: the extra is left out.
+    # The others are not answers of Flower: the extra is left out.
     readable = [answers for answers in asked if isinstance(answers, dict) and all(map(is_object, answers.values()))]
     assert told["flower_scrape_extra_success"] == len(readable) > len(ODD)
 
@@ -71,11 +71,11 @@ POOL = {"max-concurrency": 2, "processes": [11, 12]}
         ({"autoscaler": {"max": 6}}, None),
     ],
 )
-def test_a_pool_is_as_large_as_it_may_become(stats: dict[str, Any], size: float | None) -> None:
+def test_a_pool_counts_with_its_largest_size(stats: dict[str, Any], size: float | None) -> None:
     assert pool_size({"stats": stats}) == size
 
 
-def test_while_a_live_worker_has_not_said_what_it_consumes_no_queue_is_said_to_have_so_many_consumers(
+def test_consumers_are_absent_while_a_live_worker_has_not_named_its_queues(
     clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     alive = json_answer({"celery@a": True, "celery@silent": True, "celery@gone": False})
@@ -100,7 +100,7 @@ def is_object(value: object) -> bool:
 
 
 def failed_tasks(classes: int) -> dict[str, Any]:
-    """One failure of each class, but for class 0, which has two."""
+    """Return one failure of each class, and two of class 0."""
     tasks = {
         str(number): {"name": "shop.a", "state": "FAILURE", "exception": f"E{number}()", "failed": 1e9 + number}
         for number in range(classes)
@@ -123,13 +123,13 @@ def test_the_rarest_classes_are_summed_as_other(
     assert other == (classes - MOST_CLASSES + 1 if classes > MOST_CLASSES else 0)
 
 
-def test_any_type_in_any_field_makes_no_mistake(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_any_type_in_any_field_is_no_bug(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     fields = ("received", "sent", "started", "retried", "succeeded", "failed", "eta", "exception", "timestamp")
     tasks: dict[str, Any] = {"a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2}}
     states: tuple[Any, ...] = ("PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "ODD", 7, None, [])
     for state in states:
         for place, value in enumerate(ODD):
-            # Each field is odd alone, and all are at once.
+            # Each field alone is odd, and then all of them.
             tasks |= {
                 f"{state}-{place}-{field}": {
                     "name": "shop.b",
@@ -146,7 +146,7 @@ def test_any_type_in_any_field_makes_no_mistake(clean_pushgateway: Pushgateway, 
     assert all(value >= 0 for value in of_family(samples, "celery_task_").values())
 
 
-def test_an_age_is_none_before_the_eta(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_there_is_no_age_before_the_eta(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     later = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
     tasks = {
         "a": {"name": "shop.a", "state": "SUCCESS", "runtime": 2},

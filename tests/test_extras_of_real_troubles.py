@@ -1,4 +1,4 @@
-"""What the extras push when tasks die, end unheard or fail: by real pools, as Celery really reports it."""
+"""Extras of tasks that die, end unheard or fail, with real pools and real events of Celery."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def troubled(testbed: Testbed, flower: Flower) -> Iterator[Worker]:
     worker.kill()
 
 
-def test_the_real_class_of_what_failed_a_task(
+def test_the_exception_is_the_one_that_failed_the_task(
     flower: Flower, troubled: Worker, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     del troubled
@@ -63,7 +63,7 @@ def test_the_real_class_of_what_failed_a_task(
     assert samples[key(SINCE, name="t.fail")] == len(kinds)
 
 
-def test_failures_are_counted_from_the_last_success_on(
+def test_failures_count_since_the_last_success(
     flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     now = time.time()

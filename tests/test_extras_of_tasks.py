@@ -1,4 +1,4 @@
-"""What is asked of tasks: how old, how long queued, which exception, when last; on real Flowers, workers, beat."""
+"""Extras of tasks (ages, waits, exceptions, last runs), on real Flowers, workers and beat."""
 
 import functools
 import json
@@ -41,7 +41,7 @@ LAST = {
 }
 INTERVAL = "celery_task_interval_seconds"
 
-#: What Flower has of exceptions, and the class that is told.
+#: Exceptions as Flower has them, and the class that is pushed.
 TEXTS = {
     "ValueError('no (such) card')": "ValueError",
     "KeyError('id',)": "KeyError",
@@ -65,10 +65,12 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Shop:
-    """Flowers of all versions that heard the same, when all was done and beat was stopped.
+    """Flowers of all versions that received the same events, after all tasks and beat have ended.
 
     Attributes:
-        early: what `explain` found overdue while beat ran and was known to.
+        flowers: by version.
+        worker: the worker of all tasks.
+        early: tasks that `explain` reported as overdue while beat still ran.
     """
 
     flowers: Mapping[str, Flower]
@@ -78,7 +80,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(testbed: Testbed, push_job: PushJob, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """A stuck task among young ones, one with an ETA, real failures and odd texts, a beat that has stopped."""
+    """A stuck task among young ones, one with an ETA, real failures and odd texts, and a beat that has stopped."""
     broker = testbed.redis()
     flowers = {
         version: testbed.flower(broker, version=None if version == "newest" else version) for version in VERSIONS
@@ -98,7 +100,7 @@ def shop(testbed: Testbed, push_job: PushJob, tmp_path_factory: pytest.TempPathF
         app.send_task("shop.vouchers.later", (1,), countdown=3600)
         now = time.time()
         with TaskEvents(broker.url) as events:
-            # As the worker's: one that nobody can ask may consume any queue.
+            # A worker that cannot be asked may consume any queue.
             send = functools.partial(events.send, hostname=worker.node)
             for age in (5000, 40):
                 send("task-received", uuid=f"stuck-{age}", name="shop.stuck", timestamp=now - age - 1)
@@ -170,12 +172,10 @@ def test_the_wait_in_the_queue_is_from_sent_or_the_eta_to_started(
     samples = of_family(push(push_job, flower, clean_pushgateway, "--with", "waits"), QUEUE_WAIT)
     assert samples == pytest.approx(histogram(QUEUE_WAIT, waits))
     assert samples[key(f"{QUEUE_WAIT}_count", name="shop.mail.send_receipt")] == 2
-    assert key(f"{QUEUE_WAIT}_count", name="shop.stuck") not in samples  # nobody told when it was sent
+    assert key(f"{QUEUE_WAIT}_count", name="shop.stuck") not in samples  # the time of its sending is unknown
 
 
-def test_failures_are_counted_by_the_class_of_their_exception(
-    flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
-) -> None:
+def test_failures_are_counted_by_exception(flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     expected: dict[Key, float] = defaultdict(float)
     for task in raw_tasks(flower.url):
         if task["state"] == "FAILURE":
@@ -191,7 +191,7 @@ def test_failures_are_counted_by_the_class_of_their_exception(
     assert not [text for _, labels in samples for _, text in labels if "example.com" in text]
 
 
-def test_the_last_success_and_failure_and_the_interval_of_what_a_beat_sent(
+def test_last_success_last_failure_and_interval_of_periodic_tasks(
     flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     expected: dict[Key, float] = {}
@@ -218,7 +218,7 @@ def found_overdue(push_job: PushJob, flower: Flower) -> list[dict[str, Any]]:
     return [finding for finding in report["findings"] if finding["kind"] == "overdue"]
 
 
-def test_explain_tells_of_the_beat_that_stopped_and_not_before(shop: Shop, flower: Flower, push_job: PushJob) -> None:
+def test_explain_reports_the_beat_once_it_has_stopped(shop: Shop, flower: Flower, push_job: PushJob) -> None:
     assert shop.early == []
     [finding] = found_overdue(push_job, flower)
     assert finding["subject"] == TASK
@@ -226,11 +226,11 @@ def test_explain_tells_of_the_beat_that_stopped_and_not_before(shop: Shop, flowe
     assert every
     assert float(every[1]) == pytest.approx(EVERY, rel=0.2)
     assert "Celery beat" in finding["likely"]
-    # So short an interval may be a batch's too, and pages nobody.
+    # An interval this short may be that of a batch, and does not page anybody.
     assert finding["level"] == "unsure"
 
 
-def test_the_panel_and_the_alert_have_it_overdue(
+def test_panel_and_alert_report_it_as_overdue(
     shop: Shop, clean_pushgateway: Pushgateway, prometheus: Prometheus, push_job: PushJob
 ) -> None:
     push(push_job, shop.flowers["newest"], clean_pushgateway, "--with", "last-run")
@@ -248,7 +248,7 @@ def test_the_panel_and_the_alert_have_it_overdue(
     assert intervals == pytest.approx(ago / interval)
     assert intervals > 3
 
-    # The alert leaves so short an interval alone, unless it is told otherwise.
+    # The alert ignores an interval this short by default.
     as_it_is, short = (
         alert(rendered(**values), "CeleryPeriodicTaskOverdue")["expr"] for values in ({}, {"shortestInterval": 0.5})
     )
@@ -260,7 +260,7 @@ def test_the_panel_and_the_alert_have_it_overdue(
 
 @pytest.fixture(scope="module")
 def night(testbed: Testbed, shop: Shop) -> str:
-    """A queue whose only worker told of it and was stopped."""
+    """A queue whose only worker was stopped."""
     worker = testbed.worker(shop.worker.broker, name="questions-night", concurrency=1, options=["-Q", "night"])
     for flower in shop.flowers.values():
         flower.wait_for_worker(worker.node)
@@ -272,7 +272,7 @@ def night(testbed: Testbed, shop: Shop) -> str:
     return "night"
 
 
-def test_what_workers_can_run_at_once_and_who_consumes_each_queue(
+def test_pool_sizes_and_consumers_of_queues(
     shop: Shop, night: str, flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     samples = push(push_job, flower, clean_pushgateway, "--with", "pools")
@@ -284,7 +284,7 @@ def test_what_workers_can_run_at_once_and_who_consumes_each_queue(
     }
 
 
-def test_the_table_shows_them(shop: Shop, push_job: PushJob) -> None:
+def test_the_table_shows_pools_and_consumers(shop: Shop, push_job: PushJob) -> None:
     shown = push_job("show", "--flower", shop.flowers["newest"].url, "--with", ",".join(EXTRAS), env={"COLUMNS": "160"})
     assert shown.returncode == 0, shown.stderr
     for title in (OLDEST, QUEUE_WAIT, FAILURES, *LAST.values(), INTERVAL):
