@@ -77,7 +77,7 @@ def decode_tasks(chunks: Iterable[bytes], fields: type[TaskFields] = TaskFields)
     chunks = iter(chunks)
     held = bytearray()
     enough = _PIECE  # bytes to hold before the next attempt, doubled after a failed one
-    odd = has_tasks = False
+    entries = objects = 0
     for chunk in chunks:
         held += chunk
         if len(held) < enough:
@@ -89,12 +89,12 @@ def decode_tasks(chunks: Iterable[bytes], fields: type[TaskFields] = TaskFields)
             rest, between = held[begin:], held[end:begin]
             held[end:] = b"}"
             try:
-                tasks, objects = decode_piece(held, fields)
+                tasks, found = decode_piece(held, fields)
             except DecodingError:
                 held[end:] = between + rest
             else:
                 yield tasks
-                odd, has_tasks = odd or objects < len(tasks), has_tasks or objects > 0
+                entries, objects = entries + len(tasks), objects + found
                 held = bytearray(b"{") + rest
                 enough = _PIECE
                 continue
@@ -103,9 +103,9 @@ def decode_tasks(chunks: Iterable[bytes], fields: type[TaskFields] = TaskFields)
         if len(held) >= PIECE_LIMIT:
             raise _too_large(held)
         enough = max(_PIECE, min(2 * len(held), PIECE_LIMIT))
-    tasks, objects = decode_piece(held, fields)
+    tasks, found = decode_piece(held, fields)
     yield tasks
-    if (odd or objects < len(tasks)) and not (has_tasks or objects):
+    if entries + len(tasks) and not objects + found:
         raise DecodingError("it does not hold tasks; is this Flower's address?")
 
 
