@@ -184,7 +184,7 @@ def _read_front(
         unsettled = unsettled_senders(state, page, active, active_before)
         unsettled -= counted_senders(state, [page], end, unsettled, active)
         if not unsettled:
-            few = counts.kinds_since(earlier).total() <= _FEW_EVENTS
+            few = 0 < counts.kinds_since(earlier).total() <= _FEW_EVENTS
             if not (few and may_hide_renamings(counts.kinds_since(base), _available_events(state, [page], end))):
                 break
         # Senders that were silent until the first page was requested need a later page, not a longer one.
