@@ -27,6 +27,11 @@ FEW_TASKS = 1000
 #: this number of seconds, if its worker's clock is slow.
 _CLOCK_SLACK = 300.0
 
+#: After this number of failures in a row, incremental scrapes pause for as many full ones, then for twice as many, and
+#: so on. A failed attempt costs Flower up to as much as the full scrape that follows.
+_FAILURES = 3
+_LONGEST_PAUSE = 24
+
 #: Differing tasks that the verbose log names.
 _NAMED_LIMIT = 100
 
@@ -116,6 +121,9 @@ class TaskScraper:
         state = self._state
         if state is None or state.counts is None or self._has_few_tasks(page_size) or not self._is_recent(state):
             return False
+        if state.pause:
+            state.pause -= 1
+            return False
         level = logging.INFO
         try:
             read_changes(flower, state, page_size, until)
@@ -128,9 +136,19 @@ class TaskScraper:
         except Exception as bug:  # noqa: BLE001 - a full scrape does not depend on the state
             level, reason = logging.WARNING, log.bug_text(bug, flower=flower.client.endpoint.address)
         else:
+            state.failures = 0
             return True
-        address = flower.client.endpoint.address
-        log.event(level, "incremental scrape not possible; reading all tasks", flower=address, reason=reason)
+        state.failures += 1
+        if state.failures >= _FAILURES:
+            doublings = min(state.failures - _FAILURES, _LONGEST_PAUSE)
+            state.pause = min(_FAILURES * 2**doublings, _LONGEST_PAUSE)
+        log.event(
+            level,
+            "incremental scrape not possible; reading all tasks",
+            flower=flower.client.endpoint.address,
+            reason=reason,
+            full_scrapes=1 + state.pause,
+        )
         return False
 
     def _scrape_all(

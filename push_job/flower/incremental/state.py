@@ -43,6 +43,8 @@ class ScrapeState:
         has_room: whether Flower is known to remember more tasks without forgetting one.
         changes_by_events_alone: whether the list changes with events only (Flower 2.1 and later).
         unplaced: tasks whose place in the list is not known.
+        failures: number of incremental scrapes in a row that could not be proven.
+        pause: number of full scrapes to come before the next incremental one is tried.
     """
 
     tasks: TaskTable
@@ -59,6 +61,8 @@ class ScrapeState:
     has_room: bool = False
     changes_by_events_alone: bool = False
     unplaced: set[str] = field(default_factory=set)
+    failures: int = 0
+    pause: int = 0
 
 
 def count_left_out(state: ScrapeState) -> None:
@@ -89,7 +93,7 @@ def new_state(
     if counts and after:
         state.surplus = after.kinds_since(counts)
     if former:
-        state.kept = former.kept
+        state.kept, state.failures, state.pause = former.kept, former.failures, former.pause
     if former and is_same_process(former, counts):
         state.sent_at = {**former.sent_at, **former.noted_sent_at}
     return state

@@ -75,6 +75,8 @@ class _Stored(msgspec.Struct, array_like=True):
     has_room: bool
     changes_by_events_alone: bool
     unplaced: list[str]
+    failures: int
+    pause: int
     kinds: list[tuple[str, str]]
     texts: list[str]
     ids: list[str]
@@ -235,6 +237,8 @@ def _encode(state: ScrapeState, flower: str) -> bytes:
             has_room=state.has_room,
             changes_by_events_alone=state.changes_by_events_alone,
             unplaced=sorted(state.unplaced),
+            failures=state.failures,
+            pause=state.pause,
             kinds=state.tasks.shared.kinds,
             texts=state.tasks.shared.texts,
             ids=list(page.rows),
@@ -273,6 +277,8 @@ def _decode(stored: _Stored, columns: tuple[Column, ...]) -> ScrapeState:
         has_room=stored.has_room,
         changes_by_events_alone=stored.changes_by_events_alone,
         unplaced=set(stored.unplaced),
+        failures=stored.failures,
+        pause=stored.pause,
     )
 
 
