@@ -8,7 +8,6 @@ aborted or left behind in its thread, where it cannot push any more (see
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -206,12 +205,19 @@ class Job:
     def _scrape(self, flower: Endpoint, until: float) -> ScrapeResult:
         started = time.monotonic()
         client = self._clients[flower]
-        requests_before = client.requests
+        requests_before, tasks_read = client.requests, 0
+
+        def progress(tasks: int) -> None:
+            nonlocal tasks_read
+            tasks_read = tasks
+            self._progress(flower, tasks)
+
         try:
-            progress = functools.partial(self._progress, flower)
             snapshot, error = read_snapshot(client, self._settings, self._scrapers[flower], until, progress), None
         except TransportError as reason:
             snapshot, error = None, str(reason)
+            if tasks_read:
+                error += f", after {tasks_read:,} tasks in {time.monotonic() - started:.0f} s"
         except Exception as bug:  # noqa: BLE001 - a bug must not leave old numbers on the Pushgateway
             snapshot, error = None, log.bug_text(bug, flower=flower.address)
         return ScrapeResult(snapshot, error, client.requests - requests_before, time.monotonic() - started)

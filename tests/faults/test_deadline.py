@@ -17,7 +17,7 @@ from testbed.command import PushJob
 from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway
 from tests.chaos.proxy import Plan, Proxy
-from tests.fakes.http import Drip, Endless, Script, ScriptedServer, Stall, head, status_answer
+from tests.fakes.http import Drip, Endless, Script, ScriptedServer, Stall, head, json_answer, status_answer
 from tests.faults.cycles import (
     DEADLINE,
     GRACE,
@@ -93,6 +93,16 @@ def test_an_error_at_the_deadline_names_the_deadline_and_no_timeout(tasks: Scrip
         cycle = run_cycle(flower.url, gateway.url, deadline=DEADLINE, timeout=60.0)
     # On a busy machine, the cycle aborts the connection before the request itself gives up.
     assert cycle.outcome.scrape.error in {words, "it was not done by the deadline"}
+
+
+def test_an_error_says_how_many_tasks_were_read() -> None:
+    tasks = [
+        json_answer({f"task-{number}": {"name": "shop.buy", "state": "SUCCESS"} for number in range(100)}),
+        status_answer(403),
+    ]
+    with fake_flower(tasks=tasks) as flower, ScriptedServer({"*": PUSHED}) as gateway:
+        cycle = run_cycle(flower.url, gateway.url, page_size=100)
+    assert "after 100 tasks in" in (cycle.outcome.scrape.error or "")
 
 
 def test_an_error_before_the_deadline_is_reported_instead_of_the_deadline() -> None:
