@@ -163,12 +163,15 @@ class Life:
         if chance.random() < 0.3:
             self.senders.append(EventSender("celery@reborn", 0.0, own_clock=0))
             self.kind += ", a logical clock restarted"
+        # A worker with many unfinished tasks that is silent except for bursts.
+        self.sleeper = EventSender("celery@sleeper", 0.0, chance.choice((None, 0))) if chance.random() < 0.3 else None
         # A pure client knows no other logical clock, unless it receives events like a worker.
         own_clock = chance.choice((None, 0))
         skew = chance.choice((0.0, 0.0, -90.0, 90.0))
         self.client = EventSender("gen1@web", skew, own_clock) if chance.random() < 0.4 else None
         self.busy = chance.choice((1, 5, 20))
         self.odd = chance.choice((0.0, 0.0, 0.01, 0.05))
+        self.reuse = chance.choice((0.0, 0.0, 0.02))
         self.ids: list[str] = []
         self.owner: dict[str, EventSender] = {}
         self.ended: set[str] = set()
@@ -193,11 +196,17 @@ class Life:
         for _ in range(self.chance.randint(0, 2 * events)):
             self._step()
 
+    def fill_sleeper(self) -> None:
+        """Let the sleeper, if there is one, receive tasks if it has few."""
+        if self.sleeper and sum(self.owner[uuid] is self.sleeper and uuid not in self.ended for uuid in self.ids) < 100:
+            for _ in range(300):
+                self._receive(self._new_id(self.sleeper), self.sleeper)
+
     def burst(self) -> None:
         """Let one worker end many known tasks at once."""
-        sender = self.chance.choice(self.senders)
+        sender = self.sleeper if self.sleeper and self.chance.random() < 0.5 else self.chance.choice(self.senders)
         own = [uuid for uuid in self.ids if self.owner[uuid] is sender and uuid not in self.ended]
-        for uuid in own[-self.chance.choice((1, 10, 100)) :]:
+        for uuid in own[-self.chance.choice((1, 10, 100, 300)) :]:
             self.send(self.chance.choice(ENDS), uuid, sender)
 
     def _step(self) -> None:
@@ -214,18 +223,27 @@ class Life:
         fields: dict[str, Any] = {"runtime": chance.random()} if kind == "task-succeeded" else {}
         if chance.random() < self.odd:
             kind, fields = chance.choice(("task-sent", "task-received")), {"name": _name_of(uuid)}
-            if chance.random() < 0.2:
-                fields = {"name": chance.choice(NAMES)}  # the id is used for another task type
-                self.found.events["reused id"] += 1
             sender = (self.client or EventSender("gen9@web")) if kind == "task-sent" else sender
+        if chance.random() < self.reuse:
+            kind, fields = "task-received", {"name": chance.choice(NAMES)}  # the id is used for another task type
+            self.found.events["reused id"] += 1
         self.send(kind, uuid, sender, **fields)
+
+    def _new_id(self, sender: EventSender) -> str:
+        self.named += 1
+        uuid = f"{self.chance.getrandbits(32):08x}-{self.named}"
+        self.ids = [*self.ids[-2 * self.room :], uuid] if len(self.ids) > 3 * self.room else [*self.ids, uuid]
+        self.owner[uuid] = sender
+        return uuid
+
+    def _receive(self, uuid: str, sender: EventSender) -> None:
+        eta = {"eta": "2023-11-15T00:00:00"} if self.chance.random() < 0.1 else {}
+        self.send("task-received", uuid, sender, name=_name_of(uuid), **eta)
 
     def _new_task(self) -> None:
         chance = self.chance
-        self.named += 1
-        uuid = f"{chance.getrandbits(32):08x}-{self.named}"
-        self.ids = [*self.ids[-2 * self.room :], uuid] if len(self.ids) > 3 * self.room else [*self.ids, uuid]
-        sender = self.owner[uuid] = chance.choice(self.senders)
+        sender = chance.choice(self.senders)
+        uuid = self._new_id(sender)
         if self.client and chance.random() < 0.5:
             self.send("task-sent", uuid, self.client, name=_name_of(uuid))
             if chance.random() < 0.3:
@@ -233,12 +251,13 @@ class Life:
         if chance.random() < self.odd:
             self.send("task-started", uuid, sender)
             return
-        eta = {"eta": "2023-11-15T00:00:00"} if chance.random() < 0.1 else {}
-        self.send("task-received", uuid, sender, name=_name_of(uuid), **eta)
+        self._receive(uuid, sender)
 
     def pass_time(self) -> None:
         """Send the events of one interval; sometimes collect garbage, or save the state as a persistent Flower does."""
         self.live(self.busy if self.chance.random() < 0.98 else 200)
+        if self.chance.random() < 0.05:
+            self.fill_sleeper()
         if self.chance.random() < 0.2:
             gc.collect()  # up to Flower 2.0.1 forgotten tasks leave the list now
         if self.chance.random() < 0.1:
@@ -254,7 +273,7 @@ class Life:
         if from_saved and self.saved:
             self.flower.state = pickle.loads(self.chance.choice(self.saved))
         self.witness = Witness(self.flower)
-        self.live(self.chance.choice((0, 300, 600)))
+        self.live(self.chance.choice((0, 300, 600, 2000)))
 
 
 def _name_of(uuid: str) -> str:
@@ -287,12 +306,14 @@ def live(found: Found, cycles: int, seed: int) -> None:
     client = DirectClient(life.flower)
     scraper = TaskScraper(math.inf)
     life.live(500)
+    life.fill_sleeper()
     for cycle in range(cycles):
         found.cycles += 1
         fault = _fault(life, client)
         life.pass_time()
         moving = _plan_movement(life)
         life.witness.start()
+        pauses = scraper._state is not None and scraper._state.pause > 0
         try:
             flower = Flower(cast(Client, client), (wait_of,))
             flower.get_json("/api/workers", never())  # as every scrape does first
@@ -304,7 +325,7 @@ def live(found: Found, cycles: int, seed: int) -> None:
         finally:
             life.flower.before_answer = lambda _path: None
             life.flower.cached_metrics = None
-        if fault is None and (not scraped.full or len(scraped.tasks) > PAGE):
+        if fault is None and not pauses and (not scraped.full or len(scraped.tasks) > PAGE):
             found.expected[life.kind] += 1
             found.incremental[life.kind] += not scraped.full
         complaint = None if scraped.full else life.witness.complaint(scraped)
