@@ -176,6 +176,7 @@ class Life:
         self.owner: dict[str, EventSender] = {}
         self.ended: set[str] = set()
         self.named = 0
+        self.has_restarted = False
 
     def send(self, kind: str, uuid: str, sender: EventSender, **fields: Any) -> None:
         """Send one event, a little after the last one."""
@@ -271,9 +272,16 @@ class Life:
         self.flower = client.flower = CeleryFlower(self.order, room, self.started)
         self.flower.now = former.now
         if from_saved and self.saved:
-            self.flower.state = pickle.loads(self.chance.choice(self.saved))
+            self.flower.state = pickle.loads(
+                self.saved[-1] if self.chance.random() < 0.5 else self.chance.choice(self.saved)
+            )
+        self.saved = [*self.saved[-3:], pickle.dumps(self.flower.state)]
         self.witness = Witness(self.flower)
-        self.live(self.chance.choice((0, 300, 600, 2000)))
+        if self.chance.random() < 0.5:
+            self.live(self.chance.choice((0, 20, 60, 300, 600)))
+        else:  # no new task, so that the number of tasks does not show that the state is an older one
+            self.burst()
+        self.has_restarted = True
 
 
 def _name_of(uuid: str) -> str:
@@ -361,7 +369,10 @@ def _plan_movement(life: Life) -> bool:
 def _fault(life: Life, client: DirectClient) -> str | None:
     """Let something go wrong in some cycles; return what."""
     chance = life.chance
-    kind = chance.choices((None, "break", "cache", "restart", "restart from saved"), (94, 2, 2, 1, 1))[0]
+    # A Flower that has just restarted has counted few events, and soon counts more after another restart.
+    weights = (60, 2, 2, 1, 35) if life.has_restarted else (94, 2, 2, 1, 1)
+    kind = chance.choices((None, "break", "cache", "restart", "restart from saved"), weights)[0]
+    life.has_restarted = False
     if kind == "break":
 
         def refuse(_path: str) -> None:
