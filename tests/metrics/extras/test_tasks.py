@@ -17,9 +17,7 @@ def started(seconds_ago: float, worker: str = "celery@a", **fields: Any) -> dict
     return {"name": "t", "state": "STARTED", "started": at, "timestamp": at, "worker": worker, **fields}
 
 
-def ages_with(
-    tasks: dict[str, dict[str, Any]], rows: list[dict[str, Any]], workers: dict[str, Any]
-) -> dict[Any, float]:
+def ages_with(tasks: dict[str, dict[str, Any]], rows: list[dict[str, Any]], workers: dict[str, Any]) -> Samples:
     """Return the samples of `ages`; `workers` are replies as Flower keeps them."""
     answers = {"/api/tasks": tasks, "/workers": {"data": rows}, "/api/workers": workers}
     return samples_of(ages.EXTRA, {task_id: event(**task) for task_id, task in tasks.items()}, answers)

@@ -10,7 +10,7 @@ from push_job.metrics.extras import activity, flower_metrics, pools
 from push_job.metrics.extras.forgotten_workers import is_forgotten
 from push_job.metrics.extras.known_workers import pool_size
 from push_job.metrics.extras.numbers import finite_number, finite_numbers, float_or_nan
-from tests.metrics.extras.contexts import NOW, samples_of
+from tests.metrics.extras.contexts import NOW, Samples, samples_of
 
 
 def test_activity_is_that_of_the_last_heartbeat_of_workers_that_are_not_forgotten() -> None:
@@ -50,7 +50,7 @@ def worker(size: int, *queues: str) -> dict[str, Any]:
     }
 
 
-def pools_with(replies: dict[str, Any], alive: dict[str, bool], queues: list[dict[str, Any]]) -> dict[Any, float]:
+def pools_with(replies: dict[str, Any], alive: dict[str, bool], queues: list[dict[str, Any]]) -> Samples:
     return samples_of(
         pools.EXTRA,
         answers={
