@@ -1,14 +1,14 @@
-"""`push-job check --grafana URL` against a fake of Grafana's API as of 9.4."""
+"""Steps of the check of a Grafana, against a fake of its API as of 9.4."""
 
 import json
 
 import pytest
 
-from push_job.checks.grafana import DASHBOARDS
-from testbed.command import ROOT, PushJob
-from testbed.services import Pushgateway
+from push_job.checks.grafana import DASHBOARDS, check_grafana
+from push_job.checks.step import Step
+from push_job.settings import Endpoint, Settings
+from testbed.command import ROOT
 from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
-from tests.test_check_prometheus import crosses, steps
 
 HEALTH = {"commit": "abc", "database": "ok", "version": "9.4.3"}
 SOURCES = [
@@ -43,30 +43,29 @@ HEALTHY: dict[str, Script] = {
 }
 
 
-def check(push_job: PushJob, pushgateway: Pushgateway, answers: dict[str, Script], **env: str) -> tuple[int, str]:
-    """Return exit code and output of a check with a healthy Flower."""
-    flower = {"/api/workers": json_answer({"celery@a": True}), "/api/tasks": json_answer({})}
-    with ScriptedServer(flower) as up, ScriptedServer({**HEALTHY, **answers}) as grafana:
-        servers = ("--flower", up.url, "--pushgateway", pushgateway.url, "--grafana", grafana.url)
-        done = push_job("check", *servers, "--job", "shop", env=env)
+def check(answers: dict[str, Script]) -> list[Step]:
+    """Return the steps after the connection, for a Grafana that is healthy except for these answers."""
+    with ScriptedServer({**HEALTHY, **answers}) as grafana:
+        server = Endpoint.parse(grafana.url, "--grafana", {"token": "t0k-9"})
+        settings = Settings((Endpoint("http://flower:5555"),), Endpoint("http://gateway:9091"), job="shop")
+        found = list(check_grafana(server, settings))[1:]
         if queries := [request.query for request in grafana.requests if request.path.endswith("query")]:
             assert all("shop" in query for query in queries)
-        if env:
-            assert {request.headers["authorization"] for request in grafana.requests} == {"Bearer t0k-9"}
-    assert "Traceback" not in done.stderr
-    assert "t0k-9" not in done.stdout + done.stderr
-    return done.returncode, done.stdout
+        assert {request.headers["authorization"] for request in grafana.requests} == {"Bearer t0k-9"}
+    assert all("t0k-9" not in step.text and step.text.isprintable() for step in found)
+    return found
 
 
-def test_a_healthy_server_means_exit_zero(push_job: PushJob, clean_pushgateway: Pushgateway) -> None:
-    code, output = check(push_job, clean_pushgateway, {}, PUSH_JOB_GRAFANA_TOKEN="t0k-9")
-    assert code == 0, output
-    named = [("✓", "9.4.3"), *(("✓", uid) for uid in DASHBOARDS), ("✓", "Prometheus"), ("-", "Other")]
-    found = [line for line in steps(output, "Grafana") if " port " not in line]
-    for (mark, name), line in zip(named, found, strict=True):
-        assert line.startswith(f"  {mark}")
-        assert name in line
-    assert "shop" in found[3]
+def failures(answers: dict[str, Script]) -> list[str]:
+    """Return the texts of the steps that fail."""
+    return [step.text for step in check(answers) if step.passed is False]
+
+
+def test_a_healthy_server_passes_every_step_and_another_data_source_is_a_note() -> None:
+    named = [(True, "9.4.3"), *((True, uid) for uid in DASHBOARDS), (True, "Prometheus"), (None, "Other")]
+    for (passed, name), step in zip(named, check({}), strict=True):
+        assert step.passed is passed
+        assert name in step.text
 
 
 def test_the_dashboards_are_those_of_the_project() -> None:
@@ -81,9 +80,9 @@ PROBLEMS: dict[str, tuple[dict[str, Script], list[str]]] = {
         {"/api/dashboards/uid/celery-by-flower-in-depth": refusal(404, "Dashboard not found")},
         ["grafana/dashboards/celery-by-flower-in-depth.json"],
     ),
-    "nobody is signed in": (
+    "the token is wrong": (
         {"/api/dashboards/uid/celery-by-flower": refusal(401, "Unauthorized")},
-        ["401", "--grafana-username"],
+        ["401", "token"],
     ),
     "no data source": ({"/api/datasources": json_answer([])}, ["Prometheus"]),
     "the data source is down": (
@@ -101,29 +100,28 @@ PROBLEMS: dict[str, tuple[dict[str, Script], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_each_problem_is_found_and_named(push_job: PushJob, clean_pushgateway: Pushgateway, problem: str) -> None:
-    answers, words = PROBLEMS[problem]
-    code, output = check(push_job, clean_pushgateway, answers)
-    assert code == 1
-    first = crosses(output, "Grafana")[0]
+@pytest.mark.parametrize(("answers", "words"), PROBLEMS.values(), ids=PROBLEMS)
+def test_each_problem_is_found_and_named(answers: dict[str, Script], words: list[str]) -> None:
+    first = failures(answers)[0]
     for word in words:
         assert word in first
 
 
-def test_a_viewers_token_may_not_list_data_sources(push_job: PushJob, clean_pushgateway: Pushgateway) -> None:
-    code, output = check(push_job, clean_pushgateway, {"/api/datasources": refusal(403, "You'll need permissions")})
-    assert code == 0
-    assert steps(output, "Grafana")[-1].startswith("  - ")
+def test_without_a_source_that_has_the_groups_each_source_fails() -> None:
+    assert len(failures({query_of("prom%201"): vector()})) == 2
+
+
+def test_a_viewers_token_may_not_list_data_sources() -> None:
+    found = check({"/api/datasources": refusal(403, "You'll need permissions")})
+    assert [step.passed for step in found][-2:] == [True, None]
 
 
 ODD = (None, 7, "x\x1b[31m", [7], [{"type": "prometheus", "uid": [], "name": 7}], {"dashboard": {"title": ["\n"]}})
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_answers_are_no_bug(push_job: PushJob, clean_pushgateway: Pushgateway, odd: object) -> None:
+def test_odd_answers_are_no_bug(odd: object) -> None:
     paths = ("/api/datasources", query_of("prom%201"), *(f"/api/dashboards/uid/{uid}" for uid in DASHBOARDS))
-    code, output = check(push_job, clean_pushgateway, {path: json_answer(odd) for path in paths})
-    assert code == 1
-    assert "\x1b" not in output
-    assert len(steps(output, "Grafana")) >= 4
+    found = check({path: json_answer(odd) for path in paths})
+    assert any(step.passed is False for step in found)
+    assert len(found) >= 4
