@@ -33,6 +33,9 @@ T = TypeVar("T")
 #: Answers that may differ a little later (RFC 9110 and RFC 6585).
 _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
+#: Texts in the answers of Go and nginx to plain HTTP on a port that expects TLS.
+_WANTS_TLS = (b"HTTP request to an HTTPS server", b"HTTP request was sent to HTTPS port")
+
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 #: Retries of a request whose error may be gone a little later.
@@ -276,6 +279,8 @@ class Answer:
                     break
         redact = self._client.redact
         reason = one_line(redact(str(self._response.reason or "")), 60)
+        if status == 400 and any(hint in text for hint in _WANTS_TLS):
+            reason += ": it speaks TLS; use https:// in its URL"
         return TransportError(
             f"it answered {status} {reason}".rstrip(),
             transient=status in _RETRY_STATUSES,
