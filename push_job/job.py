@@ -27,7 +27,7 @@ from push_job.metrics.extras import all_extras_failed
 from push_job.metrics.registry import down_registry, up_registry
 from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.pushgateway.encoding import ENCODINGS
-from push_job.pushgateway.verification import NO_GROUPS, NotStoredError, check_stored, is_victoriametrics
+from push_job.pushgateway.verification import NO_GROUPS, NotStoredError, check_stored, victoriametrics_rows
 from push_job.scrape import read_snapshot
 from push_job.settings import Endpoint, Settings
 
@@ -117,7 +117,7 @@ class Job:
         """Delete every Flower's group; return the error of each Flower, None where there is none."""
         until = time.monotonic() + self._settings.deadline
         pushgateway = self._pushgateway()
-        if is_victoriametrics(pushgateway.client, until):
+        if victoriametrics_rows(pushgateway.client, until) is not None:
             return dict.fromkeys(self._clients, NO_GROUPS)
 
         def delete(flower: Endpoint) -> str:
@@ -254,14 +254,15 @@ class Job:
         """Push, and verify the first push of the process. Raises PushgatewayError."""
         pushgateway = cycle.pushgateway
         pushed_at = pushgateway.push(registry, self._settings.grouping_key(flower), cycle.until)
-        if self._is_verified or self._settings.push_format != "protobuf":
+        if self._is_verified:
             return
         with self._verification:
             if self._is_verified:
                 return
             group = self._settings.group_labels(flower)
             try:
-                check_stored(pushgateway.client, group, scrape.seconds, pushed_at, cycle.until)
+                is_text = self._settings.push_format == "text"
+                check_stored(pushgateway.client, group, scrape.seconds, pushed_at, cycle.until, is_text=is_text)
             except NotStoredError as error:
                 raise PushgatewayError(str(error)) from error
             self._is_verified = True

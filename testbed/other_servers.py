@@ -67,3 +67,20 @@ class VictoriaMetrics(Service):
     def is_ready(self) -> bool:
         """See Service."""
         return Client().status(f"{self.url}/health") == 200
+
+
+class VictoriaMetricsAgent(VictoriaMetrics):
+    """A vmagent: it accepts pushes like a VictoriaMetrics and sends them to one. `make test-newest` builds it."""
+
+    def __init__(self, folder: Path, name: str, target: VictoriaMetrics) -> None:
+        super().__init__(folder, name)
+        self.target = target
+
+    def command(self) -> list[str]:
+        """See Service."""
+        return [
+            find_program("vmagent", "victoria-metrics"),
+            f"-httpListenAddr=127.0.0.1:{self.port}",
+            f"-remoteWrite.url={self.target.url}/api/v1/write",
+            f"-remoteWrite.tmpDataPath={self.folder / self.name}-queue",
+        ]

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from testbed import guard
 from testbed.celery_services import Broker, Flower, Redis, Worker, python_with_flower
-from testbed.other_servers import Nginx, VictoriaMetrics
+from testbed.other_servers import Nginx, VictoriaMetrics, VictoriaMetricsAgent
 from testbed.process import Service, ServiceError
 from testbed.prometheus import Prometheus, Pushgateway, Target
 from testbed.rabbitmq import RabbitMQ, VirtualHost
@@ -154,6 +154,10 @@ class Testbed:
     def victoriametrics(self) -> VictoriaMetrics:
         """Start an empty VictoriaMetrics."""
         return self._started(VictoriaMetrics(self.folder, self._name("victoriametrics")))
+
+    def vmagent(self, victoriametrics: VictoriaMetrics) -> VictoriaMetricsAgent:
+        """Start a vmagent that sends to this VictoriaMetrics."""
+        return self._started(VictoriaMetricsAgent(self.folder, self._name("vmagent"), victoriametrics))
 
     def prometheus(
         self,

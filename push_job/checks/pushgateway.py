@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from push_job.metrics.registry import registry_of
 from push_job.pushgateway.client import PushgatewayClient, PushgatewayError, explain_push_error
 from push_job.pushgateway.encoding import ENCODINGS
 from push_job.pushgateway.groups import groups_of
-from push_job.pushgateway.verification import is_victoriametrics, metrics_lines
+from push_job.pushgateway.verification import NOT_STORED, metrics_lines, poll, victoriametrics_rows
 from push_job.settings import Settings
 from push_job.terminal.formatting import time_words
 from push_job.text import one_line, printable
@@ -43,6 +44,10 @@ _GROUPS_SHOWN = 5
 #: Bytes of everything that a Pushgateway holds; it is read line by line.
 _METRICS_LIMIT = 2**31
 
+#: Path below which VictoriaMetrics accepts a Pushgateway's requests.
+_IMPORT_PATH = "/api/v1/import/prometheus"
+_IMPORT = f"a URL that ends in {_IMPORT_PATH} (docs/victoriametrics.md)"
+
 _NOT_A_PUSHGATEWAY = "its /metrics is not what a Pushgateway answers; is this one?"
 
 
@@ -57,6 +62,9 @@ def check_pushgateway(settings: Settings, extras: Iterable[Metric]) -> Iterator[
     with contextlib.closing(open_client(settings.pushgateway, settings)) as client:
         try:
             yield from check_connection(settings.pushgateway, settings.timeout)
+            if (rows := victoriametrics_rows(client, until)) is not None:
+                yield from _victoriametrics(client, settings, rows, until)
+                return
             yield _identity(client, until)
             yield _push_and_delete(client, settings, until)
             yield _clash(client, settings, extras, until)
@@ -67,12 +75,27 @@ def check_pushgateway(settings: Settings, extras: Iterable[Metric]) -> Iterator[
             yield Step(False, str(error))
 
 
+def _victoriametrics(client: Client, settings: Settings, rows: float, until: float) -> Iterator[Step]:
+    """Yield the steps for a VictoriaMetrics, which has had `rows` rows. One sample of a fixed series stays on it."""
+    if settings.push_format != "text":
+        raise CheckError(
+            f"it is VictoriaMetrics, which stores nothing of protobuf; set --push-format text and {_IMPORT}"
+        )
+    if _IMPORT_PATH not in client.endpoint.url:
+        raise CheckError(f"it is VictoriaMetrics; set {_IMPORT}")
+    yield Step(True, "it is VictoriaMetrics or vmagent")
+    _test_client(client, settings).push(_test_registry(), {}, until)
+    if rows < math.inf and not poll(lambda: (victoriametrics_rows(client, until) or 0.0) > rows, until):
+        raise CheckError(NOT_STORED)
+    yield Step(True, "it accepts a push")
+
+
 def _identity(client: Client, until: float) -> Step:
     """Say what server it is, by a Pushgateway's status (https://github.com/prometheus/pushgateway#query-api)."""
     try:
         found = decode_json(client.retrying(lambda: client.get(_STATUS, until).body(_STATUS_LIMIT), until))
     except (DecodingError, TransportError) as error:
-        if isinstance(error, TransportError) and error.status is None:
+        if isinstance(error, TransportError) and (error.status in (None, 400) or error.transient):
             raise
         return _other_server(client, until)
     if not isinstance(found, dict) or found.get("status") != "success":
@@ -85,13 +108,11 @@ def _identity(client: Client, until: float) -> Step:
 
 def _other_server(client: Client, until: float) -> Step:
     """Say what else it is, by its own metrics. Raises CheckError if it cannot take pushes."""
-    if is_victoriametrics(client, until):
-        return Step(None, "it is VictoriaMetrics; it needs --push-format text and a URL with its import path")
     try:
         with contextlib.closing(client.get("/metrics", until)) as answer:
             names = [line for _, line in zip(range(_LINES_TO_RECOGNIZE), metrics_lines(answer), strict=False)]
-    except TransportError:
-        return Step(None, "it lets only pushes through, so its version is unknown")
+    except TransportError as error:
+        return Step(None, f"its version is unknown: {error} to {_STATUS} and /metrics")
     text = b"\n".join(names)
     if b"prometheus_build_info" in text:
         raise CheckError("it is Prometheus, not a Pushgateway; a Pushgateway usually listens on port 9091")
@@ -102,34 +123,45 @@ def _other_server(client: Client, until: float) -> Step:
     return Step(None, f"its {_STATUS} is not a Pushgateway's; it may be another server that accepts pushes")
 
 
-def _push_and_delete(client: Client, settings: Settings, until: float) -> Step:
-    """Push a temporary group, look whether it is there, and delete it."""
+def _test_client(client: Client, settings: Settings) -> PushgatewayClient:
+    return PushgatewayClient(client, CHECK_JOB, ENCODINGS[settings.push_format])
+
+
+def _test_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     Gauge("push_job_check", "Test by push-job check, which deletes its group at once.", registry=registry).set(1)
-    pushgateway = PushgatewayClient(client, CHECK_JOB, ENCODINGS[settings.push_format])
-    instance = secrets.token_hex(8)
+    return registry
+
+
+def _push_and_delete(client: Client, settings: Settings, until: float) -> Step:
+    """Push a temporary group, look whether it is there, and delete it."""
+    pushgateway, group = _test_client(client, settings), {"instance": secrets.token_hex(8)}
     try:
-        pushgateway.push(registry, {"instance": instance}, until)
-        stored = _has_sample(client, instance, until)
-    finally:
-        pushgateway.delete({"instance": instance}, until)
+        pushgateway.push(_test_registry(), group, until)
+        stored = _has_sample(client, group["instance"], until)
+    except PushgatewayError:
+        with contextlib.suppress(PushgatewayError):  # the first error says more
+            pushgateway.delete(group, until)
+        raise
+    pushgateway.delete(group, until)
     if stored is False:
-        return Step(False, "it accepts a push but does not have it; does a proxy in front of it drop the body?")
+        return Step(False, NOT_STORED)
     return Step(True, "it accepts a push and a delete")
 
 
 def _has_sample(client: Client, instance: str, until: float) -> bool | None:
     """Return whether the temporary group has its sample; None if it is not a Pushgateway, or hides its metrics."""
-    is_pushgateway = None
+    is_empty, is_pushgateway = True, False
     try:
         with contextlib.closing(client.get("/metrics", until)) as answer:
             for line in metrics_lines(answer):
                 if line.startswith(b"push_job_check{") and instance.encode() in line:
                     return True
-                is_pushgateway = False if line.startswith(b"pushgateway_") else is_pushgateway
+                is_empty = is_empty and not line
+                is_pushgateway = is_pushgateway or line.startswith(b"pushgateway_")
     except TransportError:
         return None
-    return is_pushgateway
+    return False if is_pushgateway or is_empty else None
 
 
 def _stale_groups(client: Client, settings: Settings, until: float) -> Iterator[Step]:

@@ -171,14 +171,16 @@ def explain_push_error(
 
 def _advice(error: TransportError, endpoint: Endpoint, size: int) -> str:
     """Return what to do about a status, to be put after the reason; empty if only the body can say it."""
-    if error.status == 401:
-        return f": {endpoint.sign_in.explain_401('pushgateway')}"
-    if error.status == 403:
-        return f": {endpoint.sign_in.explain_403()}"
-    if error.status == 404 and "/metrics" not in endpoint.url:
-        return ": if it runs with a route prefix, put the prefix into its URL"
-    if error.status == 413:
-        return f": the push has {size / 1e6:.1f} MB; raise the limit of the proxy (nginx: client_max_body_size)"
     if error.status in REDIRECTS:
         return f", a redirect to {error.location or 'nowhere'}: use the URL that it leads to"
-    return ""
+    if "unsupported path requested" in error.body:
+        return ": it is VictoriaMetrics; for its URL and the versions that accept pushes, see docs/victoriametrics.md"
+    advice = {
+        401: endpoint.sign_in.explain_401("pushgateway"),
+        403: endpoint.sign_in.explain_403(),
+        405: "it is not a Pushgateway, which usually listens on port 9091",
+        413: f"the push has {size / 1e6:.1f} MB; raise the limit of the proxy (nginx: client_max_body_size)",
+    }
+    if "/metrics" not in endpoint.url:
+        advice[404] = "it is not a Pushgateway, or it has a route prefix that is missing in its URL"
+    return f": {advice[error.status]}" if error.status in advice else ""

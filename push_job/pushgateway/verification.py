@@ -9,8 +9,9 @@ and stops as soon as it knows. The job does this once per process.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from push_job.flower.metrics_text import LINE_LIMIT, parse_sample
@@ -20,12 +21,20 @@ from push_job.http.errors import TransportError
 #: Bytes of ``/metrics`` that are read; 500 groups with all extras are about 60 MB.
 _METRICS_LIMIT = 2**28
 
-#: Attempts to find the group, and seconds between them: a Pushgateway that answers 202 stores the push a little later.
-_ATTEMPTS = 5
+#: Attempts to find the group, and seconds between them: a Pushgateway that answers 202 stores the push a little later,
+#: and a VictoriaMetrics updates its counters once a second.
+_ATTEMPTS = 8
 _PAUSE = 0.2
 
 _DURATION, _PUSH_TIME = b"flower_scrape_duration_seconds{", b"push_time_seconds{"
 
+#: Counters of VictoriaMetrics and vmagent for rows that they received in Prometheus' text format.
+_ROWS = (b'vm_rows_inserted_total{type="prometheus"} ', b'vmagent_rows_inserted_total{type="prometheus"} ')
+
+#: Error for a push that was accepted but is not there.
+NOT_STORED = (
+    "it accepts a push but does not have it; does a proxy in front of it drop the body, or is it another server?"
+)
 
 #: Why a group cannot be deleted from VictoriaMetrics.
 NO_GROUPS = "VictoriaMetrics has no groups; see docs/victoriametrics.md for how to delete series"
@@ -35,7 +44,9 @@ class NotStoredError(Exception):
     """The server does not have what it seemed to accept; the message says what it is."""
 
 
-def check_stored(client: Client, group: Mapping[str, str], duration: float, pushed_at: float, until: float) -> None:
+def check_stored(
+    client: Client, group: Mapping[str, str], duration: float, pushed_at: float, until: float, *, is_text: bool = False
+) -> None:
     """Raise NotStoredError if the server certainly has not stored a push.
 
     A server whose ``/metrics`` cannot be read, or is not known, passes: a proxy may let only pushes through.
@@ -46,42 +57,66 @@ def check_stored(client: Client, group: Mapping[str, str], duration: float, push
         duration: the pushed value of ``flower_scrape_duration_seconds``.
         pushed_at: Unix time of the push, by the server's clock.
         until: deadline on the clock of ``time.monotonic()``.
+        is_text: whether the push was text, which VictoriaMetrics stores.
     """
-    for attempt in range(_ATTEMPTS):
-        try:
-            with contextlib.closing(client.get("/metrics", until)) as answer:
-                has_push = _has_push(answer, group, duration, pushed_at)
-        except (TransportError, ValueError):
-            has_push = None
-        if has_push is None and is_victoriametrics(client, until):
+
+    def is_stored() -> bool | None:
+        has_push = None
+        with (
+            contextlib.suppress(TransportError, ValueError),
+            contextlib.closing(client.get("/metrics", until)) as answer,
+        ):
+            has_push = _has_push(answer, group, duration, pushed_at)
+        if has_push or (rows := victoriametrics_rows(client, until)) is None:
+            return has_push
+        if not is_text:
             raise NotStoredError("it is VictoriaMetrics, which stores nothing of protobuf; use --push-format text")
-        if has_push is not False:
-            return
+        return rows > 0
+
+    if not poll(is_stored, until):
+        raise NotStoredError(NOT_STORED)
+
+
+def poll(is_stored: Callable[[], bool | None], until: float) -> bool:
+    """Return whether `is_stored` returns something other than False within a few attempts."""
+    for attempt in range(_ATTEMPTS):
+        if is_stored() is not False:
+            return True
         if attempt < _ATTEMPTS - 1:
             time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
-    raise NotStoredError("it accepted the push but does not have it; does a proxy in front of it drop the body?")
+    return False
 
 
-def is_victoriametrics(client: Client, until: float) -> bool:
-    """Return whether the server is a VictoriaMetrics or a vmagent, by the ``/metrics`` at its root."""
+def victoriametrics_rows(client: Client, until: float) -> float | None:
+    """Return the number of rows that a VictoriaMetrics or vmagent has received as text.
+
+    Returns:
+        None if the server is neither of them, by the ``/metrics`` at its root; infinity if it does not count them.
+    """
     parts = urlsplit(client.endpoint.url)
-    try:
-        with contextlib.closing(client.send("GET", f"{parts.scheme}://{parts.netloc}/metrics", until)) as answer:
-            return any(line.startswith(b"vm_app_version") for line in metrics_lines(answer))
-    except TransportError:
-        return False
+    is_victoriametrics, rows = False, math.inf
+    with (
+        contextlib.suppress(TransportError, ValueError),
+        contextlib.closing(client.send("GET", f"{parts.scheme}://{parts.netloc}/metrics", until)) as answer,
+    ):
+        for line in metrics_lines(answer):
+            is_victoriametrics = is_victoriametrics or line.startswith(b"vm_app_version")
+            if line.startswith(_ROWS):
+                rows = float(line.rpartition(b" ")[2])
+    return rows if is_victoriametrics else None
 
 
 def _has_push(answer: Answer, group: Mapping[str, str], duration: float, pushed_at: float) -> bool | None:
     """Return whether the group has the pushed duration, or was pushed by somebody else since.
 
     Returns:
-        None if the answer is not a Pushgateway's.
+        None if the answer may be another server's. A Pushgateway has metrics of its own, so an empty one has no push.
     """
     # To a Pushgateway an empty label is a missing one.
     labels = {name: value for name, value in group.items() if value}
-    is_pushgateway = has_data = False
+    is_empty, is_pushgateway, has_data = True, False, False
     for line in metrics_lines(answer):
+        is_empty = is_empty and not line
         is_pushgateway = is_pushgateway or line.startswith(b"pushgateway_")
         if not line.startswith((_DURATION, _PUSH_TIME)):
             continue
@@ -93,7 +128,7 @@ def _has_push(answer: Answer, group: Mapping[str, str], duration: float, pushed_
         if sample.value == duration:
             return True
         has_data = True
-    return False if is_pushgateway else None
+    return False if is_pushgateway or is_empty else None
 
 
 def metrics_lines(answer: Answer) -> Iterator[bytes]:

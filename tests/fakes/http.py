@@ -10,7 +10,8 @@
 
 A script is a tuple of steps: bytes to send, or a step below. The connection stays open for the next request unless a
 step ended it. A path with a list of scripts gives them one after the other, the last of them from then on; the path
-`*` stands for all that are not named, which otherwise get a 404.
+`*` stands for all that are not named, which otherwise get a 404. It does not stand for `/metrics`: a Pushgateway with
+empty metrics does not exist.
 """
 
 import contextlib
@@ -212,7 +213,8 @@ class ScriptedServer:
             connection.close()
 
     def _script(self, path: str) -> Script:
-        path = path if path in self._scripts else "*"
+        if path not in self._scripts and not path.endswith("/metrics"):
+            path = "*"
         if path not in self._scripts:
             return status_answer(404)
         with self._lock:
