@@ -57,14 +57,19 @@ test-lowest: install servers ## run a few tests with the lowest versions of all 
 # Debian's servers are old. Go builds newer ones; a program in .servers comes before Debian's of the same name.
 SERVERS := $(CURDIR)/.servers
 PUSHGATEWAY_VERSION ?= v1.11.1
-test-newest: install servers ## run the tests of pushes on a newer Pushgateway, which Go builds
+VICTORIAMETRICS_VERSION ?= v1.93.0
+VICTORIAMETRICS := github.com/VictoriaMetrics/VictoriaMetrics
+# $(1): program; $(2): package; $(3): module and version; $(4): variable that holds the version
+BUILD = rm -f go.mod go.sum && go mod init servers 2>/dev/null && go mod edit -require $(3) && \
+	go build -mod=mod -ldflags "-X $(4)=$(lastword $(subst @v, ,$(3)))" -o ../$(1) $(2)
+test-newest: install servers ## run the tests of pushes on a newer Pushgateway, VictoriaMetrics and vmagent, which Go builds
 	@mkdir -p $(SERVERS)/src
-	@cd $(SERVERS)/src && rm -f go.mod go.sum && go mod init servers 2>/dev/null && \
-	  go mod edit -require github.com/prometheus/pushgateway@$(PUSHGATEWAY_VERSION) && \
-	  go build -mod=mod -ldflags "-X github.com/prometheus/common/version.Version=$(PUSHGATEWAY_VERSION:v%=%)" \
-	    -o ../prometheus-pushgateway github.com/prometheus/pushgateway
+	@cd $(SERVERS)/src && $(call BUILD,prometheus-pushgateway,github.com/prometheus/pushgateway,github.com/prometheus/pushgateway@$(PUSHGATEWAY_VERSION),github.com/prometheus/common/version.Version)
+	@cd $(SERVERS)/src && for program in victoria-metrics vmagent; do \
+	  $(call BUILD,$$program,$(VICTORIAMETRICS)/app/$$program,$(VICTORIAMETRICS)@$(VICTORIAMETRICS_VERSION),$(VICTORIAMETRICS)/lib/buildinfo.Version) || exit 1; done
 	@PATH="$(SERVERS):$$PATH" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/pushgateway tests/test_push.py \
-	  tests/test_show_and_delete.py tests/test_gateway.py tests/test_check_pushgateway.py tests/faults/test_cut_pushes.py
+	  tests/test_show_and_delete.py tests/test_gateway.py tests/test_check_pushgateway.py tests/faults/test_cut_pushes.py \
+	  tests/pushgateway/newest_victoriametrics.py
 
 lint: install ## run ruff and mypy
 	@$(BIN)/ruff check .
