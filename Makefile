@@ -69,7 +69,7 @@ test-newest: install servers ## run the tests of pushes on a newer Pushgateway, 
 	  $(call BUILD,$$program,$(VICTORIAMETRICS)/app/$$program,$(VICTORIAMETRICS)@$(VICTORIAMETRICS_VERSION),$(VICTORIAMETRICS)/lib/buildinfo.Version) || exit 1; done
 	@PATH="$(SERVERS):$$PATH" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/pushgateway tests/test_push.py \
 	  tests/test_show_and_delete.py tests/test_gateway.py tests/test_check_pushgateway.py tests/faults/test_cut_pushes.py \
-	  tests/pushgateway/newest_victoriametrics.py
+	  tests/newest_victoriametrics.py
 
 lint: install ## run ruff and mypy
 	@$(BIN)/ruff check .

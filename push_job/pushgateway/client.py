@@ -179,7 +179,7 @@ def _advice(error: TransportError, endpoint: Endpoint, size: int) -> str:
         401: endpoint.sign_in.explain_401("pushgateway"),
         403: endpoint.sign_in.explain_403(),
         405: "it is not a Pushgateway, which usually listens on port 9091",
-        413: f"the push has {size / 1e6:.1f} MB; raise the limit of the proxy (nginx: client_max_body_size)",
+        413: f"the push has {size / 1e6:.3g} MB; raise the limit of the proxy (nginx: client_max_body_size)",
     }
     if "/metrics" not in endpoint.url:
         advice[404] = "it is not a Pushgateway, or it has a route prefix that is missing in its URL"

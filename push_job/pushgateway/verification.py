@@ -66,7 +66,7 @@ def check_stored(
             contextlib.suppress(TransportError, ValueError),
             contextlib.closing(client.get("/metrics", until)) as answer,
         ):
-            has_push = _has_push(answer, group, duration, pushed_at)
+            has_push = _has_push(answer, group, duration, pushed_at, is_text=is_text)
         if has_push or (rows := victoriametrics_rows(client, until)) is None:
             return has_push
         if not is_text:
@@ -106,15 +106,18 @@ def victoriametrics_rows(client: Client, until: float) -> float | None:
     return rows if is_victoriametrics else None
 
 
-def _has_push(answer: Answer, group: Mapping[str, str], duration: float, pushed_at: float) -> bool | None:
+def _has_push(
+    answer: Answer, group: Mapping[str, str], duration: float, pushed_at: float, *, is_text: bool
+) -> bool | None:
     """Return whether the group has the pushed duration, or was pushed by somebody else since.
 
     Returns:
-        None if the answer may be another server's. A Pushgateway has metrics of its own, so an empty one has no push.
+        None if the answer may be another server's, which accepts text. Only a Pushgateway accepts protobuf, and it has
+        metrics of its own, so an empty answer has no push.
     """
     # To a Pushgateway an empty label is a missing one.
     labels = {name: value for name, value in group.items() if value}
-    is_empty, is_pushgateway, has_data = True, False, False
+    is_empty, is_pushgateway, has_data = answer.status == 200 and not is_text, False, False
     for line in metrics_lines(answer):
         is_empty = is_empty and not line
         is_pushgateway = is_pushgateway or line.startswith(b"pushgateway_")

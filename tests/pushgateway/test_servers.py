@@ -163,15 +163,20 @@ def test_a_push_that_is_too_large_is_repeated_without_extras(
 ) -> None:
     with fake_flower() as flower:
         servers = ("--flower", flower.url, "--pushgateway", f"{nginx.url}/small")
+        extras = ("--with", "runtimes,waits,ages,last-run", "--buckets", BOUNDS)
         assert push_job("push", *servers).returncode == 0
-        done = push_job("push", *servers, "--with", "runtimes,waits,ages,last-run", "--buckets", BOUNDS)
+        assert push_job("check", *servers).returncode == 0
+        checked = push_job("check", *servers, *extras)
+        assert checked.returncode == 1
+        assert "client_max_body_size" in checked.stdout
+        done = push_job("push", *servers, *extras)
     assert done.returncode == 0
     assert "client_max_body_size" in done.stderr
     assert flower_up(clean_pushgateway) == 1
 
 
 #: So many buckets that the histogram does not fit into the proxy's limit.
-BOUNDS = ",".join(str(bound) for bound in range(1, 400))
+BOUNDS = ",".join(str(bound) for bound in range(1, 700))
 
 
 def test_a_push_that_is_too_large_even_without_extras_becomes_flower_up_0(

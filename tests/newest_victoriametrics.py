@@ -81,8 +81,8 @@ def both(testbed: Testbed, victoriametrics: VictoriaMetrics) -> tuple[Prometheus
     return prometheus, stored
 
 
-#: Values that differ because each server has its own times of pushes and scrapes.
-TIMES = ("push_time_seconds", "duration_seconds", "_over_time", "increase(", "rate(", "timestamp(")
+#: Titles of panels with rates and ages: each server has its own times of samples, so only the labels are compared.
+TIMES = ("per second", "Age of the data", "Each Flower B")
 
 
 @pytest.mark.parametrize("query", [query for board in BOARDS for query in queries_of(board)], ids=str)
@@ -90,8 +90,10 @@ def test_a_query_of_the_panels_has_the_same_result(query: PanelQuery, both: tupl
     now = time.time()
     text = filled_in(query.expr, query.board, {})
     prometheus, victoriametrics = (answer(server, text, now) for server in both)
-    if any(part in query.expr for part in TIMES):
-        return
     assert victoriametrics.keys() == prometheus.keys()
     for labels, value in prometheus.items():
-        assert math.isclose(victoriametrics[labels], value, rel_tol=0.01) or math.isnan(value)
+        assert (
+            any(title in str(query) for title in TIMES)
+            or math.isclose(victoriametrics[labels], value, rel_tol=0.01)
+            or math.isnan(value)
+        )
