@@ -63,9 +63,9 @@ def test_a_url_without_the_import_path_is_an_error(server: VictoriaMetrics, push
 
 
 @pytest.fixture(scope="module")
-def both(testbed: Testbed, victoriametrics: VictoriaMetrics) -> tuple[Prometheus, Prometheus]:
+def both(testbed: Testbed) -> tuple[Prometheus, Prometheus]:
     """A Prometheus that scrapes a Pushgateway, and a VictoriaMetrics, with the same pushes of the last seconds."""
-    pushgateway = testbed.pushgateway()
+    pushgateway, victoriametrics = testbed.pushgateway(), testbed.victoriametrics()
     prometheus = testbed.prometheus(pushgateway)
     for number in (1, 2):
         for group in FRESH["ok"]:
