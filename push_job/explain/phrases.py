@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from push_job.explain.facts import Facts, Task
+from push_job.explain.facts import Facts
+from push_job.explain.model import Task
 from push_job.terminal.formatting import moment_words, name_words, time_words
 
 #: Names listed in a sentence. Further ones are only counted.

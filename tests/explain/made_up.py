@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from push_job.explain.facts import Answer, ConsumedQueue, Facts, Queue, Queues, Task, TaskType, Unfinished, Worker
+from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding
+from push_job.explain.model import Answer, ConsumedQueue, Queue, Queues, Task, TaskType, Unfinished, Worker
 from push_job.explain.rules import findings_of
 
 NOW = 1_795_564_800.0  # at midnight

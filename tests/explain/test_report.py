@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from push_job.explain.diagnosis import Diagnosis
-from push_job.explain.facts import Facts, Queue, Queues, TaskType
+from push_job.explain.facts import Facts
+from push_job.explain.model import Queue, Queues, TaskType
 from push_job.explain.report import as_json, as_text
 from push_job.explain.rules import findings_of
 from push_job.settings import Endpoint

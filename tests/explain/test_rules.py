@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from push_job.explain.facts import Answer, ConsumedQueue, Queue, Queues, Task, Worker
+from push_job.explain.model import Answer, ConsumedQueue, Queue, Queues, Task, Worker
 from push_job.explain.rules import findings_of
 from push_job.explain.rules.queues import receives
 from tests.explain.made_up import ANSWER, CELERY, NOW, a_type, facts, found, only, task, worker

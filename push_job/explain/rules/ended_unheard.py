@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from push_job.explain.facts import FINAL_STATES, Facts, Task
+from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
+from push_job.explain.model import FINAL_STATES, Task
 from push_job.explain.phrases import names, types, when
 from push_job.terminal.formatting import count_words, name_words
 

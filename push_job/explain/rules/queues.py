@@ -6,8 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from push_job.explain.facts import ConsumedQueue, Facts, Task
+from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
+from push_job.explain.model import ConsumedQueue, Task
 from push_job.explain.phrases import oldest, types, when
 from push_job.terminal.formatting import count_words, name_words
 

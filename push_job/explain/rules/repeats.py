@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from push_job.explain.facts import Facts, TaskType
+from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
+from push_job.explain.model import TaskType
 from push_job.explain.phrases import when
 from push_job.terminal.formatting import count_words, name_words
 

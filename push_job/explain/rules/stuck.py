@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from push_job.explain.facts import Facts, Task, is_a_type
+from push_job.explain.facts import Facts, is_a_type
 from push_job.explain.findings import Finding, Level
+from push_job.explain.model import Task
 from push_job.explain.phrases import when
 from push_job.terminal.formatting import name_words, time_words
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from push_job.explain.facts import Facts, Task
+from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
+from push_job.explain.model import Task
 from push_job.explain.phrases import when
 from push_job.explain.rules.capacity import WAIT_SECONDS, held_tasks, is_full
 from push_job.explain.rules.lost_messages import lacks_worker_events, lost

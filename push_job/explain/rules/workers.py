@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from push_job.explain.facts import Facts, Worker
+from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
+from push_job.explain.model import Worker
 from push_job.explain.phrases import held, names, oldest, types, when
 from push_job.terminal.formatting import count_words, name_words, time_words
 

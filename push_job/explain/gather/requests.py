@@ -1,0 +1,96 @@
+"""Requests to one Flower that may fail."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from push_job import log
+from push_job.explain.model import Task
+from push_job.flower.api import Flower
+from push_job.flower.task import TaskFields, label_text, reported, since_of, time_of
+from push_job.http.errors import TransportError
+from push_job.metrics.extras.numbers import finite_number
+
+T = TypeVar("T")
+
+#: Limits of one response: number of tasks and bytes.
+MAX_TASKS, _MAX_BYTES = 1000, 16 * 2**20
+
+#: Prefix that kombu.transport.native_delayed_delivery adds to the routing key of a delayed message.
+_DELAY = re.compile(r"(?:[01]\.){28}")
+
+
+class OptionalRequests:
+    """Requests to one Flower that may fail.
+
+    Attributes:
+        flower: the Flower.
+        until: deadline, a time of ``time.monotonic()``.
+        unanswered: the information that is missing because of failed requests, with the reasons.
+    """
+
+    def __init__(self, flower: Flower, until: float) -> None:
+        self.flower = flower
+        self.until = until
+        self.unanswered: dict[str, str] = {}
+
+    def ask(self, request: Callable[[], T], about: str = "") -> T | None:
+        """Return the result of `request`, or None if it fails.
+
+        Args:
+            request: the request.
+            about: the information that is missing if the request fails; empty if its absence is not to be reported.
+        """
+        try:
+            return request()
+        except TransportError as error:
+            address = self.flower.client.endpoint.address
+            log.event(logging.DEBUG, "not answered", flower=address, about=about, error=str(error))
+            if about:
+                self.unanswered.setdefault(about, str(error))
+            return None
+
+    def tasks(self, about: str = "", limit: int = MAX_TASKS, offset: int = 0, **params: str) -> tuple[Task, ...] | None:
+        """Return a part of Flower's list of tasks, the newest event first; None if the request fails."""
+
+        def request() -> Any:
+            path = "/api/tasks"
+            return self.flower.get_json(path, self.until, max_bytes=_MAX_BYTES, limit=limit, offset=offset, **params)
+
+        entries = self.ask(request, about)
+        if not isinstance(entries, dict):
+            return None
+        return tuple(task_of(task_id, entry) for task_id, entry in entries.items() if isinstance(entry, dict))
+
+
+def task_of(task_id: str, entry: Mapping[str, Any]) -> Task:
+    fields = TaskFields(**{name: entry[name] for name in TaskFields.__struct_fields__ if name in entry})
+    since = next(reported([since_of(fields)]), None)
+    received = time_of(fields.received)
+    waits_for_eta = fields.eta is not None and since is not None and since > (received or 0.0)
+    retries = finite_number(entry.get("retries"))
+    name, state, worker, routing_key, exchange = (
+        label_text(entry.get(key), "") for key in ("name", "state", "worker", "routing_key", "exchange")
+    )
+    # With native delayed delivery, the message passes one exchange per bit of its delay. The real key follows the bits.
+    if delay := _DELAY.match(routing_key):
+        routing_key, exchange = routing_key[delay.end() :], ""
+    return Task(
+        task_id,
+        name,
+        state,
+        worker,
+        routing_key,
+        exchange,
+        since=time_of(fields.timestamp) if since is None else since,
+        sent=time_of(fields.sent),
+        received=received,
+        started=time_of(fields.started),
+        eta=since if waits_for_eta else None,
+        stamp=time_of(fields.timestamp),
+        clock=fields.clock if type(fields.clock) is int else None,
+        retries=int(retries or 0),
+    )

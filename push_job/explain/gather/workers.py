@@ -1,0 +1,210 @@
+"""Workers: Flower's list of them, and their replies to questions that Flower sends during this run."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from push_job.explain.facts import Facts
+from push_job.explain.gather.requests import OptionalRequests
+from push_job.explain.model import Answer, ConsumedQueue, Task, Worker
+from push_job.flower.task import label_text
+from push_job.metrics.extras.known_workers import ask_worker, ask_workers, known_workers, pool_size
+from push_job.metrics.extras.numbers import finite_number, finite_numbers
+
+#: Number of workers that are asked one by one for their running tasks, those with the oldest tasks first.
+_MAX_WORKERS = 8
+
+#: Seconds that a task may be STARTED or wait before the workers are asked about it.
+ASK_AFTER = 10
+
+#: The same for a task whose routing key is not the name of a known queue. Not 0, because the event of its end may
+#: still be on its way.
+_ASK_AFTER_UNKNOWN = 2
+
+#: A gap between heartbeats that is shorter than _EARLY_RATIO of their interval suggests two processes. The worker is
+#: then read again _REREADS times, every _REREAD_SECONDS.
+_REREADS, _REREAD_SECONDS, _EARLY_RATIO = 3, 0.7, 0.7
+
+
+def workers_of(alive: Mapping[str, bool], rows: Mapping[str, dict[str, Any]] | None) -> dict[str, Worker]:
+    found: dict[str, Worker] = {}
+    for hostname, is_alive in alive.items():
+        name = label_text(hostname, "unknown")
+        row = None if rows is None else rows.get(name, {})
+        found[name] = _worker(name, row, alive=is_alive or (name in found and found[name].alive))
+    return found
+
+
+def _worker(name: str, row: dict[str, Any] | None, *, alive: bool) -> Worker:
+    if row is None:
+        return Worker(name, alive)
+    active, processed, interval, clock = (
+        finite_number(row.get(key)) for key in ("active", "processed", "freq", "clock")
+    )
+    events = {event: int(count) for event, value in row.items() if "-" in event and (count := finite_number(value))}
+    return Worker(
+        name,
+        alive,
+        heartbeats=tuple(finite_numbers(row["heartbeats"])) if isinstance(row.get("heartbeats"), list) else None,
+        active=None if active is None else int(active),
+        processed=None if processed is None else int(processed),
+        interval=interval or 2.0,
+        events=events,
+        clock=None if clock is None else int(clock),
+        pids=frozenset(_pids(row)),
+    )
+
+
+def with_process_ids(requests: OptionalRequests, facts: Facts) -> Facts:
+    """Add the process ids of workers whose heartbeats are too frequent for one process."""
+    suspects = [worker.name for worker in facts.live if _beats_too_often(worker, facts.newest)]
+    pids: dict[str, set[int]] = {name: set(facts.workers[name].pids) for name in suspects}
+    for _ in range(_REREADS if suspects else 0):
+        time.sleep(max(0.0, min(_REREAD_SECONDS, requests.until - time.monotonic())))
+        rows = requests.ask(lambda: requests.flower.worker_list(requests.until))
+        for name in suspects if rows else ():
+            row = rows[0].get(name, {}) if rows else {}
+            # A worker that was restarted in the meantime has another process id too, so it is ignored.
+            if row.get("worker-online", 0) == facts.workers[name].events.get("worker-online", 0):
+                pids[name] |= _pids(row)
+    workers = {**facts.workers, **{name: replace(facts.workers[name], pids=frozenset(pids[name])) for name in suspects}}
+    return replace(facts, workers=workers)
+
+
+def _beats_too_often(worker: Worker, newest: Iterable[Task]) -> bool:
+    """Return whether heartbeats of a worker follow each other faster than one process sends them."""
+    stamps = {task.stamp for task in newest if task.worker == worker.name}
+    stamps |= {time for task in newest if task.worker == worker.name for time in (task.received, task.started)}
+    beats = sorted(beat for beat in worker.heartbeats or () if beat not in stamps)
+    gaps = [later - beat for beat, later in pairwise(beats)]
+    return len(gaps) > 1 and min(gaps) < _EARLY_RATIO * worker.interval
+
+
+def _pids(row: Mapping[str, Any]) -> set[int]:
+    return {row["pid"]} if type(row.get("pid")) is int else set()
+
+
+def with_pools(requests: OptionalRequests, facts: Facts) -> Facts:
+    """Add the pools of workers without heartbeats, from earlier replies that Flower keeps."""
+    if not facts.gone:
+        return facts
+    known = requests.ask(lambda: known_workers(requests.flower, requests.until)) or {}
+    workers = {
+        name: replace(worker, pool=_pool(known[name])) if name in known else worker
+        for name, worker in facts.workers.items()
+    }
+    return replace(facts, workers=workers)
+
+
+def with_answers(requests: OptionalRequests, facts: Facts) -> Facts:
+    """Add replies of the workers, if tasks have been waiting or running for some time."""
+    if not facts.live:
+        return facts
+    asked: Mapping[str, dict[str, Any]] = {}
+    were_asked = bool(facts.waiting_queues) or any(_is_worth_asking(facts, task) for task in facts.waiting)
+    if were_asked:
+        found = requests.ask(lambda: ask_workers(requests.flower, requests.until), "which worker consumes which queue")
+        were_asked, asked = found is not None, found or {}
+    one_by_one = dict(_ask_one_by_one(requests, facts))
+    workers = dict(facts.workers)
+    for worker in facts.live:
+        reply = one_by_one.get(worker.name) or asked.get(worker.name)
+        if reply is not None:
+            answer = _answer(reply, of_one=worker.name in one_by_one)
+            workers[worker.name] = replace(worker, answer=answer, pool=answer.pool)
+    return replace(facts, workers=workers, were_asked=were_asked)
+
+
+def _is_worth_asking(facts: Facts, task: Task) -> bool:
+    """Return whether a task has waited so long that the workers are asked for their queues."""
+    known = {queue.name for queue in facts.queues.known or ()}
+    is_unknown = task.state == "PENDING" and task.routing_key not in known
+    return facts.age(task.since) > (_ASK_AFTER_UNKNOWN if is_unknown else ASK_AFTER)
+
+
+def _ask_one_by_one(requests: OptionalRequests, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ask each worker that has an old task, too many tasks or a wrong clock; yield name and reply."""
+    oldest: dict[str, float] = {}
+    for task in (*facts.started, *facts.tasks_in("RECEIVED")):
+        since = task.started if task.has_started and task.started else task.since or facts.now
+        oldest[task.worker] = min(since, oldest.get(task.worker, since))
+    claimed = Counter(task.worker for task in facts.started)
+    suspects = [
+        worker.name
+        for worker in facts.live
+        if facts.age(oldest.get(worker.name)) > ASK_AFTER
+        or claimed[worker.name] > worker.can_run
+        or worker.name in facts.skews
+    ]
+    for name in sorted(suspects, key=lambda name: (oldest.get(name, facts.now), name))[:_MAX_WORKERS]:
+        reply = requests.ask(functools.partial(ask_worker, requests.flower, name, requests.until))
+        if reply is not None:
+            yield name, reply
+
+
+def _answer(reply: Mapping[str, Any], *, of_one: bool) -> Answer:
+    active = _list(reply, "active")
+    queues = reply.get("active_queues")
+    return Answer(
+        queues=tuple(_consumed(queues)) if isinstance(queues, list) else None,
+        processes=pool_size(dict(reply)),
+        pool=_pool(reply),
+        running=frozenset(_ids(active)) if of_one else None,
+        unacknowledged=frozenset(_ids(task for task in active if task.get("acknowledged") is False)),
+        uptime=_uptime(reply),
+        accepted=_accepted(reply),
+        held=frozenset(_ids([*_list(reply, "reserved"), *_scheduled(reply)])) if of_one else None,
+    )
+
+
+def _pool(reply: Mapping[str, Any]) -> str:
+    pool = reply["stats"].get("pool") if isinstance(reply.get("stats"), dict) else None
+    return label_text(pool.get("implementation"), "") if isinstance(pool, dict) else ""
+
+
+def _accepted(reply: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of tasks of each type that a worker has started since its process started."""
+    stats = reply.get("stats")
+    total = stats.get("total") if isinstance(stats, dict) else None
+    counts = total.items() if isinstance(total, dict) else ()
+    return {name: int(number) for name, value in counts if (number := finite_number(value)) is not None}
+
+
+def _uptime(reply: Mapping[str, Any]) -> float | None:
+    stats = reply.get("stats")
+    return finite_number(stats.get("uptime")) if isinstance(stats, dict) else None
+
+
+def _list(reply: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = reply.get(key)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _scheduled(reply: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the tasks that a worker holds until their ETA."""
+    for entry in _list(reply, "scheduled"):
+        request = entry.get("request")
+        if isinstance(request, dict):
+            yield request
+
+
+def _ids(tasks: Iterable[dict[str, Any]]) -> Iterator[str]:
+    return (task["id"] for task in tasks if isinstance(task.get("id"), str))
+
+
+def _consumed(queues: Iterable[Any]) -> Iterator[ConsumedQueue]:
+    for queue in queues:
+        if isinstance(queue, dict):
+            exchange = queue["exchange"] if isinstance(queue.get("exchange"), dict) else {}
+            yield ConsumedQueue(
+                label_text(queue.get("name"), "unknown"),
+                label_text(queue.get("routing_key"), ""),
+                label_text(exchange.get("name"), ""),
+                label_text(exchange.get("type"), "direct"),
+            )
