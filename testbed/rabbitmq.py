@@ -1,12 +1,13 @@
 """A RabbitMQ server with its management plugin, isolated from other servers on this machine."""
 
+import contextlib
 import json
 import os
 import subprocess
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,13 +136,47 @@ class RabbitMQ(Service):
             [str(SCRIPTS / "rabbitmqctl"), *arguments], env=environment, check=True, capture_output=True, timeout=60
         )
 
-    def set_memory_alarm(self, *, on: bool) -> None:
-        """Set or clear the memory alarm, which blocks all publishers, and wait until it has changed."""
-        self.control("set_vm_memory_high_watermark", "0" if on else "0.9")
-        wait_for("the memory alarm to change", lambda: self._has_alarm() is on, 20)
+    @contextlib.contextmanager
+    def alarm(self, kind: str) -> Iterator[None]:
+        """Raise the `memory` or `disk` alarm, which blocks all publishers, and clear it at the end."""
+        command, on, off = {
+            "memory": ("set_vm_memory_high_watermark", "0", "0.9"),
+            "disk": ("set_disk_free_limit", "100000GB", "50MB"),
+        }[kind]
+        self.control(command, on)
+        try:
+            self._wait_for_alarm(kind, is_on=True)
+            yield
+        finally:
+            self.control(command, off)
+            self._wait_for_alarm(kind, is_on=False)
 
-    def _has_alarm(self) -> bool:
-        return any(node.get("mem_alarm") for node in self.ask("nodes"))
+    def _wait_for_alarm(self, kind: str, *, is_on: bool) -> None:
+        key = {"memory": "mem_alarm", "disk": "disk_free_alarm"}[kind]
+        wait_for(f"the {kind} alarm", lambda: any(node.get(key) for node in self.ask("nodes")) is is_on, 20)
+
+    @contextlib.contextmanager
+    def without_clients(self) -> Iterator[None]:
+        """Close the AMQP port and all connections, while the management API still answers; open it at the end."""
+        listener = f"{{acceptor,{{127,0,0,1}},{self.port}}}"
+        self.control("eval", f"ranch:suspend_listener({listener}).")
+        try:
+            self.control("close_all_connections", "--global", "test")
+            yield
+        finally:
+            self.control("eval", f"ranch:resume_listener({listener}).")
+
+    @contextlib.contextmanager
+    def consumer_timeout(self, milliseconds: int) -> Iterator[None]:
+        """Set consumer_timeout for channels that are opened in the block, and check it each second."""
+        set_env = (
+            "application:set_env(rabbit, consumer_timeout, {}), application:set_env(rabbit, channel_tick_interval, {})."
+        )
+        self.control("eval", set_env.format(milliseconds, 1000))
+        try:
+            yield
+        finally:
+            self.control("eval", set_env.format(1_800_000, 60_000))
 
     def ask(self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None, timeout: float = 30) -> Any:
         """Return the decoded response of the management API, or None if it is empty.

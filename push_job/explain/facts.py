@@ -19,6 +19,9 @@ from push_job.flower.task import UNKNOWN_TYPE
 #: Seconds by which a heartbeat may be older than a task event: two heartbeat intervals, plus rounding.
 HEARTBEAT_LAG = 10
 
+#: Seconds for which a task may have waited in its queue before a worker with --pool solo fetched it.
+FETCHED_WITHIN = 60
+
 #: Seconds after Flower's start during which it has seen only few tasks.
 YOUNG_SECONDS = 600
 
@@ -45,6 +48,7 @@ class Facts:
         task_count: number of tasks that it remembers.
         unfinished: unfinished tasks by state.
         failed: the newest failed task of the types with the most failures, by type.
+        revoked: the newest revoked tasks.
         queues: the broker's queues.
         has_sent_events: whether any task has a task-sent event; None if there are no tasks.
         started_at: time at which Flower's process started.
@@ -65,6 +69,7 @@ class Facts:
     unfinished: Mapping[str, Unfinished]
     queues: Queues
     failed: Mapping[str, Task] = field(default_factory=dict)
+    revoked: tuple[Task, ...] = ()
     has_sent_events: bool | None = None
     started_at: float | None = None
     earliest: float | None = None
@@ -175,6 +180,35 @@ class Facts:
             return None
         of_live = self.consumed_queues or Counter()
         return max(0, *(count - of_live[name] for name, count in counts.items()))
+
+    def pool_of(self, worker: Worker) -> str:
+        """Return the pool of a worker: its own if known, otherwise that of all live workers if it is the same."""
+        pools = {other.pool for other in self.live}
+        return worker.pool or (pools.pop() if len(pools) == 1 else "")
+
+    def fetched_silently(self, lost: Iterable[Worker]) -> bool:
+        """Return whether each of `lost` may have fetched a PENDING task just before it stopped sending heartbeats.
+
+        A worker with a pool of processes or threads reports a task as soon as it has fetched it. With ``--pool solo``
+        the events are sent after the task.
+        """
+        fetched = [task for task in self.tasks_in("PENDING") if task.sent and self._has_left(task)]
+        return all(any(self._may_hold(worker, task) for task in fetched) for worker in lost)
+
+    def is_at_silent_worker(self, task: Task) -> bool:
+        """Return whether a worker may have fetched a PENDING task just before it stopped sending heartbeats."""
+        return any(self._may_hold(worker, task) for worker in self.gone)
+
+    def _may_hold(self, worker: Worker, task: Task) -> bool:
+        last = worker.last_heartbeat
+        is_near = last is not None and -FETCHED_WITHIN <= (task.sent or 0.0) - last <= 2 * worker.interval
+        return is_near and not worker.shut_down_cleanly
+
+    def _has_left(self, task: Task) -> bool:
+        """Return whether the queue that is named like a task's routing key has fewer messages than PENDING tasks."""
+        ready = next((queue.ready for queue in self.queues.known or () if queue.name == task.routing_key), None)
+        same = sum(other.routing_key == task.routing_key for other in self.tasks_in("PENDING"))
+        return ready is not None and ready < same
 
     def held_by(self, worker: str) -> tuple[Task, ...]:
         """Return the unfinished tasks that `worker` has received, as Flower shows them."""

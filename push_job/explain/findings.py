@@ -61,6 +61,7 @@ KINDS = {
         "runs within the hour; or the last run of a periodic type failed; or more than one in ten of at least 20 tasks "
         "of all types failed within the hour"
     ),
+    "expired": "at least three tasks of a type expired before a worker started them, and none has succeeded since",
     "consumer-timeout": (
         "a worker on RabbitMQ has held a message for 20 minutes, for an ETA or with `acks_late` (after 30 minutes "
         "RabbitMQ closes its channel); or a worker stopped that had held a message for 30 minutes"
@@ -76,7 +77,10 @@ KINDS = {
     "no-task-events": "`?`: workers have processed tasks but sent no task events",
     "not-answered": "`?`: Flower, or a live worker, did not answer a request",
     "queues-unknown": "`?`: Flower does not report the lengths of the queues, e.g. without `--broker-api` on RabbitMQ",
-    "sending-unknown": "`?`: no task has a task-sent event, so tasks in a queue without a consumer cannot be seen",
+    "sending-unknown": (
+        "`?`: tasks, or most of some types, have no task-sent event, so they cannot be seen in a queue without a "
+        "consumer"
+    ),
     "flower-young": "`?`: Flower started less than ten minutes ago and has no tasks yet",
     "no-tasks": "`?`: Flower has no tasks",
     "flower-full": (

@@ -29,7 +29,7 @@ class Task:
         eta: its ETA.
         stamp: time of its newest event, by the sender's clock.
         clock: Celery's logical clock of that event.
-        retries: number of retries.
+        has_expired: whether it was revoked because it expired.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Task:
     eta: float | None = None
     stamp: float | None = None
     clock: int | None = None
-    retries: int = 0
+    has_expired: bool = False
 
     @property
     def has_started(self) -> bool:
@@ -188,6 +188,7 @@ class TaskType:
         longest: longest runtime of a success in seconds.
         interval: usual seconds between two tasks, if the type runs regularly.
         last_came: time at which the newest task was sent or received.
+        is_sending_seen: whether at least half of the tasks have a task-sent event.
     """
 
     name: str
@@ -201,6 +202,7 @@ class TaskType:
     longest: float | None = None
     interval: float | None = None
     last_came: float | None = None
+    is_sending_seen: bool = True
 
 
 @dataclass(frozen=True)

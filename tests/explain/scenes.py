@@ -44,6 +44,21 @@ class Scene:
         """Whether the broker is a RabbitMQ."""
         return isinstance(self.broker, VirtualHost)
 
+    @property
+    def virtual_host(self) -> VirtualHost:
+        """The broker of a scene on RabbitMQ."""
+        assert isinstance(self.broker, VirtualHost)
+        return self.broker
+
+    def know_pools(self) -> None:
+        """Return once Flower knows the pools: it asks at its own start, possibly before the workers have started."""
+        url = f"{self.flower.url}/api/workers?refresh=1"
+        wait_for(
+            "Flower to know the pools",
+            lambda: {worker.node for worker in self.workers} <= set(self.flower.client.get_json(url)),
+            20,
+        )
+
     def send(self, name: str, *args: Any, **options: Any) -> str:
         """Send a task; its id."""
         return str(self.app.send_task(name, args, **options).id)

@@ -15,13 +15,15 @@ from unittest import mock
 
 from push_job.explain import facts
 from push_job.explain.findings import Level
-from push_job.explain.rules import capacity, repeats
+from push_job.explain.rules import capacity, lost_messages, repeats, workers
 from testbed.events import TaskEvents
 from testbed.process import wait_for
 from testbed.services import Redis, Testbed, VirtualHost
 from tests.explain.scenes import Scene, open_scene, start_worker
 
 REDIS, RABBITMQ = "Redis", "RabbitMQ"
+
+FOUR = tuple(f"worker-{number}" for number in range(1, 5))
 
 #: Settings with a result backend on which nothing listens.
 NO_BACKEND = {
@@ -174,16 +176,53 @@ def rate_limit(scene: Scene) -> None:
     workers=("worker-1", "worker-2"),
 )
 def memory_alarm(scene: Scene) -> None:
-    server = scene.broker.server  # type: ignore[union-attr]
+    _alarm(scene, "memory")
+
+
+@trouble("the same with RabbitMQ's disk alarm", "broker-blocked", RABBITMQ, workers=("worker-1", "worker-2"))
+def disk_alarm(scene: Scene) -> None:
+    _alarm(scene, "disk")
+
+
+def _alarm(scene: Scene, kind: str) -> None:
     scene.run("t.quick", 1)
-    scene.broker.wait_for_queue("celery")  # type: ignore[union-attr]
-    server.set_memory_alarm(on=True)
-    try:
+    scene.virtual_host.wait_for_queue("celery")
+    scene.know_pools()
+    with scene.virtual_host.server.alarm(kind):
         [finding] = scene.until("broker-blocked", timeout=30)
-    finally:
-        server.set_memory_alarm(on=False)
     assert "alarm" in finding.likely
     assert "do not restart" in finding.do
+
+
+@trouble(
+    "RabbitMQ's AMQP port is closed while its management API answers",
+    "no-workers",
+    RABBITMQ,
+    workers=("worker-1", "worker-2"),
+)
+def amqp_away(scene: Scene) -> None:
+    scene.run("t.quick", 1)
+    scene.virtual_host.wait_for_queue("celery")
+    wait_for_heartbeats(scene)
+    with scene.virtual_host.server.without_clients():
+        [finding] = scene.until("no-workers", timeout=30)
+    assert "port" in finding.likely
+    assert "rabbitmq-diagnostics listeners" in finding.do
+
+
+@trouble(
+    "RabbitMQ's consumer_timeout ends the only worker, which held a task with an ETA", "consumer-timeout", RABBITMQ
+)
+def consumer_timeout(scene: Scene) -> None:
+    with scene.virtual_host.server.consumer_timeout(2000), mock.patch.object(workers, "CONSUMER_TIMEOUT", 2):
+        held = scene.add_worker("worker-2", queue="later")
+        scene.worker.stop()
+        scene.wait("RECEIVED", scene.send("t.quick", queue="later", countdown=600))
+        scene.flower.wait_for_worker(held.node, alive=False)
+        [finding] = scene.until("consumer-timeout", timeout=30)
+    assert finding.subject == held.node
+    assert "PRECONDITION_FAILED" in held.log_text()
+    assert "PRECONDITION_FAILED" in finding.do
 
 
 @trouble("Redis is full (`maxmemory`, `noeviction`)", "broker-refuses", REDIS)
@@ -223,6 +262,17 @@ def mistyped_queue_unseen(scene: Scene) -> None:
     scene.send("t.quick", queue="clery")
     [finding] = scene.until("sending-unknown")
     assert "task_send_sent_event" in finding.unknown
+
+
+@trouble("only some senders send task-sent events", "sending-unknown", REDIS)
+def partly_sent_events(scene: Scene) -> None:
+    scene.run("t.quick", 2)
+    scene.app.conf.task_send_sent_event = False
+    scene.run("t.tick", 2)
+    with mock.patch.object(facts, "YOUNG_SECONDS", 0):
+        [finding] = scene.until("sending-unknown")
+    assert "t.tick" in finding.fact
+    assert "t.quick" not in finding.fact
 
 
 @trouble("a routing key is misspelled, and a queue is bound to a topic exchange", "no-consumer", RABBITMQ)
@@ -292,6 +342,27 @@ def killed_workers(scene: Scene) -> None:
     assert str(finding.link).endswith(held)
 
 
+@trouble("three of four workers hang", "worker-hangs", RABBITMQ, workers=FOUR)
+def hanging_workers(scene: Scene) -> None:
+    _hang(scene, "worker-hangs")
+
+
+@trouble("three of four workers hang", "worker-gone", REDIS, workers=FOUR)
+def hanging_workers_on_redis(scene: Scene) -> None:
+    _hang(scene, "worker-gone")
+
+
+def _hang(scene: Scene, kind: str) -> None:
+    scene.run("t.quick", 1)
+    wait_for_heartbeats(scene)
+    for worker in scene.workers[1:]:
+        worker.pause()
+    [finding] = scene.until(kind, timeout=30)
+    assert all(worker.node in finding.fact for worker in scene.workers[1:])
+    assert scene.worker.node not in finding.fact
+    assert "hangs" in finding.likely
+
+
 @trouble("one of two workers is killed", "worker-gone", workers=("worker-1", "worker-2"))
 def killed_worker(scene: Scene) -> None:
     wait_for_heartbeats(scene)
@@ -331,13 +402,36 @@ def stopped_worker(scene: Scene) -> None:
 
 @trouble("the only worker has `--pool solo` and runs a long task", "worker-busy", pool="solo")
 def solo_in_a_long_task(scene: Scene) -> None:
-    # Flower asks for the pools at its own start, possibly before the worker has started.
-    workers = f"{scene.flower.url}/api/workers?refresh=1"
-    wait_for("Flower to know the pool", lambda: scene.worker.node in scene.flower.client.get_json(workers), 20)
+    scene.run("t.quick", 1)
     scene.wait("PENDING", scene.send("t.sleep", 60))
     [finding] = scene.until("worker-busy", timeout=30)
     assert "solo" in finding.likely
     assert finding.level is Level.UNSURE
+
+
+@trouble(
+    "one of two workers with `--pool solo` runs a long task",
+    "worker-busy",
+    workers=("worker-1", "worker-2"),
+    pool="solo",
+)
+def one_solo_in_a_long_task(scene: Scene) -> None:
+    scene.run("t.quick", 4)
+    wait_for_heartbeats(scene)
+    scene.wait("PENDING", scene.send("t.sleep", 60))
+    with mock.patch.object(lost_messages, "REPORTED_WITHIN", 5):
+        [finding] = scene.until("worker-busy", timeout=30)
+        time.sleep(2)
+        scene.until("worker-busy")
+    assert finding.level is Level.UNSURE
+
+
+@trouble("all tasks of a type expire before a worker starts them", "expired")
+def expired_tasks(scene: Scene) -> None:
+    scene.run("t.quick", 2)
+    scene.wait("REVOKED", *[scene.send("t.quick", expires=-5) for _ in range(4)])
+    [finding] = scene.until("expired")
+    assert finding.subject == "t.quick"
 
 
 @trouble("Redis is down", "broker-away", REDIS)

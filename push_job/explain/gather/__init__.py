@@ -7,7 +7,7 @@ the reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from push_job.explain.facts import Facts
@@ -16,6 +16,7 @@ from push_job.explain.gather.queues import queues_of
 from push_job.explain.gather.requests import OptionalRequests
 from push_job.explain.gather.tasks import earliest_event, failed_tasks, types_of, unfinished_tasks
 from push_job.explain.gather.workers import with_answers, with_pools, with_process_ids, workers_of
+from push_job.explain.model import Task, TaskType
 from push_job.flower.api import Flower
 from push_job.flower.incremental.scraper import TaskScraper
 from push_job.flower.task import came_at, ended_at, sent_at
@@ -63,6 +64,7 @@ def gather(
         unfinished=unfinished_tasks(requests, types),
         queues=queues_of(requests),
         failed=failed_tasks(requests, types),
+        revoked=_revoked(requests, types),
         has_sent_events=by_kind.has(sent_at) if len(tasks) else None,
         started_at=counters.started_at,
         events=counters.events,
@@ -74,3 +76,9 @@ def gather(
     facts = with_pools(requests, facts)
     facts = with_answers(requests, facts)
     return replace(facts, unanswered=requests.unanswered)
+
+
+def _revoked(requests: OptionalRequests, types: Mapping[str, TaskType]) -> tuple[Task, ...]:
+    """Return the newest revoked tasks."""
+    is_any = any(kind.counts.get("REVOKED") for kind in types.values())
+    return (requests.tasks(limit=_NEWEST, state="REVOKED") or ()) if is_any else ()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 from push_job import log
@@ -12,7 +15,6 @@ from push_job.explain.model import Task
 from push_job.flower.api import Flower
 from push_job.flower.task import TaskFields, label_text, reported, since_of, time_of
 from push_job.http.errors import TransportError
-from push_job.metrics.extras.numbers import finite_number
 
 T = TypeVar("T")
 
@@ -71,7 +73,6 @@ def task_of(task_id: str, entry: Mapping[str, Any]) -> Task:
     since = next(reported([since_of(fields)]), None)
     received = time_of(fields.received)
     waits_for_eta = fields.eta is not None and since is not None and since > (received or 0.0)
-    retries = finite_number(entry.get("retries"))
     name, state, worker, routing_key, exchange = (
         label_text(entry.get(key), "") for key in ("name", "state", "worker", "routing_key", "exchange")
     )
@@ -92,5 +93,13 @@ def task_of(task_id: str, entry: Mapping[str, Any]) -> Task:
         eta=since if waits_for_eta else None,
         stamp=time_of(fields.timestamp),
         clock=fields.clock if type(fields.clock) is int else None,
-        retries=int(retries or 0),
+        has_expired=state == "REVOKED"
+        and (_time_in(entry.get("expires")) or math.inf) <= (time_of(fields.timestamp) or 0.0),
     )
+
+
+def _time_in(text: Any) -> float | None:
+    """Return the Unix time of a text in ISO 8601."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        return datetime.fromisoformat(text).timestamp()
+    return None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from push_job.explain.facts import is_a_type
 from push_job.explain.gather.requests import MAX_TASKS, OptionalRequests
 from push_job.explain.model import FINAL_STATES, Task, TaskType, Unfinished
-from push_job.flower.task import STATES, came_at, ended_at
+from push_job.flower.task import STATES, came_at, ended_at, sent_at
 from push_job.flower.tasks_by_kind import TasksByKind
 from push_job.metrics.extras.failures import CLASS
 from push_job.metrics.extras.last_run import usual_interval
@@ -51,6 +51,7 @@ def types_of(tasks: TasksByKind, now: float) -> dict[str, TaskType]:
             longest=max(tasks.runtimes_in(name, "SUCCESS"), default=None),
             interval=usual_interval(came) if is_a_type(name) else None,
             last_came=max(came, default=None),
+            is_sending_seen=2 * len(tasks.values_of(sent_at, name)) >= sum(counts.values()),
         )
     return found
 

@@ -107,7 +107,11 @@ def with_answers(requests: OptionalRequests, facts: Facts) -> Facts:
     if not facts.live:
         return facts
     asked: Mapping[str, dict[str, Any]] = {}
-    were_asked = bool(facts.waiting_queues) or any(_is_worth_asking(facts, task) for task in facts.waiting)
+    # RabbitMQ's consumers of workers without heartbeats are those that no live worker has.
+    is_one_lost = any(not worker.shut_down_cleanly for worker in facts.gone)
+    were_asked = (
+        bool(facts.waiting_queues) or is_one_lost or any(_is_worth_asking(facts, task) for task in facts.waiting)
+    )
     if were_asked:
         found = requests.ask(lambda: ask_workers(requests.flower, requests.until), "which worker consumes which queue")
         were_asked, asked = found is not None, found or {}

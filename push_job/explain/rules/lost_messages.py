@@ -44,7 +44,7 @@ def lost(facts: Facts) -> list[Task]:
 
 def _has_left(facts: Facts, task: Task) -> bool:
     """Return whether a task was sent some time ago and every queue that could hold it is empty."""
-    if facts.age(task.since) <= REPORTED_WITHIN:
+    if facts.age(task.since) <= REPORTED_WITHIN or facts.is_at_silent_worker(task):
         return False
     empty = {queue.name for queue in facts.queues.known or () if not queue.ready and not queue.unacknowledged}
     its_queues = {queue.name for queue in facts.all_consumed if receives(queue, task)}
@@ -53,4 +53,8 @@ def _has_left(facts: Facts, task: Task) -> bool:
 
 def lacks_worker_events(facts: Facts) -> bool:
     """Return whether workers have processed tasks but only senders sent task events."""
-    return facts.task_count == facts.count("PENDING") and any(worker.processed for worker in facts.workers.values())
+    pending = facts.count("PENDING")
+    if facts.task_count != pending or not any(worker.processed for worker in facts.workers.values()):
+        return False
+    # Before Flower's start, the workers may have processed tasks whose events Flower missed.
+    return not facts.is_young or pending > sum(queue.ready for queue in facts.waiting_queues)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from push_job.explain.facts import Facts
+from push_job.explain.facts import Facts, is_a_type
 from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import names, when
 from push_job.explain.rules.lost_messages import lacks_worker_events
@@ -22,7 +22,7 @@ def no_events(facts: Facts) -> Iterator[Finding]:
     processed = sum(worker.processed or 0 for worker in facts.workers.values())
     if facts.task_count and lacks_worker_events(facts):
         fact = f"Workers have processed {count_words(processed, 'task')}, but Flower received only events of senders"
-    elif not facts.task_count and processed:
+    elif not facts.task_count and processed and not facts.is_young:
         fact = f"Workers have processed {count_words(processed, 'task')}, but Flower has none"
     else:
         return
@@ -71,8 +71,8 @@ def queues_unknown(facts: Facts) -> Iterator[Finding]:
     queues = facts.queues
     if queues.known is not None:
         return
-    if queues.refused and facts.live:
-        return  # `broker.refuses` reports this
+    if queues.refused and (facts.live or facts.gone):
+        return  # the rules on the broker and on workers report this
     about = "how many messages wait in the queues"
     if queues.empty:
         yield Finding(
@@ -95,25 +95,34 @@ def queues_unknown(facts: Facts) -> Iterator[Finding]:
 
 
 def sending_unknown(facts: Facts) -> Iterator[Finding]:
-    """Report that no task has a task-sent event: tasks in a queue without a consumer cannot be seen."""
-    if facts.task_count and facts.has_sent_events is False:
-        yield Finding(
-            Level.UNSURE,
-            "sending-unknown",
-            "No task has a task-sent event",
-            "a task that was sent to a queue without a consumer, e.g. with a misspelled name, cannot be seen",
-            "set task_send_sent_event = True in the Celery configuration of all programs that send tasks",
-            unknown="tasks in queues without a consumer (set task_send_sent_event = True)",
-        )
+    """Report types without task-sent events: their tasks cannot be seen in a queue without a consumer."""
+    unseen = [kind.name for kind in facts.types.values() if is_a_type(kind.name) and not kind.is_sending_seen]
+    if not facts.task_count or facts.has_sent_events is None or (facts.has_sent_events and not unseen):
+        return
+    # Just after Flower's start, tasks may have been sent before it.
+    if facts.has_sent_events and facts.is_young:
+        return
+    yield Finding(
+        Level.UNSURE,
+        "sending-unknown",
+        f"Most tasks of {names(unseen)} have no task-sent event"
+        if facts.has_sent_events
+        else "No task has a task-sent event",
+        "a task that was sent to a queue without a consumer, e.g. with a misspelled name, cannot be seen",
+        "set task_send_sent_event = True in the Celery configuration of all programs that send tasks",
+        unknown="tasks in queues without a consumer (set task_send_sent_event = True)",
+    )
 
 
 def young(facts: Facts) -> Iterator[Finding]:
     """Report that Flower has no tasks."""
-    if facts.task_count or any(worker.processed for worker in facts.workers.values()):
+    if facts.task_count:
         return
     if facts.is_young:
         fact = f"Flower started {time_words(facts.age(facts.started_at))} ago and has no tasks yet"
         kind, likely = "flower-young", "a restart deletes all tasks from Flower, unless it runs with --persistent"
+    elif any(worker.processed for worker in facts.workers.values()):
+        return  # `no_events` reports this
     else:
         fact, kind, likely = "Flower has no tasks", "no-tasks", "likely no task has run since Flower started"
     yield Finding(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
-from push_job.explain.model import Worker
+from push_job.explain.model import Task, Worker
 from push_job.explain.phrases import held, names, oldest, types, when
 from push_job.terminal.formatting import count_words, name_words, time_words
 
@@ -35,6 +35,8 @@ def none_alive(facts: Facts) -> Iterator[Finding]:
         yield _none_seen(facts)
     elif lost:
         yield _all_lost(facts, lost)
+    elif timed_out := list(_timed_out(facts)):
+        yield from timed_out
     else:
         tasks = [task for worker in facts.gone for task in facts.held_by(worker.name)]
         yield Finding(
@@ -92,7 +94,7 @@ def _all_lost(facts: Facts, lost: Sequence[Worker]) -> Finding:
         likely,
         do,
         lost[0].name if len(lost) == 1 else "",
-        facts.link(oldest([task for task in tasks if task.has_started] or tasks, facts.now)),
+        facts.link(_to_look_at(facts, tasks)),
         explains=types(tasks),
     )
 
@@ -115,19 +117,36 @@ def lost_workers(facts: Facts) -> Iterator[Finding]:
             likely,
             do,
             lost[0].name,
-            facts.link(oldest([task for task in tasks if task.has_started] or tasks, facts.now)),
+            facts.link(_to_look_at(facts, tasks)),
             explains=types(tasks),
         )
 
 
 def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
     """Report workers that shut down cleanly while they held tasks, which may still run."""
+    if facts.live:  # otherwise `none_alive` has reported them
+        yield from _timed_out(facts)
     for worker in facts.gone:
         tasks = facts.held_by(worker.name)
-        if not worker.shut_down_cleanly or not tasks:
-            continue
-        first = oldest([task for task in tasks if task.has_started] or tasks, facts.now)
-        if facts.is_rabbitmq and any(facts.age(task.received) > CONSUMER_TIMEOUT for task in tasks):
+        if worker.shut_down_cleanly and tasks and not _has_timed_out(facts, worker):
+            yield Finding(
+                Level.UNSURE,
+                "worker-stopped",
+                f"Worker {name_words(worker.name)} shut down cleanly and held {held(tasks)}",
+                "it may still be finishing its running tasks (warm shutdown), which Flower does not show. After its"
+                " process has ended, the broker delivers unacknowledged tasks to another worker",
+                "check that its process has ended and that the work of the tasks is done",
+                worker.name,
+                facts.link(_to_look_at(facts, tasks)),
+                explains=types(tasks),
+            )
+
+
+def _timed_out(facts: Facts) -> Iterator[Finding]:
+    """Report workers that RabbitMQ stopped because they held a message for too long."""
+    for worker in facts.gone:
+        if _has_timed_out(facts, worker):
+            tasks = facts.held_by(worker.name)
             yield Finding(
                 Level.WRONG,
                 "consumer-timeout",
@@ -135,25 +154,25 @@ def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
                 f" {when(facts, min(task.received or facts.now for task in tasks))}",
                 "likely RabbitMQ's consumer_timeout (30 minutes) closed its channel, because a message with an ETA or"
                 " acks_late was not acknowledged in time",
-                "look for PRECONDITION_FAILED in its log; shorten the ETA, or raise consumer_timeout in rabbitmq.conf",
+                "look for PRECONDITION_FAILED in its log; shorten the ETA, or raise consumer_timeout in rabbitmq.conf;"
+                " then start the worker again",
                 worker.name,
-                facts.link(first),
+                facts.link(_to_look_at(facts, tasks)),
                 explains=types(tasks),
             )
-            continue
-        yield Finding(
-            Level.UNSURE,
-            "worker-stopped",
-            f"Worker {name_words(worker.name)} shut down cleanly and held {held(tasks)}",
-            "it may still be finishing its running tasks (warm shutdown), which Flower does not show. After its process"
-            " has ended, the broker delivers unacknowledged tasks to another worker",
-            "if nobody stopped it, look for PRECONDITION_FAILED in its log: RabbitMQ's consumer_timeout"
-            if facts.is_rabbitmq
-            else "check that its process has ended and that the work of the tasks is done",
-            worker.name,
-            facts.link(first),
-            explains=types(tasks),
-        )
+
+
+def _has_timed_out(facts: Facts, worker: Worker) -> bool:
+    return (
+        facts.is_rabbitmq
+        and worker.shut_down_cleanly
+        and any(facts.age(task.received) > CONSUMER_TIMEOUT for task in facts.held_by(worker.name))
+    )
+
+
+def _to_look_at(facts: Facts, tasks: Sequence[Task]) -> Task | None:
+    """Return the oldest started task, or the oldest of all."""
+    return oldest([task for task in tasks if task.has_started] or tasks, facts.now)
 
 
 def _groups(facts: Facts) -> list[tuple[Worker, ...]]:
@@ -177,19 +196,20 @@ def _groups(facts: Facts) -> list[tuple[Worker, ...]]:
 
 def _cause(facts: Facts, lost: Sequence[Worker]) -> tuple[str, Level, str, str]:
     """Return kind, level, likely cause and next step for workers that were lost at the same time."""
-    if all("solo" in worker.pool for worker in lost):
+    it = "it" if len(lost) == 1 else "each of them"
+    if all("solo" in facts.pool_of(worker) for worker in lost) or facts.fetched_silently(lost):
         return (
             "worker-busy",
             Level.UNSURE,
-            "likely it runs a long task in --pool solo, which sends no heartbeats during a task",
+            f"likely {it} runs a long task in --pool solo, which sends no events or heartbeats during a task",
             "check the task; use --pool threads or prefork if workers must stay visible during tasks",
         )
     if all(_sends_no_heartbeats(worker) for worker in lost):
         return (
             "no-heartbeats",
             Level.UNSURE,
-            "it has sent task events but never a heartbeat: likely it runs with --without-heartbeat and is idle",
-            "start it without the option --without-heartbeat: Flower, the panels and the alerts need heartbeats",
+            f"{it} has sent task events but never a heartbeat: likely {it} runs with --without-heartbeat and is idle",
+            "start without the option --without-heartbeat: Flower, the panels and the alerts need heartbeats",
         )
     connected = facts.extra_consumers or 0
     if connected >= len(lost):
@@ -206,16 +226,21 @@ def _cause(facts: Facts, lost: Sequence[Worker]) -> tuple[str, Level, str, str]:
         return (
             "worker-gone",
             Level.WRONG,
-            "all at the same time: likely the broker's port is not reachable, or the machine that ran them is down",
-            "read the last lines of a worker's log (connection errors?); check whether its process still runs",
+            "all at the same time: likely the broker's port is not reachable (RabbitMQ's management API is another"
+            " port), or the machine that ran them is down",
+            ("run rabbitmq-diagnostics listeners on the broker; " if facts.is_rabbitmq else "")
+            + "read the last lines of a worker's log (connection errors?); check whether its process still runs",
         )
+    # The pool may be solo if Flower has not asked the worker since it started.
+    is_known = all(facts.pool_of(worker) for worker in lost)
     return (
         "worker-gone",
         Level.WRONG,
-        "likely it was killed (out of memory?) or lost its network; with --pool solo, it may be busy with a task. Its"
-        " running tasks are lost, unless acks_late makes the broker deliver them again",
-        "check why it stopped: the pod's last state (OOMKilled?) and its log"
-        + ("" if facts.live else "; if its process runs, check that it and Flower reach the broker's port"),
+        f"likely {it} was killed (out of memory?), lost its network or hangs"
+        + ("" if is_known else ", or runs a long task in --pool solo, which sends no heartbeats")
+        + ". If it was killed, its running tasks are lost, unless acks_late makes the broker deliver them again",
+        "check whether its process still runs; if not, why it stopped: the pod's last state (OOMKilled?) and its log"
+        + ("" if facts.live else "; if it runs, check that it and Flower reach the broker's port"),
     )
 
 
@@ -231,17 +256,19 @@ def _cause_if_connected(facts: Facts, lost: Sequence[Worker], connected: int) ->
         return (
             "worker-hangs",
             Level.WRONG,
-            "RabbitMQ still counts its consumer, so it is connected: likely its main process hangs or is paused, or"
-            " runs a long task in --pool solo",
+            f"RabbitMQ still counts {'its consumer' if len(lost) == 1 else 'their consumers'}: likely the main process"
+            f" {'hangs or is' if len(lost) == 1 else 'of each hangs or is'} paused"
+            + ("" if all(facts.pool_of(worker) for worker in lost) else ", or runs a long task in --pool solo"),
             "run py-spy dump on its process; restart it if it hangs",
         )
-    if len(lost) == 1 and not lost[0].pool:
+    if not all(facts.pool_of(worker) for worker in lost):
         return (
             "workers-silent",
             Level.WRONG,
-            "RabbitMQ still counts its consumer, so it is connected: likely it runs a long task in --pool solo, which"
-            " sends no heartbeats during a task, or a RabbitMQ alarm blocks all publishers",
-            "run rabbitmq-diagnostics alarms on the broker; if there is no alarm, check the task",
+            f"RabbitMQ still counts {count_words(connected, 'consumer')}, so the workers are connected: likely a"
+            " RabbitMQ alarm (memory or disk) blocks all publishers, or they run long tasks in --pool solo",
+            "run rabbitmq-diagnostics alarms on the broker and free memory or disk there; if there is no alarm, check"
+            " the tasks; do not restart the workers",
         )
     return (
         "broker-blocked",
