@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-newest lint format bench chaos dashboards generate pictures dist relock requirements clean
+.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-newest lint format bench chaos soak dashboards generate pictures dist relock requirements clean
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,8 +25,9 @@ tools: install ## install helm and kubectl, with which the tests render chart an
 demo: install servers ## run a demo shop on real services, push, and print the dashboards' queries with their results
 	@$(BIN)/python -m testbed.demo
 
-playground: install servers ## run the demo shop with a push every few seconds, until Ctrl-C
-	@$(BIN)/python -m testbed.playground
+BROKER ?= redis
+playground: install servers ## run the demo shop with a push every few seconds, until Ctrl-C (BROKER=rabbitmq for RabbitMQ)
+	@$(BIN)/python -m testbed.playground --broker $(BROKER)
 
 # More processes than cores, because tests mostly wait for servers. Files run in alphabetical order: ordered by their number of
 # tests, files with few but long tests would run last.
@@ -86,6 +87,10 @@ bench: install servers ## measure the cost of a push, and write bench/RESULTS.md
 RUNS ?= 1000
 chaos: install servers ## break connections at random in RUNS runs, and check every push
 	@$(BIN)/python -m tests.chaos --runs $(RUNS)
+
+MINUTES ?= 10
+soak: install servers ## run a healthy busy system on RabbitMQ and Redis for MINUTES minutes, and expect no finding and no alert
+	@$(BIN)/python -m tests.explain.soak --minutes $(MINUTES)
 
 dashboards: install ## generate grafana/dashboards/*.json
 	@$(BIN)/python -m grafana.generate

@@ -32,7 +32,7 @@ def literal(console: Console, text: str, style: str = "") -> None:
 def show_services(console: Console, shop: Shop) -> None:
     """Print one line per service."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("Redis", shop.redis.url)
+    table.add_row("Broker", shop.broker.url)
     table.add_row("Flower", shop.flower.url)
     table.add_row("Pushgateway", shop.pushgateway.url)
     table.add_row("Prometheus", shop.prometheus.url)

@@ -3,6 +3,7 @@
 Its Prometheus has the project's rules and scrape interval, so that the dashboards work as in production.
 """
 
+import argparse
 import itertools
 import sys
 import time
@@ -95,15 +96,19 @@ def push_until_interrupted(console: Console, shop: Shop) -> None:
 
 def main() -> int:
     """Run until a signal, then return 0; 1 if a service could not be started."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis")
+    broker = parser.parse_args().broker
     let_signals_interrupt()
     console = Console(width=None if sys.stdout.isatty() else 100)
     try:
         with Testbed() as bed:
-            heading(console, "Starting Redis, Flower, two Celery workers, a Pushgateway and a Prometheus")
+            name = {"redis": "Redis", "rabbitmq": "RabbitMQ"}[broker]
+            heading(console, f"Starting {name}, Flower, two Celery workers, a Pushgateway and a Prometheus")
             interval = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))["global"][
                 "scrape_interval"
             ]
-            shop = open_shop(bed, sorted(PROMETHEUS.glob("rules/*.yml")), interval)
+            shop = open_shop(bed, sorted(PROMETHEUS.glob("rules/*.yml")), interval, on_rabbitmq=broker == "rabbitmq")
             show_services(console, shop)
             literal(console, f"\nLogs: {bed.folder}\nGraph: {graph_link(shop)}")
             show_dashboards(console, bed.folder, shop)

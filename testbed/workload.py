@@ -7,7 +7,7 @@ from pathlib import Path
 
 from testbed.command import run_push_job
 from testbed.queries import JOB
-from testbed.services import Flower, Prometheus, Pushgateway, Redis, ServiceError, Testbed, Worker
+from testbed.services import Broker, Flower, Prometheus, Pushgateway, ServiceError, Testbed, VirtualHost, Worker
 from testbed.shop import NIGHT_QUEUE, shop_app
 
 # A separate worker runs the slow reports, so that orders never wait behind them.
@@ -18,7 +18,7 @@ ARTICLES = ("teapot", "kettle", "whisk", "ladle", "sieve")
 class Customers:
     """Customers who send tasks to one broker."""
 
-    def __init__(self, broker: Redis, seed: int = 1) -> None:
+    def __init__(self, broker: Broker, seed: int = 1) -> None:
         """Create customers; the same seed sends the same tasks."""
         self._app = shop_app(broker.url)
         self._chance = random.Random(seed)
@@ -97,7 +97,7 @@ class Customers:
 class Shop:
     """The running services of the shop, and its customers."""
 
-    redis: Redis
+    broker: Broker
     flower: Flower
     workers: tuple[Worker, Worker]
     pushgateway: Pushgateway
@@ -125,19 +125,21 @@ class Shop:
         return done.stderr.strip()
 
 
-def open_shop(bed: Testbed, rule_files: Sequence[Path] = (), scrape_interval: str = "1s") -> Shop:
+def open_shop(
+    bed: Testbed, rule_files: Sequence[Path] = (), scrape_interval: str = "1s", *, on_rabbitmq: bool = False
+) -> Shop:
     """Start the services of the demo, and wait until Flower sees both workers.
 
     `rule_files` and `scrape_interval` are settings of Prometheus.
     """
-    redis = bed.redis()
-    flower = bed.flower(redis)
+    broker: Broker = bed.rabbitmq().virtual_host("shop") if on_rabbitmq else bed.redis()
+    flower = bed.flower(broker, broker.flower_options if isinstance(broker, VirtualHost) else ())
     pushgateway = bed.pushgateway()
     prometheus = bed.prometheus(pushgateway, rule_files, scrape_interval)
     workers = (
-        bed.worker(redis, name="shop-1"),
-        bed.worker(redis, name="reports-1", concurrency=1, options=["-Q", REPORTS_QUEUE]),
+        bed.worker(broker, name="shop-1"),
+        bed.worker(broker, name="reports-1", concurrency=1, options=["-Q", REPORTS_QUEUE]),
     )
     for worker in workers:
         flower.wait_for_worker(worker.node)
-    return Shop(redis, flower, workers, pushgateway, prometheus, Customers(redis), bed.environment)
+    return Shop(broker, flower, workers, pushgateway, prometheus, Customers(broker), bed.environment)

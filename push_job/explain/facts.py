@@ -181,6 +181,18 @@ class Facts:
         of_live = self.consumed_queues or Counter()
         return max(0, *(count - of_live[name] for name, count in counts.items()))
 
+    @cached_property
+    def mute(self) -> tuple[Worker, ...]:
+        """The live workers that have processed tasks but sent no task event although Flower has seen their start."""
+        return tuple(
+            worker
+            for worker in self.live
+            if worker.processed
+            and worker.events.get("worker-heartbeat")
+            and (worker.events.get("worker-online") or not self.is_young)
+            and not any(event.startswith("task-") for event in worker.events)
+        )
+
     def pool_of(self, worker: Worker) -> str:
         """Return the pool of a worker: its own if known, otherwise that of all live workers if it is the same."""
         pools = {other.pool for other in self.live}
@@ -309,6 +321,9 @@ def _slow_by(worker: Worker, task: Task, now: float) -> float:
     if worker.clock is None or answer is None or "solo" in answer.pool:
         return 0.0
     if task.id not in (answer.running or frozenset()) | (answer.held or frozenset()):
+        return 0.0
+    # The newest event may be the sender's task-sent event, which has the sender's clocks.
+    if task.stamp == task.sent or (task.clock or 0) > worker.clock:
         return 0.0
     ticks = worker.clock - (task.clock or 0) + 2
     passed = min(ticks * max(worker.interval, 2.0), answer.uptime or math.inf) + HEARTBEAT_LAG

@@ -23,6 +23,7 @@ def worker(name: str = "celery@a", *, alive: bool = True, last: float = 1.0, **m
         "processed": 10,
         "answer": ANSWER if alive else None,
         "clock": 100_000,
+        "events": {"worker-heartbeat": 100, "task-started": 10},
     }
     return Worker(name, alive, **{**usual, **more})
 

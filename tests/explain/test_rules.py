@@ -353,6 +353,13 @@ def test_a_slow_clock_is_found_by_the_ticks_of_the_logical_one(clock: int, uptim
     assert known.running == ((running,) if not expected else ())
 
 
+@pytest.mark.parametrize("changes", [{"sent": NOW - 607}, {"clock": 100_900}])
+def test_a_clock_is_not_called_slow_by_the_event_of_a_sender(changes: dict[str, Any]) -> None:
+    held = dataclasses.replace(task("RECEIVED", 607, clock=100_000), **changes)
+    answer = dataclasses.replace(ANSWER, held=frozenset({held.id}), running=frozenset(), uptime=DAY)
+    assert facts(held, workers={"celery@a": worker(answer=answer, clock=100_004)}).skews == {}
+
+
 def test_a_solo_pool_does_not_tick_during_a_task() -> None:
     held = task("RECEIVED", 607, clock=100_000)
     answer = Answer(
@@ -432,3 +439,118 @@ def test_a_result_backend_that_is_down_is_told_from_ignore(name: str, ago: float
     if name == "shop.a":
         known = facts(*lost, types=a_type(last_success=NOW - 9000, counts={"STARTED": 4, "SUCCESS": 9}))
     assert only(known).kind == expected
+
+
+SOLO = "celery.concurrency.solo:TaskPool"
+SENT_TO_B = task("PENDING", 241, sent=NOW - 241)
+
+
+@pytest.mark.parametrize(
+    ("pending", "ready", "pool", "expected"),
+    [
+        ((SENT_TO_B,), 0, "", ("worker-busy", "unsure")),
+        ((), 0, "", ("worker-gone", "wrong")),
+        ((SENT_TO_B,), 1, "", ("worker-gone", "wrong")),  # it is still in the queue
+        (
+            (dataclasses.replace(SENT_TO_B, sent=NOW - 200),),
+            0,
+            "",
+            ("worker-gone", "wrong"),
+        ),  # sent after the worker left
+        ((dataclasses.replace(SENT_TO_B, sent=NOW - 9000),), 0, "", ("worker-gone", "wrong")),
+        ((), 0, SOLO, ("worker-busy", "unsure")),  # all other workers have this pool
+    ],
+)
+def test_a_silent_worker_that_fetched_a_task_without_an_event_runs_it_in_a_solo_pool(
+    pending: tuple[Task, ...], ready: int, pool: str, expected: tuple[str, str]
+) -> None:
+    live = worker(answer=dataclasses.replace(ANSWER, pool=pool), pool=pool)
+    known = facts(*pending, workers={live.name: live, GONE.name: GONE}, queues=Queues((Queue("celery", ready),)))
+    [finding] = [one for one in findings_of(known) if one.subject == GONE.name]
+    assert (finding.kind, finding.level.value) == expected
+    assert not [one for one in findings_of(known) if one.kind == "message-lost" and finding.kind == "worker-busy"]
+
+
+def test_a_closed_connection_excludes_a_worker_that_hangs() -> None:
+    for consumers, may_hang in ((None, True), (1, False)):
+        queues = Queues((Queue("celery", 0, 0, consumers),))
+        finding = only(facts(workers={"celery@a": worker(), GONE.name: GONE}, queues=queues))
+        assert finding.kind == "worker-gone"
+        assert ("hangs" in finding.likely) is may_hang
+
+
+def test_several_silent_workers_without_an_answer_of_rabbitmq_may_mean_that_it_is_down() -> None:
+    lost = {one.name: one for one in (GONE, worker("celery@c", alive=False, last=240))}
+    finding = findings_of(facts(workers=lost, queues=Queues(None, "empty", empty=True)))[0]
+    assert finding.kind == "no-workers"
+    assert "rabbitmq-diagnostics ping" in finding.do
+
+
+@pytest.mark.parametrize(
+    ("count", "ago", "last_success", "expected"),
+    [(3, 60, NOW - 500, 1), (2, 60, NOW - 500, 0), (3, 60, NOW - 5, 0), (3, 7200, NOW - 9000, 0), (3, 60, None, 1)],
+)
+def test_a_type_whose_tasks_all_expire_is_reported(
+    count: int, ago: float, last_success: float | None, expected: int
+) -> None:
+    revoked = tuple(
+        dataclasses.replace(task("REVOKED", ago + n, stamp=NOW - ago - n), has_expired=True) for n in range(count)
+    )
+    known = facts(revoked=revoked, types=a_type(last_success=last_success))
+    assert found(known) == [("expired", "wrong", "shop.a")] * expected
+    by_hand = tuple(dataclasses.replace(one, has_expired=False) for one in revoked)
+    assert found(facts(revoked=by_hand, types=a_type(last_success=last_success))) == []
+
+
+MUTE = worker("celery@b", events={"worker-heartbeat": 9, "worker-online": 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"processed": 0}, False),
+        ({"events": {"worker-heartbeat": 9, "worker-online": 1, "task-started": 1}}, False),
+        ({"events": {"worker-heartbeat": 9}}, False),  # it may have processed them before Flower started
+    ],
+)
+def test_a_worker_that_sends_no_task_events_is_named_and_excuses_pending_tasks(
+    changes: dict[str, Any], expected: bool
+) -> None:
+    mute = dataclasses.replace(MUTE, **changes)
+    pending = task("PENDING", 400, sent=NOW - 400)
+    known = facts(pending, workers={"celery@a": worker(), mute.name: mute}, started_at=NOW - 500, earliest=NOW - 400)
+    kinds = {one.kind for one in findings_of(known)}
+    assert ("no-task-events" in kinds) is expected
+    assert ("message-lost" in kinds) is not expected
+
+
+def test_a_flower_that_has_just_restarted_says_nothing_about_events() -> None:
+    young: dict[str, Any] = {"started_at": NOW - 20, "earliest": None}
+    nothing: dict[str, Any] = {"task_count": 0, "types": {}, "has_sent_events": None}
+    assert found(facts(**young, **nothing)) == [("flower-young", "unsure", "")]
+    waits = task("PENDING", 15, sent=NOW - 15)
+    known = facts(
+        waits,
+        task_count=1,
+        types=a_type(counts={"PENDING": 1}, last_success=None),
+        started_at=NOW - 20,
+        earliest=NOW - 15,
+        queues=Queues((Queue("celery", 1),)),
+    )
+    assert "no-task-events" not in {one.kind for one in findings_of(known)}
+
+
+def test_types_without_sent_events_are_named() -> None:
+    types = {**a_type(), **a_type("shop.b", is_sending_seen=False)}
+    finding = only(facts(types=types))
+    assert (finding.kind, finding.level.value) == ("sending-unknown", "unsure")
+    assert "shop.b" in finding.fact
+    assert "shop.a" not in finding.fact
+
+
+def test_the_only_worker_that_consumer_timeout_stopped_comes_first() -> None:
+    late = task("RECEIVED", 2000, worker="celery@b")
+    stopped = dataclasses.replace(GONE, heartbeats=())
+    known = facts(late, workers={"celery@b": stopped}, queues=Queues((Queue("celery", 0, 0, 0),)))
+    assert found(known) == [("consumer-timeout", "wrong", "celery@b")]

@@ -36,8 +36,8 @@ def lost_messages(facts: Facts) -> Iterator[Finding]:
 
 
 def lost(facts: Facts) -> list[Task]:
-    """Return the tasks that are neither in their queue nor at a worker, the oldest first."""
-    if facts.consumed_queues is None or facts.queues.known is None or lacks_worker_events(facts):
+    """Return the tasks that are neither in their queue nor at a worker that reports its tasks, the oldest first."""
+    if facts.mute or facts.consumed_queues is None or facts.queues.known is None or lacks_worker_events(facts):
         return []
     return [task for task in facts.tasks_in("PENDING") if _has_left(facts, task)]
 

@@ -24,13 +24,19 @@ def no_events(facts: Facts) -> Iterator[Finding]:
         fact = f"Workers have processed {count_words(processed, 'task')}, but Flower received only events of senders"
     elif not facts.task_count and processed and not facts.is_young:
         fact = f"Workers have processed {count_words(processed, 'task')}, but Flower has none"
+    elif facts.mute:
+        fact = (
+            f"{names(worker.name for worker in facts.mute)} processed"
+            f" {count_words(sum(worker.processed or 0 for worker in facts.mute), 'task')}, but Flower received no event"
+            " of them"
+        )
     else:
         return
     yield Finding(
         Level.UNSURE,
         "no-task-events",
         fact,
-        "likely the workers send no task events",
+        "likely these workers send no task events; tasks that they ran may stay PENDING in Flower",
         "start the workers with -E, or set worker_send_task_events = True",
         unknown="the states of the tasks",
     )
@@ -98,9 +104,6 @@ def sending_unknown(facts: Facts) -> Iterator[Finding]:
     """Report types without task-sent events: their tasks cannot be seen in a queue without a consumer."""
     unseen = [kind.name for kind in facts.types.values() if is_a_type(kind.name) and not kind.is_sending_seen]
     if not facts.task_count or facts.has_sent_events is None or (facts.has_sent_events and not unseen):
-        return
-    # Just after Flower's start, tasks may have been sent before it.
-    if facts.has_sent_events and facts.is_young:
         return
     yield Finding(
         Level.UNSURE,

@@ -41,6 +41,8 @@ def _explained(facts: Facts) -> set[str]:
     found = {task.id for task in lost(facts)}
     found |= {task.id for worker in facts.live for task in held_tasks(facts, worker)}
     found |= {task.id for tasks in unrouted(facts).values() for task in tasks}
+    if facts.mute and not facts.waiting_queues:  # they may have run these tasks
+        found |= {task.id for task in facts.waiting if task.state == "PENDING"}
     if is_full(facts):
         found |= {task.id for task in facts.waiting if task.state != "RETRY"}
     return found

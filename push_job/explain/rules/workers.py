@@ -222,25 +222,35 @@ def _cause(facts: Facts, lost: Sequence[Worker]) -> tuple[str, Level, str, str]:
             " still run",
             "check that the broker runs and that Flower and the workers can reach it",
         )
+    return ("worker-gone", Level.WRONG, *_cause_if_gone(facts, lost, it))
+
+
+def _cause_if_gone(facts: Facts, lost: Sequence[Worker], it: str) -> tuple[str, str]:
+    """Return likely cause and next step for workers that are probably not connected to the broker."""
+    read_log = (
+        "check whether its process still runs; if not, why it stopped: the pod's last state (OOMKilled?), its log"
+    )
+    if facts.queues.empty and not facts.live:
+        return (
+            "Flower gets no answer from RabbitMQ's management API either: likely RabbitMQ is down or cannot be reached,"
+            f" or Flower runs without --broker-api and {it} was killed (out of memory?)",
+            f"run rabbitmq-diagnostics ping on the broker; if RabbitMQ is well, {read_log}",
+        )
     if len(lost) > 1 and not facts.live:
         return (
-            "worker-gone",
-            Level.WRONG,
             "all at the same time: likely the broker's port is not reachable (RabbitMQ's management API is another"
             " port), or the machine that ran them is down",
             ("run rabbitmq-diagnostics listeners on the broker; " if facts.is_rabbitmq else "")
             + "read the last lines of a worker's log (connection errors?); check whether its process still runs",
         )
-    # The pool may be solo if Flower has not asked the worker since it started.
-    is_known = all(facts.pool_of(worker) for worker in lost)
+    causes = f"likely {it} was killed (out of memory?) or lost its network"
+    if facts.extra_consumers is None:  # RabbitMQ would still count its consumer
+        # The pool may be solo if Flower has not asked the worker since it started.
+        may_be_solo = "" if all(facts.pool_of(worker) for worker in lost) else " or runs a long task in --pool solo"
+        causes = f"{causes}; or {it} hangs{may_be_solo}"
     return (
-        "worker-gone",
-        Level.WRONG,
-        f"likely {it} was killed (out of memory?), lost its network or hangs"
-        + ("" if is_known else ", or runs a long task in --pool solo, which sends no heartbeats")
-        + ". If it was killed, its running tasks are lost, unless acks_late makes the broker deliver them again",
-        "check whether its process still runs; if not, why it stopped: the pod's last state (OOMKilled?) and its log"
-        + ("" if facts.live else "; if it runs, check that it and Flower reach the broker's port"),
+        f"{causes}. If killed, its running tasks are lost, unless acks_late makes the broker deliver them again",
+        read_log + ("" if facts.live else "; if it runs, check that it and Flower reach the broker's port"),
     )
 
 
