@@ -22,6 +22,7 @@ from release.render import CHART, ROOT, template, without_helms_labels
 from tests.explain.troubles import RABBITMQ, REDIS, TROUBLES
 
 RULE = ROOT / "cronjob/components/rules/prometheus-rule.yaml"
+SLOW_RULES = ROOT / "cronjob/components/slow-schedule/rules.yaml"
 #: Variables that the chart's `settings` rejects: the chart has a value for them, or they make no sense in a pod.
 NOT_A_SETTING = {"FLOWER", "PUSHGATEWAY", "JOB", "GROUPING", "DEADLINE", "LOG_FORMAT", "WITH", "SHARD", "EVERY"}
 NOT_A_SETTING |= {"HEARTBEAT_FILE", "FORMAT"}
@@ -34,13 +35,23 @@ def prometheus_rule() -> str:
     return head + yaml.safe_dump(without_helms_labels(rule), sort_keys=False, width=120)
 
 
+def slow_rules() -> str:
+    """Return a patch with the chart's rules for a push every 15 minutes."""
+    values = {"rules": {"enabled": True}, "cronjob": {"schedule": "*/15 * * * *"}}
+    [rule] = template(values, "--show-only", "templates/prometheus-rule.yaml")
+    patch = [{"op": "replace", "path": "/spec/groups", "value": rule["spec"]["groups"]}]
+    head = "# Generated from prometheus/rules by `make generate`.\n"
+    return head + yaml.safe_dump(patch, sort_keys=False, width=120)
+
+
 def values_schema() -> str:
     """Return the chart's schema with the current extras and variables."""
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     schema["properties"]["with"]["items"]["enum"] = [*EXTRAS, "all"]
     variables = {parameter.opts[0] for parameter in _options("push", "run")}
     names = {name.removeprefix("--").replace("-", "_").upper() for name in variables} - NOT_A_SETTING
-    schema["properties"]["settings"]["propertyNames"]["enum"] = sorted(f"PUSH_JOB_{name}" for name in names)
+    kinds = {"type": ["string", "number", "boolean"]}
+    schema["properties"]["settings"]["properties"] = {f"PUSH_JOB_{name}": kinds for name in sorted(names)}
     return json.dumps(schema, indent=2) + "\n"
 
 
@@ -145,6 +156,7 @@ def security_page() -> str:
 GENERATED: dict[Path, Callable[[], str]] = {
     CHART / "values.schema.json": values_schema,
     RULE: prometheus_rule,
+    SLOW_RULES: slow_rules,
     ROOT / "push_job/checks/alert_names.py": alert_names,
     ROOT / "docs/metrics.md": metrics_page,
     ROOT / "docs/options.md": options_page,

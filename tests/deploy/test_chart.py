@@ -10,14 +10,10 @@ import yaml
 from push_job import __version__
 from release.render import CHART, HELM_LABELS, Manifest, helm, template, without_helms_labels
 from tests.deploy import command_line, restricted
+from tests.deploy.chart_values import REFUSED, SETS, STACK
 from tests.deploy.kubernetes import KUBERNETES, valid
 from tests.deploy.manifests import CRONJOB, build, container_of, environment, of_kind, pod_of
 
-STACK: dict[str, Any] = {
-    **{name: {"enabled": True} for name in ("pushgateway", "dashboards")},
-    **{name: {"enabled": True, "labels": {"release": "kube-prometheus-stack"}} for name in ("rules", "serviceMonitor")},
-}
-OPENSHIFT: dict[str, Any] = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
 # The values that correspond to each folder.
 FOLDERS: dict[str, dict[str, Any]] = {
     "": {},
@@ -26,47 +22,6 @@ FOLDERS: dict[str, dict[str, Any]] = {
     "state": {"state": {"enabled": True}},
     "kube-prometheus-stack": STACK,
 }
-# Sets of values with different features enabled.
-SETS: dict[str, dict[str, Any]] = {
-    **{name or "base": values for name, values in FOLDERS.items()},
-    "everything in a loop": {**STACK, "mode": "loop", "with": ["queues", "runtimes"], "grouping": {"team": "shop"}},
-    "everything sharded": {**STACK, "shards": 7, "cronjob": {"suspend": True, "schedule": "*/2 * * * *"}},
-    "bare": {"networkPolicy": {"enabled": False}, "serviceAccount": {"create": False}},
-    "settings": {
-        "flowers": ["https://a.example/flower", "http://b:5555"],
-        "settings": {"PUSH_JOB_PAGE_SIZE": 5100, "PUSH_JOB_VERBOSE": True},
-        "existingSecret": "mine",
-        "pushgateway": {"url": "https://push.example/prefix"},
-        "logFormat": "logfmt",
-    },
-    "pod settings": {
-        "image": {"repository": "r.example/t/i", "digest": "sha256:" + "0" * 64, "pullPolicy": "Always"},
-        "imagePullSecrets": [{"name": "registry"}],
-        "resources": {"limits": {"cpu": "200m"}},
-        "extraEnv": [{"name": "NO_PROXY", "value": ".svc"}],
-        "extraEnvFrom": [{"secretRef": {"name": "more"}}],
-        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
-        "podLabels": {"team": "shop"},
-        "podAnnotations": {"note": "x"},
-        "nodeSelector": {"disk": "ssd"},
-        "tolerations": [{"key": "spot", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {}},
-        "topologySpreadConstraints": [
-            {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
-        ],
-        "priorityClassName": "high",
-    },
-    "openshift": {
-        "podSecurityContext": OPENSHIFT,
-        "pushgateway": {"enabled": True, "podSecurityContext": OPENSHIFT},
-        "networkPolicy": {"dns": {"namespace": "openshift-dns", "port": 5353}},
-    },
-    "own state claim": {"mode": "loop", "state": {"enabled": True, "existingClaim": "mine"}},
-    "alerts": {"rules": {"enabled": True, "for": {"FlowerDown": "9m"}, "disabled": ["FlowerUnsteady"]}},
-}
-
-every_set = pytest.mark.parametrize("values", SETS.values(), ids=SETS.keys())
 
 
 def by_name(objects: list[Manifest]) -> dict[tuple[str, str], Manifest]:
@@ -89,29 +44,25 @@ def test_chart_and_folder_create_the_same_objects(folder: str) -> None:
 
 
 @pytest.mark.slow
-@every_set
-@pytest.mark.parametrize("kubernetes", KUBERNETES)
-def test_objects_are_valid_with_other_values(values: dict[str, Any], kubernetes: str) -> None:
-    for found in template(values):
-        valid(found, kubernetes)
-
-
-@pytest.mark.slow
-@every_set
-def test_pods_satisfy_the_restricted_standard_with_other_values(values: dict[str, Any]) -> None:
-    # OpenShift sets the user.
-    expected = ["runAsUser"] if values.get("podSecurityContext") is OPENSHIFT else []
-    for pod in filter(None, map(pod_of, template(values))):
-        assert restricted.violations(pod) == expected
-        assert pod["automountServiceAccountToken"] is False
-
-
-@pytest.mark.slow
-@every_set
-def test_objects_have_the_common_labels(values: dict[str, Any]) -> None:
-    for found in template(values, release="mine"):
-        assert found["metadata"]["labels"].keys() >= {*HELM_LABELS, "app.kubernetes.io/name"}
-        assert found["metadata"]["labels"]["app.kubernetes.io/instance"] == "mine"
+def test_objects_of_every_set_of_values_are_valid_and_hardened() -> None:
+    assert len(SETS) >= 100
+    for name, values in SETS.items():
+        # OpenShift sets the user.
+        expected = ["runAsUser"] if name.endswith("openshift") else []
+        for found in template(values, release="mine"):
+            for kubernetes in KUBERNETES:
+                valid(found, kubernetes)
+            assert "namespace" not in found["metadata"] or "namespace" in str(values), name
+            if found["metadata"]["labels"]["app.kubernetes.io/name"] != "more":
+                assert found["metadata"]["labels"].keys() >= HELM_LABELS, name
+                assert found["metadata"]["labels"]["app.kubernetes.io/instance"] == "mine", name
+            pod = pod_of(found)
+            if pod:
+                assert restricted.violations(pod) == expected, name
+                assert pod["automountServiceAccountToken"] is False, name
+            for container in pod.get("containers", []):
+                variables = [entry["name"] for entry in container.get("env", [])]
+                assert len(variables) == len(set(variables)), name
 
 
 def test_chart_and_program_have_the_same_version() -> None:
@@ -128,9 +79,10 @@ def test_helm_lint_finds_nothing() -> None:
 
 @pytest.mark.slow
 def test_two_releases_in_a_namespace_share_no_object() -> None:
-    """Except the Pushgateway, whose name is a value."""
-    values = {name: value for name, value in STACK.items() if name not in {"pushgateway", "serviceMonitor"}}
-    made = [by_name(template(values, release=release)).keys() for release in ("one", "two")]
+    made = [
+        by_name(template({**STACK, "pushgateway": {"enabled": True}}, release=release)).keys()
+        for release in ("one", "two")
+    ]
     assert made[0].isdisjoint(made[1])
 
 
@@ -181,51 +133,34 @@ def test_limits_of_the_loop_depend_on_interval_and_deadline() -> None:
 
 @pytest.mark.slow
 def test_helm_test_runs_check_with_the_settings_of_the_job() -> None:
-    objects = template({"podLabels": {"team": "shop"}})
-    pod = of_kind("Pod", objects)
-    [container] = pod["spec"]["containers"]
-    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    objects = template({"podLabels": {"team": "shop"}, "networkPolicy": {"enabled": True}, "state": {"enabled": True}})
+    test = of_kind("Job", objects)
+    [container] = pod_of(test)["containers"]
+    assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert container["args"] == ["check"]
     job = container_of("CronJob", objects)
     assert {key: container[key] for key in ("image", "env", "envFrom")} == {
         key: job[key] for key in ("image", "env", "envFrom")
     }
     policy = of_kind("NetworkPolicy", objects)["spec"]["podSelector"]["matchLabels"]
-    assert policy.items() <= pod["metadata"]["labels"].items()
+    assert policy.items() <= test["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_finished_helm_test_goes_by_itself_and_holds_no_volume() -> None:
+    """Helm does not remove it with the release, and a finished pod holds its claims."""
+    test = of_kind("Job", template({"state": {"enabled": True}}))
+    assert test["spec"]["ttlSecondsAfterFinished"] <= 600
+    assert not [volume for volume in pod_of(test)["volumes"] if "persistentVolumeClaim" in volume]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
-        ({"shards": 0}, "/shards"),
-        ({"shards": 2, "mode": "loop"}, "/shards"),
-        ({"mode": "both"}, "/mode"),
-        ({"with": ["quues"]}, "/with/0"),
-        ({"flowers": []}, "/flowers"),
-        ({"flowers": ["flower:5555"]}, "/flowers/0"),
-        ({"settings": {"PUSH_JOB_PAGESIZE": 1}}, "PUSH_JOB_PAGESIZE"),
-        ({"settings": {"PUSH_JOB_FLOWER": "http://a:1"}}, "PUSH_JOB_FLOWER"),
-        ({"grouping": {"instance": "x"}}, "instance"),
-        ({"grouping": {"namespace": "x"}}, "grouping.namespace"),
-        ({"deadline": 55}, "deadline"),
-        ({"cronjob": {"shedule": "* * * * *"}}, "shedule"),
-        ({"cronjob": {"schedule": "every minute"}}, "/cronjob/schedule"),
-        ({"loop": {"every": 0}}, "/loop/every"),
-        ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
-        ({"extraEnv": [{"name": "PUSH_JOB_GROUPING", "value": "a=b"}]}, "/extraEnv/0/name"),
-        ({"pushgateway": {"url": "pushgateway:9091"}}, "/pushgateway/url"),
-        ({"rules": {"age": -1}}, "/rules/age"),
-        ({"rules": {"enabled": True, "for": {"FlowrDown": "5m"}}}, "FlowrDown"),
-        ({"rules": {"enabled": True, "severity": {"FlowrDown": "info"}}}, "FlowrDown"),
-        ({"rules": {"enabled": True, "disabled": ["FlowrDown"]}}, "FlowrDown"),
-        ({"nonsense": 1}, "nonsense"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_invalid_value_is_rejected_by_name(values: dict[str, Any], named: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(named)):
-        template(values)
+def test_wrong_values_are_refused_with_one_line() -> None:
+    for values, named in REFUSED:
+        with pytest.raises(ValueError, match=re.escape(named)) as refused:
+            template(values)
+        found = re.findall(r"^(?:Error: execution error|- at ).*", str(refused.value), re.MULTILINE)
+        assert [named in line for line in found] == [True], refused.value
+        assert "secret@" not in str(refused.value)
 
 
 @pytest.mark.slow
@@ -235,4 +170,4 @@ def test_command_in_the_readme_installs_everything() -> None:
     run = helm("template", *shlex.split(install))
     assert run.returncode == 0, run.stderr
     kinds = {found["kind"] for found in yaml.safe_load_all(run.stdout) if found}
-    assert {"CronJob", "PrometheusRule", "ServiceMonitor", "PersistentVolumeClaim"} <= kinds
+    assert {"Deployment", "PrometheusRule", "ServiceMonitor"} <= kinds

@@ -29,9 +29,8 @@ def test_options_page_has_every_option_and_alerts_page_every_alert() -> None:
 def test_chart_page_describes_every_value() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     page = (CHART / "README.md").read_text(encoding="utf-8")
-    for name, value in values.items():
-        described = [name] if not isinstance(value, dict) else [name, *(f"{name}.{key}" for key in value)]
-        assert any(f"| `{path}` |" in page for path in described), name
+    for name in values:
+        assert f"| `{name}`" in page or f"| `{name}." in page, name
 
 
 def test_alerts_page_names_the_extras_that_an_alert_reads() -> None:

@@ -10,21 +10,50 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Labels of the objects of the job, or of another component: (dict "root" $ "name" "prometheus-pushgateway"). */}}
 {{- define "flower-push-job.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .name | default (default .root.Chart.Name .root.Values.nameOverride) }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end -}}
 
-{{/* The labels that only Helm's objects have. */}}
-{{- define "flower-push-job.helmLabels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{/* Labels of a pod: those of its component, and more: (dict "root" $ "more" labels). */}}
+{{- define "flower-push-job.podLabels" -}}
+{{- $own := include "flower-push-job.selectorLabels" . | fromYaml -}}
+{{- toYaml (merge $own (default dict .more) .root.Values.commonLabels) -}}
 {{- end -}}
 
-{{- define "flower-push-job.labels" -}}
-{{ include "flower-push-job.selectorLabels" . }}
-{{ include "flower-push-job.helmLabels" . }}
+{{/*
+Metadata of an object: (dict "root" $ "object" "name"), and where they differ from the job's: "name" of the component,
+"namespace", "labels", "annotations".
+*/}}
+{{- define "flower-push-job.metadata" -}}
+{{- $labels := include "flower-push-job.selectorLabels" . | fromYaml -}}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- $_ := set $labels "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" .root.Release.Service -}}
+name: {{ .object }}
+{{- with .namespace | default .root.Values.namespaceOverride }}
+namespace: {{ . }}
+{{- end }}
+labels:
+  {{- toYaml (merge $labels (default dict .labels) .root.Values.commonLabels) | nindent 2 }}
+{{- with .annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "flower-push-job.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{- define "flower-push-job.pushgatewayName" -}}
+{{- default (printf "%s-pushgateway" (include "flower-push-job.fullname" . | trunc 51 | trimSuffix "-")) .Values.pushgateway.name -}}
+{{- end -}}
+
+{{- define "flower-push-job.pushgatewayUrl" -}}
+{{- $name := ternary (include "flower-push-job.pushgatewayName" .) "pushgateway" .Values.pushgateway.enabled -}}
+{{- default (printf "http://%s:9091" $name) .Values.pushgateway.url -}}
 {{- end -}}
 
 {{- define "flower-push-job.serviceAccountName" -}}
@@ -35,19 +64,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* Name of an image: (dict "root" $ "image" values "tag" "the default tag"). A registry contains a dot or a colon. */}}
 {{- define "flower-push-job.image" -}}
-{{- with .Values.image -}}
-{{- .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end -}}
+{{- $repository := .image.repository -}}
+{{- with .root.Values.global.imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^[^/]*[.:][^/]*/" $repository "") -}}
 {{- end -}}
+{{- $repository -}}{{ if .image.digest }}@{{ .image.digest }}{{ else }}:{{ default .tag .image.tag }}{{ end -}}
 {{- end -}}
 
-{{/* Checks that involve two values, which the schema cannot express. */}}
-{{- define "flower-push-job.check" -}}
-{{- if and (eq .Values.mode "cronjob") (ge (float64 .Values.deadline) (float64 .Values.cronjob.activeDeadlineSeconds)) -}}
-{{- fail (printf "deadline (%v) must be below cronjob.activeDeadlineSeconds (%v); otherwise Kubernetes ends the job before it can push flower_up 0" .Values.deadline .Values.cronjob.activeDeadlineSeconds) -}}
-{{- end -}}
-{{- if hasKey .Values.grouping "namespace" -}}
-{{- fail "grouping.namespace: the chart sets this label itself, to the pods' namespace" -}}
+{{/* The extras that are selected, or that rules and dashboards need, as a JSON list. */}}
+{{- define "flower-push-job.extras" -}}
+{{- $needed := list "queues" "runtimes" "waits" "ages" "failures" "last-run" "activity" "pools" -}}
+{{- if kindIs "slice" .Values.with -}}
+{{- toJson .Values.with -}}
+{{- else -}}
+{{- toJson (ternary $needed list (or .Values.rules.enabled .Values.dashboards.enabled)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -55,7 +87,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "flower-push-job.container" -}}
 {{- $ := .root -}}
 name: push-job
-image: {{ include "flower-push-job.image" $ }}
+image: {{ include "flower-push-job.image" (dict "root" $ "image" $.Values.image "tag" $.Chart.AppVersion) }}
 {{- with $.Values.image.pullPolicy }}
 imagePullPolicy: {{ . }}
 {{- end }}
@@ -79,6 +111,17 @@ env:
         fieldPath: metadata.namespace
   - name: PUSH_JOB_GROUPING
     value: namespace=$(POD_NAMESPACE){{ range $key, $value := $.Values.grouping }} {{ $key }}={{ $value }}{{ end }}
+  {{- range $server, $auth := dict "FLOWER" $.Values.flower.auth "PUSHGATEWAY" $.Values.pushgateway.auth }}
+  {{- if $auth.existingSecret }}
+  {{- range $part, $key := dict "USERNAME" $auth.usernameKey "PASSWORD" $auth.passwordKey }}
+  - name: PUSH_JOB_{{ $server }}_{{ $part }}
+    valueFrom:
+      secretKeyRef:
+        name: {{ $auth.existingSecret }}
+        key: {{ $key }}
+  {{- end }}
+  {{- end }}
+  {{- end }}
   {{- with $.Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -92,10 +135,6 @@ resources:
 - name: credentials
   mountPath: /run/secrets/flower-push-job
   readOnly: true
-{{- if .Values.state.enabled }}
-- name: state
-  mountPath: /var/lib/push-job
-{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -107,22 +146,25 @@ resources:
     secretName: {{ default (include "flower-push-job.fullname" .) .Values.existingSecret }}
     optional: true
     defaultMode: 0440
-{{- if .Values.state.enabled }}
-- name: state
-  persistentVolumeClaim:
-    claimName: {{ default (printf "%s-state" (include "flower-push-job.fullname" .)) .Values.state.existingClaim }}
-{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{- define "flower-push-job.podMetadata" -}}
-labels:
-  {{- include "flower-push-job.selectorLabels" . | nindent 2 }}
-  {{- with .Values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+{{/* The state, which the pod of helm test does not mount. */}}
+{{- define "flower-push-job.stateMount" -}}
+{{- if .Values.state.enabled -}}
+- name: state
+  mountPath: /var/lib/push-job
+{{- end -}}
+{{- end -}}
+
+{{- define "flower-push-job.stateVolume" -}}
+{{- if .Values.state.enabled -}}
+- name: state
+  persistentVolumeClaim:
+    claimName: {{ default (printf "%s-state" (include "flower-push-job.fullname" .)) .Values.state.existingClaim }}
+{{- end -}}
 {{- end -}}
 
 {{- define "flower-push-job.pod" -}}
@@ -131,7 +173,7 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
-{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" }}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" "hostAliases" "dnsConfig" "initContainers" }}
 {{- with index $.Values $key }}
 {{ $key }}:
   {{- toYaml . | nindent 2 }}
