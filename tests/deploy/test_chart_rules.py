@@ -33,10 +33,11 @@ def promtool(folder: Path, groups: list[dict[str, Any]], tests: list[dict[str, A
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
     test_file = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
     (folder / "test.yml").write_text(yaml.safe_dump(test_file))
-    _run(folder / "test.yml")
+    run_promtool(folder / "test.yml")
 
 
-def _run(test: Path) -> None:
+def run_promtool(test: Path) -> None:
+    """Run a test file of promtool; fail with its output."""
     command = ["promtool", "test", "rules", str(test)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -71,7 +72,7 @@ def test_promtool_tests_pass_on_the_rules_of_the_chart(path: Path, tmp_path: Pat
         (tmp_path / "rules" / source.name).write_text(yaml.safe_dump({"groups": [ours]}))
     assert by_group == {}
     (tmp_path / "tests").mkdir()
-    _run(Path(shutil.copy(path, tmp_path / "tests")))
+    run_promtool(Path(shutil.copy(path, tmp_path / "tests")))
 
 
 def test_default_values_are_the_limits_of_the_rules() -> None:
@@ -85,10 +86,17 @@ def test_default_values_are_the_limits_of_the_rules() -> None:
 def test_alerts_have_the_annotations_of_kube_prometheus() -> None:
     for rule in (rule for group in rendered() for rule in group["rules"] if "alert" in rule):
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
-        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
-        page, _, fragment = rule["annotations"]["runbook_url"].partition("#")
-        headings = (ROOT / page).read_text(encoding="utf-8").splitlines()
-        assert [line for line in headings if line.lower() == f"### {fragment}"]
+        assert rule["annotations"].keys() == {"summary", "description"}, "a relative runbook_url would lead nowhere"
+
+
+def test_urls_in_alerts_are_absolute() -> None:
+    page = (ROOT / "docs/alerts.md").read_text(encoding="utf-8").lower().splitlines()
+    for group in rendered(runbookUrl="https://r.example/alerts", grafanaUrl="https://g.example/"):
+        for rule in (rule for rule in group["rules"] if "alert" in rule):
+            url, _, fragment = rule["annotations"]["runbook_url"].partition("#")
+            assert url == "https://r.example/alerts"
+            assert f"### {fragment}" in page
+            assert rule["annotations"]["dashboard_url"] == "https://g.example/d/celery-by-flower"
 
 
 @pytest.mark.slow

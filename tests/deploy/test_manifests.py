@@ -52,8 +52,9 @@ def test_objects_are_valid_with_each_component_and_with_all(
 ) -> None:
     stack = {"service-monitor", "rules", "dashboards", "extras"}
     given = {"kube-prometheus-stack": stack, "state": {"state"}}.get(entry_point, set())
-    gateway = {"pushgateway", "kube-prometheus-stack"}
-    added = [name for name in components if name not in given and (name != "pushgateway-volume" or entry_point in gateway)]
+    if entry_point not in {"pushgateway", "kube-prometheus-stack"}:
+        given |= {"pushgateway-volume"}
+    added = [name for name in components if name not in given]
     for manifest in build(kustomization(tmp_path, resources=[CRONJOB / entry_point], components=added)):
         valid(manifest, kubernetes)
 
@@ -201,8 +202,8 @@ def test_name_suffix_applies_to_the_mounted_secret(tmp_path: Path) -> None:
 def test_two_jobs_in_a_namespace_have_their_own_selectors(tmp_path: Path) -> None:
     """Policies and Deployments select only their own pods (docs/run-cluster.md)."""
     label = {"pairs": {"app.kubernetes.io/instance": "two"}, "includeSelectors": True}
-    given = {"components": ["network-policy"], "nameSuffix": "-two", "labels": [label]}
-    objects = build(kustomization(tmp_path, resources=[CRONJOB / "loop"], **given))
+    folder = kustomization(tmp_path, [CRONJOB / "loop"], ["network-policy"], nameSuffix="-two", labels=[label])
+    objects = build(folder)
     deployment = of_kind("Deployment", objects)["spec"]
     for labels in (deployment["selector"]["matchLabels"], deployment["template"]["metadata"]["labels"]):
         assert labels["app.kubernetes.io/instance"] == "two"

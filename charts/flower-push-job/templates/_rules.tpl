@@ -28,7 +28,8 @@ up to an interval of five minutes.
 {{- else -}}
 {{- $short := div (mul 2 .interval) 60 -}}
 {{- $long := div (mul 6 .interval) 60 -}}
-{{- .text | replace "[10m]" (printf "[%dm]" $short) | replace "offset 10m" (printf "offset %dm" $short) | replace "in 10 minutes" (printf "in %d minutes" $short) | replace "[30m]" (printf "[%dm]" $long) | replace "last 30 minutes" (printf "last %d minutes" $long) -}}
+{{- $text := .text | replace "[30m]" (printf "[%dm]" $long) | replace "last 30 minutes" (printf "last %d minutes" $long) -}}
+{{- $text | replace "[10m]" (printf "[%dm]" $short) | replace "offset 10m" (printf "offset %dm" $short) | replace "in 10 minutes" (printf "in %d minutes" $short) -}}
 {{- end -}}
 {{- end -}}
 
