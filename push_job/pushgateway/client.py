@@ -160,7 +160,10 @@ def explain_push_error(
     reason = str(error) + _advice(error, endpoint, size)
     if error.status in (400, 404, 405) and "/metrics" in endpoint.url:
         reason += f": leave {endpoint.url[endpoint.url.index('/metrics') :]} out of its URL"
-    if error.status is not None and error.body and not error.body.startswith("<"):
+    elif error.status == 405:
+        reason += ": it is not a Pushgateway; if it is Flower, swap --flower and --pushgateway"
+    # Flower answers a method that it does not know with "None".
+    if error.status is not None and error.body not in ("", "None") and not error.body.startswith("<"):
         reason += f": {error.body[:_MESSAGE_LENGTH]}"
         if error.status == 400 and "text format" in error.body:
             reason += "; if it accepts only text, set --push-format text"

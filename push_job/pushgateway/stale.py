@@ -15,13 +15,17 @@ from push_job.settings import Settings
 
 def stale_groups(settings: Settings, seconds: float) -> list[Group]:
     """Return the groups of the job that were last pushed more than `seconds` ago. Raises PushgatewayError."""
+    return [group for group in all_groups(settings) if group.age > seconds]
+
+
+def all_groups(settings: Settings) -> list[Group]:
+    """Return the groups of the job. Raises PushgatewayError."""
     until = time.monotonic() + settings.deadline
     with contextlib.closing(open_client(settings.pushgateway, settings)) as client:
         try:
-            groups = client.retrying(lambda: groups_of(client, settings.job, until), until)
+            return client.retrying(lambda: groups_of(client, settings.job, until), until)
         except TransportError as error:
             raise explain_push_error(error, client.endpoint) from error
-    return [group for group in groups if group.age > seconds]
 
 
 def delete_groups(settings: Settings, groups: Iterable[Group]) -> Iterator[Group]:
