@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import io
 import os
-import signal
 import sys
-from typing import NoReturn
+
+try:
+    import signal
+except KeyboardInterrupt:  # Ctrl-C right after the start prints no traceback, here and in main
+    os._exit(130)
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run a command and end the process with its exit code."""
     # Ctrl-C during imports ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -31,6 +31,7 @@ from push_job.options.table import (
 from push_job.options.to_settings import read_settings
 from push_job.options.usage import Duration, OneLineError, OneLineGroup, not_empty
 from push_job.pushgateway.client import PushgatewayError
+from push_job.pushgateway.groups import Group
 from push_job.settings import Endpoint, Settings
 from push_job.terminal.formatting import is_dumb_terminal, styles_wanted
 from push_job.terminal.progress import TerminalProgress
@@ -86,7 +87,17 @@ def push(**options: Any) -> NoReturn:
     settings = read_settings(options)
     with TerminalProgress() as progress:
         outcomes = Job(settings, progress).push()
+    if sys.stderr is not None and sys.stderr.isatty():
+        _say_what_stays(outcomes)
     sys.exit(exit_code(outcomes))
+
+
+def _say_what_stays(outcomes: Sequence[Outcome]) -> None:
+    """Say how to remove what a push left, which the alerts report as a dead job later."""
+    if any(outcome.push_error is None for outcome in outcomes):
+        click.echo(
+            "The Pushgateway keeps this. If it was a try, end it with push-job delete and the same options.", err=True
+        )
 
 
 @main.command()
@@ -214,7 +225,17 @@ def delete(stale: float | None, yes: bool, **options: Any) -> NoReturn:
     settings = read_settings(options)
     if stale is not None:
         sys.exit(PUSHGATEWAY_DOWN if _delete_stale(settings, stale, ask=not yes) else OK)
-    sys.exit(PUSHGATEWAY_DOWN if _delete(Job(settings), settings) else OK)
+    sys.exit(PUSHGATEWAY_DOWN if _delete(Job(settings), settings, _groups(settings)) else OK)
+
+
+def _groups(settings: Settings) -> list[Group] | None:
+    """Return the groups of the job before a deletion; None if the server does not list them."""
+    from push_job.pushgateway.stale import all_groups
+
+    try:
+        return all_groups(settings)
+    except PushgatewayError:  # the deletion will say why
+        return None
 
 
 def _delete_stale(settings: Settings, seconds: float, *, ask: bool) -> bool:
@@ -245,12 +266,25 @@ def _confirm(question: str) -> bool:
         raise OneLineError("nothing was deleted; add --yes to delete without a question") from None
 
 
-def _delete(job: Job, settings: Settings) -> bool:
-    """Delete the groups, print each of them, and return whether one could not be deleted."""
+def _delete(job: Job, settings: Settings, groups: Sequence[Group] | None = None) -> bool:
+    """Delete the groups, print each of them, and return whether one could not be deleted.
+
+    Args:
+        groups: the groups of the job before; None if they are not known.
+    """
     errors = job.delete()
+    missing = False
     for flower, error in errors.items():
-        group = " ".join(f'{key}="{value}"' for key, value in settings.group_labels(flower).items())
-        click.echo(f"not deleted: {group}: {error}" if error else f"deleted: {group}", err=bool(error))
+        labels = {key: value for key, value in settings.group_labels(flower).items() if value}
+        group = " ".join(f'{key}="{value}"' for key, value in labels.items())
+        absent = not error and groups is not None and all(labels != other.labels for other in groups)
+        missing = missing or absent
+        message = (
+            f"not deleted: {group}: {error}" if error else f"no such group: {group}" if absent else f"deleted: {group}"
+        )
+        click.echo(message, err=bool(error) or absent)
+    if missing and groups is not None:
+        click.echo(f"The groups of job {settings.job} were: {'; '.join(map(str, groups)) or 'none'}", err=True)
     return any(errors.values())
 
 

@@ -36,9 +36,12 @@ def _has_several_urls(text: str) -> bool:
 
 
 def parse_grouping(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Parse ``KEY=VALUE`` pairs of the grouping key; return them sorted by key."""
+    """Parse ``KEY=VALUE`` pairs of the grouping key; return them sorted by key.
+
+    The list was separated at blanks. A word without ``=`` belongs to the value before it.
+    """
     grouping: dict[str, str] = {}
-    for pair in pairs:
+    for pair in _joined(pairs):
         key, equals, value = pair.partition("=")
         if not equals or not _LABEL_NAME.fullmatch(key) or key.startswith("__"):
             raise SettingsError(f"--grouping: {pair!r} is not KEY=VALUE with a Prometheus label name as KEY")
@@ -50,6 +53,16 @@ def parse_grouping(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
             raise SettingsError(f"--grouping: {key} is given twice")
         grouping[key] = _label(value, "--grouping")
     return tuple(sorted(grouping.items()))
+
+
+def _joined(words: Iterable[str]) -> list[str]:
+    pairs: list[str] = []
+    for word in words:
+        if "=" in word or not pairs:
+            pairs.append(word)
+        else:
+            pairs[-1] += f" {word}"
+    return pairs
 
 
 def parse_job(name: str) -> str:
@@ -88,12 +101,42 @@ def parse_buckets(text: str) -> tuple[float, ...]:
     return bounds
 
 
+def urls_of(given: Sequence[str]) -> list[str]:
+    """Return the URLs, each ``@FILE`` replaced by the URLs in that file, in which ``#`` begins a comment."""
+    urls: list[str] = []
+    for url in given:
+        if url.startswith("@"):
+            lines = _read(url[1:], "--flower").splitlines()
+            urls += [word for line in lines for word in re.sub(r"(^|\s)#.*", "", line).split()]
+        else:
+            urls.append(url)
+    if given and not urls:
+        raise SettingsError(f"--flower: no URL is in {' '.join(given)}")
+    return urls
+
+
 def read_secret(path: str | None, option: str) -> str | None:
     """Read a secret's file without the line end and the byte order mark that editors and ``echo`` add."""
     if path is None:
         return None
+    secret = _read(path, option).rstrip("\r\n")
+    if not secret:
+        raise SettingsError(f"{option}: {path} is empty")
+    return secret
+
+
+def parse_state_file(path: str) -> str:
+    """Check that the folder of the state file exists; the job does not create it."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise SettingsError(f"--state-file: the folder {folder} does not exist")
+    return path
+
+
+def _read(path: str, option: str) -> str:
+    """Return a file's text without a byte order mark."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n")
+        return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"{option}: cannot read {path}: {reason}") from None

@@ -137,7 +137,8 @@ flower_options = stacked(
         type=str.strip,
         metavar="URL",
         envvar=["PUSH_JOB_FLOWER", "FLOWER_HOSTS_LIST"],
-        help=f"A Flower; repeat for several. FLOWER_HOSTS_LIST is read too.  [default: {DEFAULT_FLOWER}]",
+        help="A Flower, or @FILE with a list; repeat for several. FLOWER_HOSTS_LIST is read too."
+        f"  [default: {DEFAULT_FLOWER}]",
     ),
     _server_options("flower"),
     command_option("--shard", metavar="I/N", help="Scrape only every Nth Flower, starting at number I (from 0)."),
@@ -205,7 +206,7 @@ scrape_options = stacked(
 state_options = stacked(
     setting(
         "--state-file",
-        parse=str,
+        parse=parsers.parse_state_file,
         type=click.Path(dir_okay=False),
         callback=not_empty,
         help="Keep state in this file, to read only what changed since the last push.",

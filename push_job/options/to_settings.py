@@ -13,7 +13,7 @@ import click
 
 from push_job import auth, log
 from push_job.http.client import proxy_of
-from push_job.options.parsers import parse_flowers, parse_shard, read_secret
+from push_job.options.parsers import parse_flowers, parse_shard, read_secret, urls_of
 from push_job.options.table import DEFAULT_FLOWER, DEFAULT_PUSHGATEWAY, SERVERS, SETTING_OPTIONS, variable_of
 from push_job.options.usage import OneLineError
 from push_job.settings import Endpoint, Settings, SettingsError, Tls
@@ -46,7 +46,7 @@ def read_settings(options: dict[str, Any]) -> Settings:
 def _settings(options: dict[str, Any]) -> Settings:
     given = {name: value for name, value in options.items() if value is not None}
     access = _sign_in("flower", given), _tls("flower", given)
-    flowers = parse_flowers(options["flower"] or [DEFAULT_FLOWER], *access)
+    flowers = parse_flowers(urls_of(options["flower"]) or [DEFAULT_FLOWER], *access)
     mine = flowers
     if options["shard"]:
         index, count = parse_shard(options["shard"])

@@ -75,8 +75,13 @@ class Option(click.Option):
     """An option that errors call by the name of its environment variable if the value comes from there."""
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Convert the value, unless it contains remains of an .env file: quotes, or a line end of Windows."""
+        """Convert the value, unless it contains remains of an .env file: quotes, or a line end of Windows.
+
+        A list is separated by blanks, in an option as in a variable.
+        """
         values = value if isinstance(value, list | tuple) else [value]
+        if self.multiple and isinstance(value, list | tuple):
+            value = values = [word for text in values for word in (text.split() if isinstance(text, str) else [text])]
         texts = [text for text in values if isinstance(text, str)]
         # A variable with a list was split at blanks, also within quotes.
         problem = quotes_around(" ".join(texts))

@@ -47,6 +47,14 @@ def moment_words(moment: float, now: float) -> str:
     return f"{shown:%H:%M} UTC" if shown.date() == today.date() else f"{shown:%Y-%m-%d %H:%M} UTC"
 
 
+def date_words(moment: float) -> str:
+    """Return a Unix time as date and time in UTC."""
+    try:
+        return f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"
+
+
 def count_words(count: int, thing: str) -> str:
     """Return ``1 task`` or ``1,200 tasks``."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -17,7 +17,7 @@ from push_job.flower.task import STATES
 from push_job.flower.tasks_by_kind import Tally
 from push_job.metrics.snapshot import Snapshot
 from push_job.settings import Endpoint
-from push_job.terminal.formatting import styles_wanted
+from push_job.terminal.formatting import count_words, date_words, styles_wanted
 from push_job.text import printable
 
 #: The states in the order in which a task goes through them.
@@ -57,13 +57,17 @@ def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
     console = Console(width=width, color_system="auto" if styles_wanted() else None)
     live = sum(snapshot.workers.values())
     line = Text.assemble(
-        (flower.address, "bold"), f": {live} live workers, {snapshot.task_count:,} tasks\n", overflow="fold"
+        (flower.address, "bold"),
+        f": {count_words(live, 'live worker')}, {count_words(snapshot.task_count, 'task')}\n",
+        overflow="fold",
     )
     console.print(line)
     _print(console, "Workers", _workers(snapshot))
     _print(console, "Tasks by type and state", _tasks(snapshot))
     for family in snapshot.extras:
-        _print(console, family.name, _histogram(family) if family.type == "histogram" else _extra(family))
+        # The name by which a counter can be queried.
+        title = f"{family.name}_total" if family.type == "counter" else family.name
+        _print(console, title, _histogram(family) if family.type == "histogram" else _extra(family))
 
 
 def _print(console: Console, title: str, sheet: _Sheet) -> None:
@@ -78,7 +82,7 @@ def _print(console: Console, title: str, sheet: _Sheet) -> None:
     else:
         table = _upright(sheet)
     console.print(Text(title, "italic"))
-    console.print(table)
+    console.print(table if sheet.rows else "none")
     console.print()
 
 
@@ -117,8 +121,6 @@ def _workers(snapshot: Snapshot) -> _Sheet:
     for name, alive in sorted(snapshot.workers.items(), key=lambda worker: (not worker[1], worker[0])):
         seen = Text("seen", "green") if alive else Text("stopped", "red")
         sheet.rows.append([Text(printable(name)), seen])
-    if not snapshot.workers:
-        sheet.rows.append([Text("none"), Text()])
     return sheet
 
 
@@ -147,7 +149,9 @@ def _extra(family: Metric) -> _Sheet:
     labels = sorted({label for sample in family.samples for label in sample.labels})
     sheet = _Sheet(labels, ["Value"], ["Value"])
     for sample in family.samples:
-        sheet.rows.append([Text(text) for text in (*_values(sample, labels), f"{sample.value:,.6g}")])
+        is_time = family.name.endswith("_timestamp_seconds")
+        value = date_words(sample.value) if is_time else f"{sample.value:,.6g}"
+        sheet.rows.append([Text(text) for text in (*_values(sample, labels), value)])
     return sheet
 
 
