@@ -149,3 +149,11 @@ def test_show_prints_dates_counters_and_counts_as_a_person_reads_them(push_job: 
     assert any(line.endswith("2023-11-14 22:13:20 UTC") for line in lines)
     assert "flower_events_total" in lines
     assert lines[lines.index("celery_task_failures") + 1] == "none"
+
+
+@pytest.mark.parametrize("in_pod", [False, True])
+def test_check_names_the_network_policy_in_a_pod(in_pod: bool, push_job: PushJob) -> None:
+    env = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"} if in_pod else {}
+    done = push_job("check", "--flower", NOWHERE, "--pushgateway", NOWHERE, "--deadline", "5", env=env)
+    assert done.returncode == 1
+    assert ("NetworkPolicy" in done.stdout) is in_pod

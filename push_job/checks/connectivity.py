@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,8 +43,10 @@ def check_connection(server: Endpoint, timeout: float) -> Iterator[Step]:
         socket.create_connection((host, port), timeout).close()
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+        # Kubernetes sets this variable in every pod.
+        barrier = "NetworkPolicy" if "KUBERNETES_SERVICE_HOST" in os.environ else "firewall"
         raise CheckError(
-            f"port {port} does not open ({reason}); is the server running on this port, with no firewall in between?"
+            f"port {port} does not open ({reason}); is the server running on this port, with no {barrier} in between?"
         ) from None
     yield Step(True, f"port {port} is open")
     if parts.scheme == "https" and not proxy:
