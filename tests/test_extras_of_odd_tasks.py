@@ -37,8 +37,9 @@ def test_odd_answers_of_workers_are_left_out(clean_pushgateway: Pushgateway, pus
     with contextlib.ExitStack() as servers:
         urls = []
         for answered in asked:
-            # The list of workers comes first, then the workers' answers, then the list again.
-            answers: dict[str, Script | list[Script]] = {**GOOD, "/api/workers": [alive, json_answer(answered), alive]}
+            # The list of workers comes twice, then the answers that Flower keeps, then the workers' answers.
+            given = [alive, alive, json_answer({}), json_answer(answered)]
+            answers: dict[str, Script | list[Script]] = {**GOOD, "/api/workers": given}
             urls.append(servers.enter_context(ScriptedServer(answers)).url)
         done = push_job(
             "push", *(f"--flower={url}" for url in urls), "--with=pools", f"--pushgateway={clean_pushgateway.url}"
@@ -84,7 +85,7 @@ def test_consumers_are_absent_while_a_live_worker_has_not_named_its_queues(
     for more in silent:
         answers: dict[str, Script | list[Script]] = {
             **GOOD,
-            "/api/workers": [alive, json_answer({**told, **more}), alive],
+            "/api/workers": [alive, alive, json_answer({}), json_answer({**told, **more})],
         }
         with ScriptedServer(answers) as server:
             to = clean_pushgateway.url
@@ -93,6 +94,31 @@ def test_consumers_are_absent_while_a_live_worker_has_not_named_its_queues(
         samples = clean_pushgateway.samples(instance=server.url.removeprefix("http://"))
         assert list(of_family(samples, "celery_worker_pool_processes").values()) == [2]
         assert bool(of_family(samples, "celery_queue_consumers")) == (more is silent[-1])
+
+
+@pytest.mark.parametrize(
+    ("ages", "asked"),
+    [
+        ({"celery@a": 10, "celery@b": 200}, False),
+        ({"celery@a": 10, "celery@b": 400}, False),
+        ({"celery@a": 200, "celery@b": 400}, True),
+        ({"celery@a": 10}, False),
+        ({"celery@a": 100}, True),
+        ({"celery@a": 100, "celery@b": 200, "celery@gone": 9000}, False),
+        ({}, True),
+    ],
+    ids=["new", "one that does not reply", "old", "just asked", "a new worker", "a worker that went", "none"],
+)
+def test_workers_are_asked_for_their_pools_every_five_minutes(
+    ages: dict[str, float], asked: bool, clean_pushgateway: Pushgateway, push_job: PushJob
+) -> None:
+    alive = json_answer({"celery@a": True, "celery@b": True, "celery@gone": False})
+    replies = {worker: {"stats": {"pool": POOL}, "timestamp": time.time() - age} for worker, age in ages.items()}
+    given = [alive, alive, json_answer(replies), json_answer({})]
+    with ScriptedServer({**GOOD, "/api/workers": given}) as server:
+        done = push_job("push", "--flower", server.url, "--with", "pools", "--pushgateway", clean_pushgateway.url)
+        assert done.returncode == 0, done.stderr
+        assert server.paths().count("/api/workers") == (4 if asked else 3)
 
 
 def is_object(value: object) -> bool:
