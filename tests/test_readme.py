@@ -7,11 +7,15 @@ from xml.etree import ElementTree
 
 import click
 import pytest
+import yaml
 
 from push_job.cli import main
 from push_job.metrics.extras import EXTRAS, families_with
+from push_job.settings import Settings
+from release.render import helm
 from testbed.command import ROOT, PushJob
 from testbed.services import Flower, Worker
+from tests.deploy import command_line
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 METRICS = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
@@ -31,7 +35,8 @@ def families(exposition: str) -> dict[str, str]:
 def test_commands_targets_and_folders_in_the_readme_exist() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     known = {name for option in options() for name in option.opts}
-    lines = [line for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     commands = [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
     assert ["docker", "compose", "up"] in commands
     for program, *words in commands:
@@ -41,6 +46,44 @@ def test_commands_targets_and_folders_in_the_readme_exist() -> None:
             assert {word for word in words if word.startswith("--")} <= known
     for folder in re.findall(r"kubectl apply -k (\S+?)`", README):
         assert (ROOT / folder / "kustomization.yaml").is_file()
+
+
+def test_readme_begins_with_a_picture_below_300_kb() -> None:
+    first = re.findall(r"!\[.+\]\((.+?)\)", README[:1500])
+    assert first == ["docs/pictures/dashboard.png"]
+    assert (ROOT / first[0]).stat().st_size < 300_000
+
+
+def test_index_links_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", index))
+    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_links_of_the_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]*)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_helm_command_of_the_readme_renders_everything() -> None:
+    [command] = re.findall(r"^\$ helm install (.+?)\n```", README, re.MULTILINE | re.DOTALL)
+    run = helm("template", *shlex.split(command.replace("\\\n", " ")))
+    assert run.returncode == 0, run.stderr
+    kinds = {found["kind"] for found in yaml.safe_load_all(run.stdout) if found}
+    assert {"Deployment", "PrometheusRule", "ServiceMonitor", "ConfigMap"} <= kinds
+    assert "CronJob" not in kinds
+
+
+def test_compose_service_of_the_readme_is_valid() -> None:
+    [block] = re.findall(r"```yaml\n(services:.*?)```", README, re.DOTALL)
+    service = yaml.safe_load(block)["services"]["push-job"]
+    command, *options = service["command"]
+    assert command_line.unknown_options(command, options) == set()
+    assert service["environment"].keys() <= command_line.variables()
+    assert float(service["stop_grace_period"].removesuffix("s")) > Settings.deadline
 
 
 def test_cost_page_has_the_numbers_of_the_last_benchmark() -> None:
