@@ -1,11 +1,18 @@
-"""`make demo`: a demo shop, two pushes, and the dashboard's queries."""
+"""`make demo`: a demo shop, two pushes, Flower's own count next to the pushed one, and the dashboard's queries."""
 
+import json
+import re
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from testbed.command import ROOT
 from testbed.process import let_signals_interrupt
 from testbed.queries import CRUFT, DURATIONS_BY_STATE, STATES, TASKS_BY_STATE, WORKERS, Query
 from testbed.services import Prometheus, ServiceError, Testbed
@@ -46,6 +53,52 @@ def show_push(console: Console, shop: Shop) -> None:
     literal(console, shop.push())
 
 
+def show_counts(console: Console, shop: Shop) -> None:
+    """Print Flower's own number of tasks per state next to the pushed one.
+
+    Raises:
+        ServiceError: They differ.
+    """
+    tasks = shop.flower.client.get_json(f"{shop.flower.url}/api/tasks").values()
+    listed = Counter(str(task["state"]) for task in tasks)
+    query = "sum by (state) (celery_task_types_by_state)"
+    pushed = {series["state"]: int(value) for series, value in result_of(shop.prometheus, query)}
+    table = result_table(["tasks", *STATES])
+    table.add_row("in Flower", *(number(listed[state]) for state in STATES))
+    table.add_row("pushed", *(number(pushed.get(state, 0)) for state in STATES))
+    console.print(table)
+    if any(listed[state] != pushed.get(state) for state in STATES):
+        raise ServiceError("Flower's list and the push differ")
+
+
+@cache
+def panels() -> tuple[tuple[str, str], ...]:
+    """Return title and expression of each panel of the main dashboard."""
+    board = json.loads((ROOT / "grafana/dashboards/celery-by-flower.json").read_text(encoding="utf-8"))
+    return tuple((panel["title"], target["expr"]) for panel in _nested(board) for target in panel.get("targets", ()))
+
+
+def _nested(parent: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for panel in parent.get("panels", ()):
+        yield panel
+        yield from _nested(panel)
+
+
+def panels_of(query: Query) -> str:
+    """Return the titles of panels that show the query's metric in its state, at most three."""
+    metric, state = (re.search(pattern, query.raw) for pattern in (r"celery_\w+", r'state="(\w+)"'))
+    wanted = [metric[0] if metric else "", state[1] if state else ""]
+    titles = [title for title, expr in panels() if all(part in expr for part in wanted)]
+    return ", ".join(list(dict.fromkeys(titles))[:3])
+
+
+def heading_of_query(console: Console, query: Query, text: str) -> None:
+    """Print what a query is about, the panels that show it, and the query."""
+    heading(console, query.about)
+    literal(console, f"On the dashboard: {panels_of(query)}")
+    literal(console, text, style="cyan")
+
+
 def result_of(prometheus: Prometheus, query: str) -> Result:
     """Return the result of a query.
 
@@ -74,8 +127,7 @@ def number(value: float) -> str:
 def show_query(console: Console, prometheus: Prometheus, query: Query) -> None:
     """Print a query and its result, one row per series, in Prometheus' order."""
     text = query.text(time_frame=TIME_FRAME)
-    heading(console, query.about)
-    literal(console, text, style="cyan")
+    heading_of_query(console, query, text)
     result = result_of(prometheus, text)
     labels = [label for label in result[0][0] if label not in HIDDEN_LABELS]
     table = result_table([*labels, "value"])
@@ -86,8 +138,7 @@ def show_query(console: Console, prometheus: Prometheus, query: Query) -> None:
 
 def show_query_for_each_state(console: Console, prometheus: Prometheus, query: Query, label: str) -> None:
     """Print a query for all states, one row per task type, one column per state."""
-    heading(console, query.about)
-    literal(console, query.text(), style="cyan")
+    heading_of_query(console, query, query.text())
     console.print("The same for the other states. Each column is the result of one query:")
     results = {
         state: {series[label]: value for series, value in result_of(prometheus, query.text(state=state))}
@@ -132,7 +183,10 @@ def show_all(console: Console, bed: Testbed) -> None:
     show_push(console, shop)
     shop.prometheus.wait_for_scrape()
 
-    heading(console, "4. Results of the dashboard's queries, after Prometheus has scraped the Pushgateway")
+    heading(console, "4. The tasks that Flower lists, and those that were pushed")
+    show_counts(console, shop)
+
+    heading(console, "5. Results of the dashboard's queries, after Prometheus has scraped the Pushgateway")
     console.print("(The labels job and instance are not shown.)")
     show_query(console, shop.prometheus, WORKERS)
     show_query_for_each_state(console, shop.prometheus, TASKS_BY_STATE, "task_type")
@@ -156,7 +210,11 @@ def main() -> int:
     except KeyboardInterrupt:
         print("demo: interrupted; all services are stopped", file=sys.stderr)
         return 130
-    heading(console, "Done. All services are stopped. `make playground` keeps them running.")
+    heading(console, "Done. All services are stopped.")
+    literal(console, "Next: `make playground` keeps them running, with a push every few seconds. For your own Flower:")
+    literal(
+        console, "$ .venv/bin/push-job check --flower http://FLOWER:5555 --pushgateway http://PUSHGATEWAY:9091", "cyan"
+    )
     return 0
 
 

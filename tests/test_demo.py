@@ -72,6 +72,13 @@ def test_demo_shows_tasks_in_every_state_and_cleans_up(marked: dict[str, str]) -
     assert {state for state, column in counts.items() if sum(column) > 0} == set(STATES)
     assert sum(counts["SUCCESS"]) == 4 * (15 + 10)
     assert done.stdout.count("$ push-job push --flower http://127.0.0.1:") == 2
+    listed, pushed = (re.search(rf"^{name} +\d.*", done.stdout, re.MULTILINE) for name in ("in Flower", "pushed"))
+    assert listed is not None
+    assert pushed is not None
+    assert re.findall(r"\d+", listed[0]) == re.findall(r"\d+", pushed[0]) == [str(sum(counts[s])) for s in STATES]
+    assert re.findall(r"^On the dashboard: \w.+$", done.stdout, re.MULTILINE)
+    assert not re.findall(r"^On the dashboard: $", done.stdout, re.MULTILINE)
+    assert done.stdout.splitlines()[-1].startswith("$ .venv/bin/push-job check ")
     assert_nothing_left(marked)
 
 
