@@ -4,7 +4,7 @@ The three main families never depend on an extra. Extras are read once, after th
 tasks. One that fails is logged and left out, and its sample of
 ``flower_scrape_extra_success`` is 0.
 
-To add an extra, write a module here with an `EXTRA` and list it in `EXTRAS`.
+To add an extra, write a module here with an `EXTRA` and list it in `_MODULES`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import cache
+from importlib import import_module
 
 from prometheus_client.metrics_core import Metric
 
@@ -21,17 +22,31 @@ from push_job.flower.task import Column
 from push_job.flower.tasks_by_kind import TasksByKind
 from push_job.http.errors import TransportError
 from push_job.metrics import families
-from push_job.metrics.extras import activity, ages, failures, flower_metrics, last_run, pools, queues, runtimes, waits
 from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.extras.own_metrics import read_own_metrics
 from push_job.metrics.families import Family, Gauge
 
-#: Every extra by its name, in the order in which they are read and pushed.
-EXTRAS: dict[str, Extra] = {
-    module.EXTRA.name: module.EXTRA
-    # Flower knows a new queue once it has asked the workers, so pools come before queues.
-    for module in (pools, queues, runtimes, waits, ages, failures, last_run, activity, flower_metrics)
-}
+#: The modules of the extras, in the order in which they are read and pushed.
+_MODULES = (
+    "pools",
+    "queues",  # Flower knows a new queue once it has asked the workers, for the pools
+    "runtimes",
+    "waits",
+    "ages",
+    "failures",
+    "last_run",
+    "activity",
+    "flower_metrics",
+)
+
+
+def _extra_in(module: str) -> Extra:
+    extra: Extra = import_module(f"{__name__}.{module}").EXTRA
+    return extra
+
+
+#: Every extra by its name.
+EXTRAS = {extra.name: extra for extra in map(_extra_in, _MODULES)}
 
 SUCCESS = Gauge(
     "flower_scrape_extra_success", "Whether an extra (--with) could be read (1) or was left out (0).", ("extra",)
