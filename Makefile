@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-newest lint format bench chaos soak dashboards generate pictures dist relock requirements clean
+.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-newest lint format bench chaos soak dashboards states generate pictures dist relock requirements clean
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -94,6 +94,9 @@ soak: install servers ## run a healthy busy system on RabbitMQ and Redis for MIN
 
 dashboards: install ## generate grafana/dashboards/*.json
 	@$(BIN)/python -m grafana.generate
+
+states: install servers ## generate the twelve states in docs/panels.md, on a real Prometheus
+	@$(BIN)/python -m tests.panels.first_screen
 
 # A release sets TAG, IMAGE and HOME_URL. Without them, the chart contains the values of the sources.
 dist: install tools ## build and check wheel, sdist, chart package and SBOM in dist/

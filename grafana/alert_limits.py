@@ -1,4 +1,4 @@
-"""Limits of the alerts, read from prometheus/rules, for panel thresholds."""
+"""Limits of the alerts and names of recorded series, read from prometheus/rules."""
 
 import re
 from functools import cache
@@ -38,8 +38,17 @@ def age_limit() -> int:
 
 
 @cache
+def recorded_names() -> frozenset[str]:
+    """Return the names of all recorded series."""
+    return frozenset(rule["record"] for rule in _rules() if "record" in rule)
+
+
+@cache
 def _expressions() -> dict[str, str]:
     """Return the expression of each alert by its name."""
+    return {rule["alert"]: rule["expr"] for rule in _rules() if "alert" in rule}
+
+
+def _rules() -> list[dict[str, str]]:
     files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RULES.glob("*.yml"))]
-    rules = [rule for file in files for group in file["groups"] for rule in group["rules"]]
-    return {rule["alert"]: rule["expr"] for rule in rules if "alert" in rule}
+    return [rule for file in files for group in file["groups"] for rule in group["rules"]]

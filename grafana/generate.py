@@ -10,12 +10,14 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.in_depth_dashboard import in_depth_dashboard
 from grafana.main_dashboard import main_dashboard
+from grafana.task_type_dashboard import task_type_dashboard
 
 FOLDER = Path(__file__).parent / "dashboards"
 
 DASHBOARDS: Mapping[str, Callable[[], Dashboard]] = {
     "celery-by-flower.json": main_dashboard,
     "celery-by-flower-in-depth.json": in_depth_dashboard,
+    "celery-by-flower-task-type.json": task_type_dashboard,
 }
 
 

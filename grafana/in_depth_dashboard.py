@@ -6,8 +6,7 @@ them. They change once per push, not once per scrape of the Pushgateway, so the 
 
 from grafana_foundation_sdk.models import dashboard as model
 
-from grafana.health_row import flowers, live_workers
-from grafana.histogram_panels import apdex, apdex_variables, runtimes, waits
+from grafana.histogram_panels import apdex_tile, apdex_variables, runtimes, waits
 from grafana.layout import (
     Row,
     Variable,
@@ -16,29 +15,24 @@ from grafana.layout import (
     choice,
     common_variables,
     flower_address,
-    time_variables,
+    max_age,
+    window,
 )
 from grafana.panel_types import (
-    GOOD_IS_HIGH,
-    GREY,
+    COUNT,
     HALF,
-    NEUTRAL,
-    SECONDS,
-    TILE,
     AnyPanel,
     Column,
     Link,
     PanelSpec,
     Query,
-    Thresholds,
-    ValueTexts,
     lines,
     not_pushed,
-    numbers,
     table,
 )
 from grafana.problems_row import problem_panels
-from grafana.queries import CHOSEN, fresh, fresh_window, most, of_live_workers, or_not_pushed, selector, workers
+from grafana.queries import CHOSEN, fresh, fresh_window, most, of_live_workers, selector, workers
+from grafana.tiles import alerts, flowers, idle_workers, live_workers, tasks_in_queues
 
 QUEUE = 'queue=~"$queue"'
 WORKER = 'worker=~"$worker"'
@@ -64,7 +58,7 @@ def in_depth_dashboard() -> model.Dashboard:
             Row("Workers", _activity()),
             Row("Extras", [_extras()], collapsed=True),
         ],
-        variables=[*common_variables(), *_own_variables(), *time_variables(), flower_address()],
+        variables=[*common_variables(), *_own_variables(), window(), max_age(), flower_address()],
     )
 
 
@@ -80,58 +74,7 @@ def _own_variables() -> list[Variable]:
 
 
 def _at_a_glance() -> list[AnyPanel]:
-    _, seen = flowers()
-    inactive = of_live_workers("celery_worker_active_tasks", call="{} == bool 0")
-    failing = f"count({fresh('flower_scrape_extra_success')}) - sum({fresh('flower_scrape_extra_success')})"
-    return [
-        seen,
-        live_workers(),
-        _tile(
-            "Tasks in queues",
-            "Tasks that were sent and that no worker has fetched.",
-            f"sum({fresh('celery_queue_length', QUEUE)})",
-            "queues",
-            unit="short",
-        ),
-        _tile(
-            "Idle workers",
-            "Live workers that ran no task at the last push. If a queue grows while workers are idle, check the "
-            "queue's name and the workers' connection to the broker.",
-            f"sum({inactive})",
-            "activity",
-        ),
-        _tile(
-            "Apdex",
-            "(tasks within the target + tasks within the tolerated time) / 2 / tasks, for the finished tasks in "
-            "Flower's list. 1 means that all tasks are within the target.",
-            apdex(),
-            "runtimes",
-            thresholds=GOOD_IS_HIGH,
-        ),
-        _tile(
-            "Failing extras",
-            "Extras that the last push left out; their panels have a gap. The last row shows which. The job's log "
-            "says why.",
-            failing,
-            "",
-            thresholds=(("red", None),),
-            texts={"0": ("none", "green")},
-        ),
-    ]
-
-
-def _tile(
-    title: str,
-    description: str,
-    known: str,
-    extra: str,
-    unit: str = "none",
-    thresholds: Thresholds = NEUTRAL,
-    texts: ValueTexts | None = None,
-) -> AnyPanel:
-    spec = PanelSpec(title, description, unit, width=TILE, height=5, thresholds=thresholds)
-    missing = {"-1": (f"--with {extra}: not pushed" if extra else "no extra is pushed", GREY)}
-    return numbers(spec, Query(or_not_pushed(known)), texts={**(texts or {}), **missing})
+    return [alerts(), flowers(), live_workers(), tasks_in_queues(), idle_workers(), apdex_tile()]
 
 
 def _graph(title: str, description: str, unit: str, extra: str) -> PanelSpec:
@@ -139,12 +82,12 @@ def _graph(title: str, description: str, unit: str, extra: str) -> PanelSpec:
 
 
 def _queues() -> list[AnyPanel]:
-    length = _graph("Queue length", "Tasks that wait in each queue of the broker." + TEN, "short", "queues")
+    length = _graph("Queue length", "Tasks that wait in each queue of the broker." + TEN, COUNT, "queues")
     against = _graph(
         "Queued, running, live workers",
         "If queued rises while running is flat, there are too few workers. If queued rises while running is 0, the "
         "workers are stuck or consume another queue.",
-        "short",
+        COUNT,
         "queues,activity",
     )
     growth = PanelSpec(
@@ -208,7 +151,7 @@ def _rates() -> list[AnyPanel]:
                 "Recent runtime: quantile $quantile",
                 "Runtimes of the tasks that finished within the window, from Flower's histogram. The highest "
                 "possible value is the last bound of Flower's buckets, by default 10 s." + TEN,
-                SECONDS,
+                "s",
                 extra,
             ),
             Query(_with_unknown_task(f"{quantile} and {ten}"), "{{task}}"),
@@ -226,19 +169,21 @@ def _with_unknown_task(series: str) -> str:
 
 
 def _activity() -> list[AnyPanel]:
-    processed = fresh_window("rate", "celery_worker_processed_tasks", WORKER)
+    # The number is a gauge, for which Prometheus 3 warns about rate. It falls when a worker restarts.
+    processed = fresh_window("deriv", "celery_worker_processed_tasks", WORKER)
+    processed += f" unless resets({selector('celery_worker_processed_tasks', WORKER)}[$TIME_FRAME]) > 0"
     load = of_live_workers("celery_worker_load_average", WORKER, 'period="1m"')
     return [
         _by_worker(
             "Active tasks",
             "Running tasks of each worker. A worker is full if this stays at its concurrency.",
-            "short",
+            COUNT,
             of_live_workers("celery_worker_active_tasks", WORKER),
             "celery_worker_active_tasks",
         ),
         _by_worker(
             "Tasks processed per second",
-            "Rate over the window selected above. If it is 0 while the queue grows, the worker is stuck.",
+            "If it is 0 while the queue grows, the worker is stuck. A gap: it restarted.",
             "none",
             processed,
             "celery_worker_processed_tasks",
@@ -246,7 +191,7 @@ def _activity() -> list[AnyPanel]:
         _by_worker(
             "Load average of the machine, 1 minute",
             "If it exceeds the number of cores, the machine is short of CPU.",
-            "short",
+            COUNT,
             load,
             "celery_worker_load_average",
         ),
@@ -254,14 +199,14 @@ def _activity() -> list[AnyPanel]:
             "Prefetched tasks",
             "Tasks that each worker has fetched and not started. If one worker has many while others are idle, lower "
             "worker_prefetch_multiplier.",
-            "short",
+            COUNT,
             of_live_workers("celery_worker_prefetched_tasks", WORKER),
             "celery_worker_prefetched_tasks",
         ),
         _by_worker(
             "Age of the last heartbeat",
             "If it rises, the worker is gone, frozen or disconnected from the broker.",
-            SECONDS,
+            "s",
             fresh("celery_worker_last_heartbeat_age_seconds", WORKER),
             "celery_worker_last_heartbeat_age_seconds",
         ),
@@ -269,7 +214,7 @@ def _activity() -> list[AnyPanel]:
             "Prefetch wait of running tasks",
             "The longest time that a task which is now running had waited in the worker. 0 when no task runs. From "
             "Flower's /metrics.",
-            SECONDS,
+            "s",
             fresh("flower_task_prefetch_time_seconds", WORKER, TASK),
             "flower_task_prefetch_time_seconds",
             extra="flower-metrics",

@@ -9,12 +9,14 @@ from grafana_foundation_sdk.models import dashboard as model
 
 from grafana.alert_limits import age_limit
 from grafana.panel_types import DATASOURCE, AnyPanel
-from grafana.queries import CHOSEN, FRESH, age, fresh, selector
+from grafana.queries import CHOSEN, PUSHED, age, fresh, selector
 
 TAG = "celery-by-flower"
 
 MIN_ABSENCE = 150
 """Seconds after which an absent worker is marked as gone: longer than the longest interval between pushes."""
+
+HIDDEN = model.VariableHide(2)
 
 Variable = Builder[model.VariableModel]
 
@@ -78,16 +80,22 @@ def common_variables() -> list[Variable]:
     ]
 
 
-def time_variables() -> list[Variable]:
-    """Return the variables `$TIME_FRAME` and `$max_age` (seconds)."""
+def window() -> Variable:
+    """Return the variable `$TIME_FRAME`, the window of rates."""
     windows = {window: window for window in ("1m", "5m", "15m", "30m", "1h", "6h", "1d")}
     frame = choice("TIME_FRAME", "Window", {"auto": "$__rate_interval", **windows}, "5m")
     frame.description("The window of rates. auto: depends on the selected range and contains at least four pushes.")
+    return frame
+
+
+def max_age() -> Variable:
+    """Return `$max_age` (seconds), which only the URL or the dashboard's settings change."""
     ages = {"1m": "60", "2m": "120", "5m": "300", "15m": "900", "1h": "3600"}
     default = next(text for text, seconds in ages.items() if int(seconds) == age_limit())
-    max_age = choice("max_age", "Hide data older than", ages, default)
-    max_age.description("Panels hide groups whose last push is older than this, except panels about the age itself.")
-    return [frame, max_age]
+    variable = choice("max_age", "Hide data older than", ages, default)
+    variable.description("Panels hide groups whose last push is older than this, except panels about the age itself.")
+    variable.hide(HIDDEN)
+    return variable
 
 
 def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> dashboard.CustomVariable:
@@ -100,12 +108,13 @@ def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> das
     return variable
 
 
-def flower_address() -> Variable:
-    """Return `$flower_url`, the address of Flower for links to its pages."""
+def flower_address() -> dashboard.TextBoxVariable:
+    """Return `$flower_url`, the address of Flower for links to its pages; hidden as `$max_age`."""
     local = "http://localhost:5555"
     variable = dashboard.TextBoxVariable("flower_url")
     variable.label("Flower's address")
     variable.description("Address of Flower in your browser, for links to its pages. Without a trailing slash.")
+    variable.hide(HIDDEN)
     variable.default_value(local)
     variable.options([option(local, local)])
     variable.current(option(local, local))
@@ -143,7 +152,7 @@ class PrometheusAnnotation(model.AnnotationQuery):
     """
 
     def __init__(self, name: str, title: str, colour: str, expr: str) -> None:
-        super().__init__(name=name, datasource=DATASOURCE, icon_color=colour, expr=expr)
+        super().__init__(name=name, datasource=DATASOURCE, icon_color=colour, expr=expr, hide=True)
         self.title = title
 
     def to_json(self) -> dict[str, object]:
@@ -177,13 +186,8 @@ def _worker_went_away() -> str:
 
 
 def _flower_down() -> str:
-    """Return a query for the time in which a Flower was down.
-
-    The failure began after the last good push, up to a minute and a deadline before the failed one. Without these two
-    minutes, a failure of two and a half minutes would be a single line.
-    """
-    before = f"min_over_time({selector('flower_up')}[2m] offset -2m) == 0"
-    return f"(({fresh('flower_up')}) == 0 or {before} and {FRESH}) + 1"
+    """Return a query that is above 0 while a Flower was down."""
+    return f"({fresh('flower_up', call='{} == 0', guard=PUSHED)}) + 1"
 
 
 def _from_data(name: str, label: str, query: str, sort: model.VariableSort) -> dashboard.QueryVariable:

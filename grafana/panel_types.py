@@ -2,16 +2,16 @@
 
 The defaults follow three rules:
 
-- A panel with one number queries the instant, or a range that ends in NaN if there is no fresh data. Otherwise the last
-  value of the range would be an old value while the guard hides the present.
-- A graph shows gaps where there is no data.
+- Tiles and tables query the instant. Otherwise they would show an old value while the guard hides the present.
+- A graph shows gaps where there is no data. Its legend has names only: the last value of a line that has ended is old.
 - A panel without fresh data says so in grey. Green means that the state is known to be good.
 
 The SDK's enums are looked up by value, because mypy checks for Python 3.10, which has no `StrEnum`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeVar
 
 from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, statetimeline, timeseries
@@ -21,6 +21,8 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
 
+from grafana.queries import BAD, GOOD, NO_DATA, ODD, UNKNOWN
+
 DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 Thresholds = Sequence[tuple[str, float | None]]
@@ -29,27 +31,36 @@ Thresholds = Sequence[tuple[str, float | None]]
 ValueTexts = dict[str, tuple[str, str]]
 """Text and colour that replace a value; the most important value first."""
 
+GREY = "#7b8087"
+"""Colour of the unknown, readable on light and dark backgrounds."""
+
 NEUTRAL: Thresholds = (("blue", None),)
 UP: Thresholds = (("red", None), ("green", 1.0))
 GOOD_IS_HIGH: Thresholds = (("red", None), ("orange", 0.7), ("green", 0.94))
 
-GREY = "#7b8087"
-"""Colour of the unknown, readable on light and dark backgrounds."""
+LEVELS: Thresholds = ((GREY, None), ("green", GOOD), ("orange", ODD), ("red", BAD))
+LEVEL_TEXTS: ValueTexts = {
+    str(BAD): ("wrong", "red"),
+    str(ODD): ("check", "orange"),
+    str(GOOD): ("ok", "green"),
+    str(UNKNOWN): ("unknown", GREY),
+}
+"""Text of a level in a list."""
 
-SECONDS = "suffix: s"
-"""Unit of a graph's axis. With the unit `s`, Grafana would print ticks such as 4.17 min."""
+UP_OR_DOWN: ValueTexts = {"0": ("Down", "red"), "1": ("Up", "green"), str(UNKNOWN): ("Unknown", GREY)}
 
-NO_DATA = "no fresh data"
+COUNT = "locale"
+"""Unit of a number of tasks: all digits. The unit `short` would print 1.03 K."""
 
 TILE = 4
 """Width of a panel with one number, in grid cells."""
 
 HALF = 12
-"""Width of a panel with a legend next to its graph; narrower legends are not readable on a laptop."""
+"""Width of half a row."""
 
-LONG_NAME = r"/^(?=.{28})(?:.*?\.(?=.{1,27}$)|.*(?=.{27}$))(.*)$/"
+LONG_NAME = r"/^(?=.{28})(?:.*?\.(?=.{1,27}$)|.*\.)(.*)$/"
 END_OF_NAME = "…$1"
-"""Names longer than 27 characters are cut to their end, from a dot if possible, so that the value fits."""
+"""Names longer than 27 characters are cut to their end, from a dot, but not within a word."""
 
 AnyPanel = heatmap.Panel | stat.Panel | statetimeline.Panel | tables.Panel | timeseries.Panel
 Kind = TypeVar("Kind", heatmap.Panel, stat.Panel, statetimeline.Panel, tables.Panel, timeseries.Panel)
@@ -146,8 +157,7 @@ class Column:
             own["mappings"] = [{"type": "regex", "options": {"pattern": LONG_NAME, "result": result}}]
         if self.link:
             own["links"] = [self.link.to_json()]
-        if self.field.startswith("Value"):
-            own["noValue"] = "-"
+        own["noValue"] = "-"
         return [model.DynamicConfigValue(id_val=name, value=value) for name, value in own.items()]
 
 
@@ -156,29 +166,39 @@ def not_pushed(extra: str) -> str:
     return f"{NO_DATA}, or not pushed: --with {extra}"
 
 
-def numbers(spec: PanelSpec, *queries: Query, texts: ValueTexts | None = None, named: bool = False) -> stat.Panel:
-    """Return a panel with the current number of each series; `named` adds the legend."""
-    panel = _stat(spec, texts or {})
-    panel.text_mode(choices.BigValueTextMode("value_and_name" if named else "value"))
+def tile(spec: PanelSpec, query: str) -> stat.Panel:
+    """Return a coloured text: the label `text` of the query's only series, whose value is the level."""
+    spec = replace(spec, thresholds=LEVELS)
+    unknown = model.ValueMappingResult(text=spec.empty, color=GREY, index=0)
+    without_data = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch("null+nan"), result=unknown)
+    panel = stat.Panel()
+    panel.color_mode(choices.BigValueColorMode("background"))
+    panel.reduce_options(common.ReduceDataOptions().calcs(["last"]))
+    panel.text_mode(choices.BigValueTextMode("name"))
     panel.graph_mode(choices.BigValueGraphMode("none"))
-    return _finished(panel, spec, [_instant_target(query, number) for number, query in enumerate(queries)])
-
-
-def number_with_graph(spec: PanelSpec, query: Query, texts: ValueTexts | None = None) -> stat.Panel:
-    """Return a panel with one number and its graph.
-
-    Without fresh data, the query must end in NaN (`or_unknown`).
-    """
-    panel = _stat(spec, texts or {})
-    panel.text_mode(choices.BigValueTextMode("value"))
-    panel.graph_mode(choices.BigValueGraphMode("area"))
-    return _finished(panel, spec, [_range_target(query, 0)])
+    panel.mappings([model.SpecialValueMap(options=without_data)])
+    panel.no_value(spec.empty)
+    return _finished(panel, spec, [_instant_target(Query(query, "{{text}}"), 0)])
 
 
 def lines(
-    spec: PanelSpec, *queries: Query, links: Sequence[Link] = (), maximum: float | None = None
+    spec: PanelSpec,
+    *queries: Query,
+    links: Sequence[Link] = (),
+    maximum: float | None = None,
+    colours: Mapping[str, str] = MappingProxyType({}),
+    failures: bool = False,
 ) -> timeseries.Panel:
-    """Return a graph; `maximum` is the soft maximum of its axis."""
+    """Return a graph.
+
+    Args:
+        spec: common properties.
+        queries: queries of the lines.
+        links: links of a line.
+        maximum: soft maximum of the axis.
+        colours: colours of lines by name.
+        failures: colour the other lines from yellow to red by their last value; the usual first colour is green.
+    """
     panel = timeseries.Panel()
     panel.line_width(1)
     panel.fill_opacity(0)
@@ -187,14 +207,19 @@ def lines(
     panel.axis_soft_min(0)
     if maximum is not None:
         panel.axis_soft_max(maximum)
-    panel.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId("palette-classic")))
-    panel.legend(_legend_beside())
+    scheme = model.FieldColorModeId("continuous-YlRd" if failures else "palette-classic")
+    panel.color_scheme(dashboard.FieldColor().mode(scheme))
+    legend = common.VizLegendOptions().display_mode(choices.LegendDisplayMode("list")).calcs([])
+    panel.legend(legend.placement(choices.LegendPlacement("bottom")).show_legend(True))
     tooltip = common.VizTooltipOptions().mode(choices.TooltipDisplayMode("multi"))
     panel.tooltip(tooltip.sort(choices.SortOrder("desc")))
     panel.no_value(spec.empty)
     panel.with_transformation(
         model.DataTransformerConfig(id_val="renameByRegex", options={"regex": LONG_NAME, "renamePattern": END_OF_NAME})
     )
+    for name, colour in colours.items():
+        fixed = {"mode": "fixed", "fixedColor": colour}
+        panel.override_by_name(name, [model.DynamicConfigValue(id_val="color", value=fixed)])
     if links:
         panel.data_links([_data_link(link) for link in links])
     return _finished(panel, spec, [_range_target(query, number) for number, query in enumerate(queries)])
@@ -236,36 +261,16 @@ def timelines(spec: PanelSpec, query: Query, texts: ValueTexts) -> statetimeline
 
 
 def heatmap_panel(spec: PanelSpec, query: Query) -> heatmap.Panel:
-    """Return a heatmap of buckets; `spec.unit` is the unit of their bounds."""
+    """Return a heatmap of buckets: the axis has seconds, the cells have the unit of the panel."""
     panel = heatmap.Panel()
     panel.calculate(False)
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode("scheme")).scheme("Oranges").steps(64))
-    panel.y_axis(heatmap.YAxisConfig().unit(spec.unit).axis_placement(choices.AxisPlacement("left")))
+    panel.y_axis(heatmap.YAxisConfig().unit("s").axis_placement(choices.AxisPlacement("left")))
     panel.scale_distribution(common.ScaleDistributionConfig().type(choices.ScaleDistribution("linear")))
     panel.show_tooltip()
     panel.show_legend()
     panel.no_value(spec.empty)
     return _finished(panel, spec, [_range_target(query, 0).format(PromQueryFormat("heatmap"))])
-
-
-def with_thresholds(panel: stat.Panel, number: int, thresholds: Thresholds) -> stat.Panel:
-    """Set the thresholds of one query of a panel; query 0 is the first."""
-    value = {"mode": "absolute", "steps": [{"color": colour, "value": start} for colour, start in thresholds]}
-    panel.override_by_query(_letter(number), [model.DynamicConfigValue(id_val="thresholds", value=value)])
-    return panel
-
-
-def _stat(spec: PanelSpec, texts: ValueTexts) -> stat.Panel:
-    unknown = model.ValueMappingResult(text=spec.empty, color=GREY, index=len(texts))
-    without_data = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch("null+nan"), result=unknown)
-    panel = stat.Panel()
-    panel.color_mode(choices.BigValueColorMode("background"))
-    panel.reduce_options(common.ReduceDataOptions().calcs(["last"]))
-    panel.text(common.VizTextDisplayOptions().title_size(12).value_size(28))
-    known = [_mapping(texts)] if texts else []
-    panel.mappings([*known, model.SpecialValueMap(options=without_data)])
-    panel.no_value(spec.empty)
-    return panel
 
 
 def _mapping(texts: ValueTexts) -> model.ValueMap:
@@ -331,14 +336,3 @@ def _target(query: Query, number: int) -> prometheus.Dataquery:
 
 def _letter(number: int) -> str:
     return "ABCDEFGH"[number]
-
-
-def _legend_beside() -> common.VizLegendOptions:
-    legend = common.VizLegendOptions()
-    legend.display_mode(choices.LegendDisplayMode("table"))
-    legend.placement(choices.LegendPlacement("right"))
-    legend.show_legend(True)
-    legend.calcs(["lastNotNull"])
-    legend.sort_by("Last *")
-    legend.sort_desc(True)
-    return legend

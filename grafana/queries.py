@@ -2,17 +2,21 @@
 
 The Pushgateway keeps a group for ever, and Prometheus scrapes it as if it were new. So every query has a guard:
 
-    SERIES and ignoring (OWN LABELS) (time() - push_time_seconds < $max_age and flower_up)
+    SERIES and ignoring (OWN LABELS) (time() - push_time_seconds < $max_age and flower_up == 1)
 
 `push_time_seconds` has only the grouping labels. So does a series if the labels of its family are ignored. Each group
 is therefore matched with its own push, whatever grouping labels the user added. `and on (job, instance)` would not do
 that: if two groups differ only in an added label, a stale one would pass because the other one is fresh.
 
 `flower_up` is the last family of each push, whatever its value. A group without it is incomplete.
+
+A tile shows one series: its value is a level from UNKNOWN to BAD, its label `text` the text.
 """
 
+import re
 from functools import cache
 
+from grafana.alert_limits import recorded_names
 from push_job.metrics.extras import EXTRAS, families_with
 
 #: Labels of Flower's own families, which the extra `flower-metrics` passes on.
@@ -44,10 +48,22 @@ def _labels_by_series() -> dict[str, tuple[str, ...]]:
     return labels
 
 
-FRESH = "(time() - push_time_seconds < $max_age and flower_up)"
+PUSHED = "(time() - push_time_seconds < $max_age and flower_up)"
+"""Groups that are not older than `$max_age`, including those whose Flower is down."""
+
+FRESH = "(time() - push_time_seconds < $max_age and flower_up == 1)"
+"""Groups that are not older than `$max_age` and whose Flower is up."""
+
+UNKNOWN, GOOD, ODD, BAD = -1, 0, 1, 2
+"""Levels of a tile and of a row in a list: grey, green, orange and red."""
+
+NO_DATA = "no fresh data"
 
 IN_RANGE = "[$__range] @ end()"
 """Suffix of a selector: its values in the selected range, the same at every step of a graph."""
+
+NAMED = 'app!=""'
+"""Excludes the sample that stands for "no worker"."""
 
 CHOSEN = 'job=~"$job", instance=~"$instance"'
 
@@ -62,8 +78,8 @@ def in_state(*states: str) -> str:
     return f'state="{states[0]}"' if len(states) == 1 else f'state=~"{"|".join(states)}"'
 
 
-def fresh(family: str, *matchers: str, call: str = "{}") -> str:
-    """Return the series of a family in groups that are not older than `$max_age`.
+def fresh(family: str, *matchers: str, call: str = "{}", guard: str = FRESH) -> str:
+    """Return the series of a family in groups that pass the guard.
 
     `call` wraps the selector, e.g. `"{} == bool 0"`. For functions of a range, use `fresh_window`.
 
@@ -72,11 +88,16 @@ def fresh(family: str, *matchers: str, call: str = "{}") -> str:
     """
     labels = own_labels(family)
     matching = f" ignoring ({', '.join(labels)})" if labels else ""
-    return f"{call.format(selector(family, *matchers))} and{matching} {FRESH}"
+    return f"{call.format(selector(family, *matchers))} and{matching} {guard}"
+
+
+def pushed(family: str) -> str:
+    """Return the job's own families, which are pushed even if Flower is down."""
+    return fresh(family, guard=PUSHED)
 
 
 def fresh_window(call: str, family: str, *matchers: str, window: str = "$TIME_FRAME") -> str:
-    """Return a function of a range, e.g. `rate`, for groups with a fresh sample.
+    """Return a function of a range, e.g. `deriv`, for groups with a fresh sample.
 
     Without that condition, a graph would continue for the length of the window after Flower went down.
     """
@@ -136,24 +157,86 @@ def age(comparison: str = "") -> str:
 
 def flower_state() -> str:
     """Return for each group 1 (up), 0 (down), -1 (too old) or -2 (incomplete push)."""
-    return f"{fresh('flower_up')} or 0 * ({age('>= $max_age')}) - 1 or 0 * ({age()}) - 2"
+    return f"{pushed('flower_up')} or 0 * ({age('>= $max_age')}) - 1 or 0 * ({age()}) - 2"
 
 
 def missing() -> str:
     """Return the groups without fresh data: Flower is down, or the data is too old."""
-    return f"({age()} unless ({fresh('flower_up')}) == 1)"
+    return f"({age()} unless ({fresh('flower_up')}))"
 
 
-def count_as_label(count: str, label: str) -> str:
-    """Return a series with a count as a label, for a legend."""
-    return f'0 * count_values("{label}", count({count}))'
+def flowers_up() -> str:
+    """Return the number of Flowers with fresh data; empty if there is none."""
+    return f"count({fresh('flower_up')})"
 
 
-def or_unknown(known: str) -> str:
-    """Return `known` or NaN, so that the last value of a range is never old."""
-    return f"{known} or vector(NaN)"
+def recorded(name: str, *matchers: str) -> str:
+    """Return a selector of a recorded series of the selected jobs and Flowers; its rule has the guard.
+
+    Raises:
+        ValueError: prometheus/rules does not record it.
+    """
+    if name not in recorded_names():
+        raise ValueError(f"prometheus/rules has no record {name}")
+    by_type = ['task_type=~"$task_type"'] if name.startswith("instance_type") else []
+    return selector(name, *by_type, *matchers)
 
 
-def or_not_pushed(known: str) -> str:
-    """Return `known`, or -1 if a Flower was scraped without this extra."""
-    return f"{known} or sum({fresh('flower_up', call='{} == 1')}) * 0 - 1"
+ADDED = "instance_type_state:celery_tasks:added15m"
+FAILED, FINISHED = "instance_type:celery_tasks_failed:recent", "instance_type:celery_tasks_finished:recent"
+RULES_ARE_LOADED = "instance:celery_workers:sum"
+"""Recorded by the rules while a group is fresh. If it and all alerts are missing, the rules are not loaded."""
+
+WINDOW = int("".join(re.findall(r"added(\d+)m", ADDED)))
+"""Minutes that the numbers about failures and finished tasks cover."""
+
+
+def added_since(family: str, *matchers: str, offset: str = "") -> str:
+    """Return the rise of a gauge within the window. After a reset, it is the rise since then."""
+    series, moved = selector(family, *matchers), f" {offset}" if offset else ""
+    return f"({series}{moved} - min_over_time({series}[{WINDOW}m]{moved}))"
+
+
+def labelled(series: str, **labels: str) -> str:
+    """Return series with constant labels."""
+    for label, text in labels.items():
+        series = f'label_replace({series}, "{label}", "{text}", "", "")'
+    return series
+
+
+def reworded(series: str, pattern: str, text: str, source: str = "text") -> str:
+    """Return series whose label `text` is replaced if the label `source` matches the pattern."""
+    return f'label_replace({series}, "text", "{text}", "{source}", "{pattern}")'
+
+
+def with_numbers(series: str, **numbers: str) -> str:
+    """Return one series without labels, with a label for each number."""
+    for label, number in numbers.items():
+        series = f'{series} + on () group_left ({label}) 0 * count_values("{label}", {number})'
+    return series
+
+
+def joined(series: str, separator: str, *labels: str) -> str:
+    """Return series whose label `text` consists of other labels."""
+    sources = ", ".join(f'"{label}"' for label in labels)
+    return f'label_join({series}, "text", "{separator}", {sources})'
+
+
+def first_of(*series: str) -> str:
+    """Return the first of some expressions that has a result."""
+    return " or on () ".join(series)
+
+
+def or_unknown(known: str, text: str = NO_DATA) -> str:
+    """Return a tile's series, or the level UNKNOWN with a text."""
+    return first_of(known, labelled(f"vector({UNKNOWN})", text=text))
+
+
+def or_odd_if_missing(level: str) -> str:
+    """Return a level that is at least ODD while a Flower has no fresh data, because the numbers are incomplete."""
+    return f"clamp_min({level}, scalar(count({missing()}) > bool 0 or vector(0)))"
+
+
+def or_row(series: str, label: str, text: str, value: float = 0) -> str:
+    """Return series, or a row with a text. Grafana shows no text in a table whose several queries are all empty."""
+    return first_of(series, labelled(f"vector({value})", **{label: text}))

@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "grafana" / "dashboards"
-BOARDS = ("celery-by-flower", "celery-by-flower-in-depth")
+BOARDS = ("celery-by-flower", "celery-by-flower-in-depth", "celery-by-flower-task-type")
 
 ALL = "$__all"
 

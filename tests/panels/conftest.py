@@ -94,6 +94,7 @@ def scene(testbed: Testbed, push_job: PushJob) -> Scene:
     send_tasks(shop_redis.url, shop, SHOP_LATER, worker="celery@shop-1")
     push(JOB, shop)
     _wait_until(prometheus, f'instance:celery_workers:sum{{job="{JOB}"}} == 1')
+    _wait_until(prometheus, f'instance_type:celery_tasks_finished:recent{{job="{JOB}"}} == 2')
     return Scene(prometheus, host_and_port(shop), host_and_port(mail), at=time.time())
 
 

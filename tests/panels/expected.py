@@ -72,13 +72,19 @@ def tasks_listed(scene: Scene) -> Expected:
     )
 
 
-def in_states(*states: str) -> Callable[[Scene], Expected]:
-    """Return the number of tasks in these states."""
-    return lambda scene: of(_count(scene, *states))
+def by_state(scene: Scene) -> Expected:
+    """Return the tasks in each state; the usual states have a line even without tasks."""
+    states = {*STATES, *(group.state for group in _all(scene))}
+    return _joined(of(_count(scene, state), state=state) for state in states)
 
 
-def failure_ratio(scene: Scene) -> Expected:
-    return of(_count(scene, "FAILURE") / _count(scene, "FAILURE", "SUCCESS"))
+def mean_durations_by_state(scene: Scene) -> Expected:
+    """Return the mean seconds by state; states without seconds have no line."""
+    means = {state: sum(seconds(_all(scene), state).values()) / max(_count(scene, state), 1) for state in STATES}
+    unfinished = {
+        state: Between(mean - CLOCK, mean + SCENE_TAKES) for state, mean in means.items() if state != "SUCCESS"
+    }
+    return _joined(of(unfinished.get(state, mean), state=state) for state, mean in means.items() if mean)
 
 
 def by_type(state: str) -> Callable[[Scene], Expected]:
@@ -100,17 +106,6 @@ def failed_most(column: str) -> Callable[[Scene], Expected]:
         )
 
     return expected
-
-
-def longest_wait(scene: Scene) -> Expected:
-    """Return the highest mean wait."""
-    waits = [number for state in ("PENDING", "RECEIVED") for number in mean_durations(state)(scene).values()]
-    (longest,) = [wait for wait in waits if isinstance(wait, Between) and wait.high == _highest(waits)]
-    return of(longest)
-
-
-def _highest(waits: Iterable[Number]) -> float:
-    return max(wait.high for wait in waits if isinstance(wait, Between))
 
 
 def other_states(scene: Scene) -> Expected:

@@ -34,7 +34,8 @@ SINCE: Mapping[str, str] = {
         annotations.list.titleFormat
         description
         editable
-        field.color.mode = palette-classic | thresholds
+        field.color.fixedColor
+        field.color.mode = continuous-YlRd | fixed | palette-classic | thresholds
         field.links.targetBlank
         field.links.title
         field.links.url
@@ -53,7 +54,7 @@ SINCE: Mapping[str, str] = {
         field.thresholds.mode = absolute
         field.thresholds.steps.color
         field.thresholds.steps.value
-        field.unit = none | percentunit | s | short | suffix: s
+        field.unit = locale | none | percentunit | s | short
         fiscalYearStartMonth
         graphTooltip
         id
@@ -67,7 +68,7 @@ SINCE: Mapping[str, str] = {
         links.tooltip
         links.type = dashboards
         links.url
-        override.matcher.id = byFrameRefID | byName
+        override.matcher.id = byName
         override.matcher.options
         panel.collapsed
         panel.datasource.type = prometheus
@@ -99,13 +100,11 @@ SINCE: Mapping[str, str] = {
         refresh
         schemaVersion
         stat.options.colorMode = background
-        stat.options.graphMode = area | none
+        stat.options.graphMode = none
         stat.options.justifyMode = auto
         stat.options.orientation = auto
         stat.options.reduceOptions.calcs = last
-        stat.options.text.titleSize
-        stat.options.text.valueSize
-        stat.options.textMode = value | value_and_name
+        stat.options.textMode = name
         state-timeline.custom.fillOpacity
         state-timeline.custom.lineWidth
         state-timeline.options.alignValue = left
@@ -159,11 +158,8 @@ SINCE: Mapping[str, str] = {
         timeseries.custom.lineWidth
         timeseries.custom.showPoints = never
         timeseries.custom.spanNulls
-        timeseries.options.legend.calcs = lastNotNull
-        timeseries.options.legend.displayMode = table
-        timeseries.options.legend.placement = right
-        timeseries.options.legend.sortBy
-        timeseries.options.legend.sortDesc
+        timeseries.options.legend.displayMode = list
+        timeseries.options.legend.placement = bottom
         timeseries.options.tooltip.mode = multi
         timeseries.options.tooltip.sort = desc
         timezone = browser

@@ -1,5 +1,6 @@
 """Configuration and rules are valid, and every alert is tested firing and quiet."""
 
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,12 @@ def test_alerts_have_severity_summary_description_and_runbook() -> None:
             assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}, rule["alert"]
             assert rule["annotations"]["description"].endswith("."), rule["alert"]
             assert rule["annotations"]["runbook_url"] == f"docs/alerts.md#{rule['alert'].lower()}"
+
+
+def test_rules_ignore_groups_whose_flower_is_down() -> None:
+    """`and flower_up` is true for 0, so a rule that looks back would see the values before Flower went down."""
+    for path in PROMETHEUS.glob("rules/*.yml"):
+        assert not re.findall(r"flower_up\)", path.read_text()), path
 
 
 def test_rules_use_one_age_limit() -> None:

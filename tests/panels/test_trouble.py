@@ -14,31 +14,32 @@ from pathlib import Path
 
 import pytest
 
+from grafana.queries import ODD
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.process import wait_for
 from testbed.services import Flower, Prometheus, Pushgateway, Redis, Service, Testbed
 from testbed.shop import shop_app
 from tests.panels.ask import answer, graph, shown
-from tests.panels.boards import ROOT, PanelQuery, Values, filled_in, queries_of
+from tests.panels.boards import ROOT, Values, filled_in, queries_of
 from tests.panels.conftest import SHOP_AT_FIRST
 from tests.panels.scene import FOR_EVER, send_tasks
+from tests.panels.test_states import NEVER_EMPTY
 
 OLD = 12
 """Seconds; much more than a push, a scrape and the queries of all panels need."""
 
 VALUES: Values = {"job": ["flower"], "max_age": str(OLD)}
 
-ABOUT_AGE = {"Flowers", "Each Flower", "Age of the data over time", "Data too old"}
+ABOUT_AGE = {"Age of the data over time", "Data too old"}
 """Panels that show the age of the data, so the guard does not hide them."""
 
-ALERTS = {"Firing alerts", "Alerts"}
-"""Panels with a result as long as Prometheus has one rule."""
-
 QUERIES = [
-    query for query in queries_of("celery-by-flower") if query.where not in {"A worker went away", "Flower down"}
+    query
+    for query in queries_of("celery-by-flower")
+    if query.where not in {"A worker went away", "Flower down", "Failures per minute (15 min)"} | NEVER_EMPTY
 ]
-"""All queries except two annotations, which need a past failure; see test_annotations.py."""
+"""All queries except two annotations, which need a past failure (see test_annotations.py), and those with a text."""
 
 EVERYTHING = {query.where for query in QUERIES}
 
@@ -153,8 +154,10 @@ def shortened(rules: Path, folder: Path) -> Path:
 
 
 def test_panels_become_empty_when_pushes_stop(bed: Bed) -> None:
-    wait_for("the data to be old", lambda: bed.empty_panels() == EVERYTHING - ABOUT_AGE - ALERTS, 60)
-    states, ages = (query for query in QUERIES if query.where == "Each Flower" and query.ref in "AB")
+    wait_for("the data to be old", lambda: bed.empty_panels() == EVERYTHING - ABOUT_AGE, 60)
+    states, ages = (
+        query for query in queries_of("celery-by-flower") if query.where == "Each Flower" and query.ref in "AB"
+    )
     now = time.time()
     ((labels, state),) = shown(bed.prometheus, states, VALUES, now).items()
     assert dict(labels) == {"job": "flower", "instance": bed.flower.url.removeprefix("http://")}
@@ -165,6 +168,7 @@ def test_panels_become_empty_when_pushes_stop(bed: Bed) -> None:
     assert bed.prometheus.query("sum(celery_workers)") == [({}, 1.0)]
     bed.wait_for_alerts("FlowerPushStale")
     bed.push()
+    bed.wait_for_a_second_scrape()
     assert not bed.empty_panels()
     bed.recover()
 
@@ -174,8 +178,8 @@ def test_panels_have_a_gap_while_flower_is_down(bed: Bed) -> None:
     with stopped(bed.flower):
         assert bed.push() == 1
         down_since = time.time()
-        assert bed.empty_panels() == EVERYTHING - ABOUT_AGE - ABOUT_THE_PUSH - ALERTS
-        (up,) = (query for query in QUERIES if query.where == "Each Flower" and query.ref == "A")
+        assert bed.empty_panels() == EVERYTHING - ABOUT_AGE - ABOUT_THE_PUSH
+        (up,) = (query for query in queries_of("celery-by-flower") if query.where == "Each Flower" and query.ref == "A")
         assert set(shown(bed.prometheus, up, VALUES, time.time()).values()) == {0}
         bed.wait_for_alerts("FlowerDown")
         down_until = time.time()
@@ -185,7 +189,7 @@ def test_panels_have_a_gap_while_flower_is_down(bed: Bed) -> None:
     bed.wait_for_a_second_scrape()
     assert not bed.empty_panels()
     bed.recover()
-    (workers,) = (query for query in QUERIES if query.where == "Live workers" and query.ref == "A")
+    (workers,) = (query for query in QUERIES if query.where == "Workers over time" and query.ref == "A")
     query = filled_in(workers.expr, workers.board, VALUES)
     (points,) = graph(bed.prometheus, query, start=start - 2, end=time.time()).values()
     assert any(at <= start for at in points)
@@ -196,7 +200,7 @@ def test_panels_have_a_gap_while_flower_is_down(bed: Bed) -> None:
 def test_panels_recover_after_a_restart_of_everything(bed: Bed) -> None:
     with stopped(bed.pushgateway):
         bed.wait_for_alerts("PushgatewayDown")
-        assert bed.empty_panels() == EVERYTHING - ALERTS
+        assert bed.empty_panels() == EVERYTHING
         with stopped(bed.prometheus, bed.flower, bed.redis):
             pass
     bed.fill()
@@ -207,7 +211,7 @@ def test_panels_recover_after_a_restart_of_everything(bed: Bed) -> None:
 
 
 def test_singlestat_reads_0_when_the_last_worker_goes(bed: Bed) -> None:
-    (workers,) = (query for query in QUERIES if query.where == "Live workers" and query.ref == "A")
+    (workers,) = (query for query in QUERIES if query.where == "Workers over time" and query.ref == "A")
     with TaskEvents(bed.redis.url) as events:
         events.worker("celery@shop-1", event="offline")
     bed.flower.wait_for_worker("celery@shop-1", alive=False)
@@ -273,21 +277,18 @@ def test_stale_group_with_another_grouping_label_is_hidden(bed: Bed) -> None:
     ages = answer(bed.prometheus, "time() - push_time_seconds", now)
     assert sorted(age < float(str(values["max_age"])) for age in ages.values()) == [False, True]
     for query in QUERIES:
-        if query.where not in ABOUT_AGE | ALERTS:
+        if query.where not in ABOUT_AGE:
             teams = [dict(labels).get("team", "new") for labels in shown(bed.prometheus, query, values, now)]
             assert set(teams) <= {"new"}, query
-    (workers,) = (query for query in QUERIES if query.where == "Live workers" and query.ref == "B")
-    assert shown(bed.prometheus, workers, values, now) == {frozenset({("lost", "1"), ("all", "2")}): 1.0}
+    (workers,) = (query for query in queries_of("celery-by-flower") if query.where == "Workers")
+    assert list(shown(bed.prometheus, workers, values, now).values()) == [ODD]
     # A guard with `on (job, instance)` would count both.
     shorter = f"sum(celery_workers and on (job, instance) (time() - push_time_seconds < {values['max_age']}))"
     assert answer(bed.prometheus, shorter, now) == {frozenset(): 2.0}
 
 
-def unguarded() -> list[PanelQuery]:
-    """Return the queries without the freshness guard."""
-    guard = "(time() - push_time_seconds < $max_age and flower_up)"
-    return [query for query in queries_of("celery-by-flower") if guard not in query.expr]
-
-
 def test_only_panels_about_age_alerts_and_the_past_are_unguarded() -> None:
-    assert {query.where for query in unguarded()} == ABOUT_AGE - {"Flowers"} | ALERTS | {"A worker went away"}
+    """Recorded series have the guard in their rule."""
+    guard = re.compile(r"\(time\(\) - push_time_seconds < \$max_age and flower_up( == 1)?\)|instance_type\w*:")
+    unguarded = {query.where for query in queries_of("celery-by-flower") if not guard.search(query.expr)}
+    assert unguarded == ABOUT_AGE | {"Firing alerts", "Alerts", "Each Flower", "A worker went away"}
