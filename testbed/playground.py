@@ -63,7 +63,7 @@ def show_dashboards(console: Console, folder: Path, shop: Shop) -> None:
         console,
         "Then open http://localhost:3000/d/celery-by-flower. To use your own Grafana on this machine, add "
         f"{shop.prometheus.url} as a Prometheus data source and import grafana/dashboards/*.json.\n"
-        f"Enter {shop.flower.url} as Flower's address at the top of the dashboard.",
+        f"For links to Flower, append &var-flower_url={shop.flower.url} to the dashboard's URL.",
     )
 
 

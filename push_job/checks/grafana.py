@@ -16,7 +16,7 @@ from push_job.http.errors import TransportError
 from push_job.settings import Endpoint, Settings
 
 #: The uids of the dashboards, which are also the names of their files in grafana/dashboards.
-DASHBOARDS = ("celery-by-flower", "celery-by-flower-in-depth")
+DASHBOARDS = ("celery-by-flower", "celery-by-flower-in-depth", "celery-by-flower-task-type")
 
 #: Data sources that are tested.
 _DATA_SOURCE_LIMIT = 10
