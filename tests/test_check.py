@@ -236,7 +236,7 @@ def test_a_server_that_answers_https_with_something_else_is_found(quick_push_job
     assert all("http://" in cross for cross in crosses(done.stdout))
 
 
-def test_a_proxy_is_named_and_tried_in_place_of_the_server(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_a_proxy_is_named_and_tested_instead_of_the_server(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     options = ("check", "--flower", "http://flower.internal:5555", "--pushgateway", clean_pushgateway.url, *FAST)
     answers = {"/api/workers": json_answer({"celery@a": True}), "/api/tasks": json_answer({})}
     with ScriptedServer(
@@ -250,7 +250,7 @@ def test_a_proxy_is_named_and_tried_in_place_of_the_server(clean_pushgateway: Pu
     assert f"port {proxy.url.rpartition(':')[2]} " in cross
 
 
-def test_the_options_of_push_are_taken_by_the_other_commands(
+def test_other_commands_accept_the_options_of_push(
     healthy_flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     options = [
@@ -272,7 +272,7 @@ def test_the_options_of_push_are_taken_by_the_other_commands(
     assert clean_pushgateway.groups() == []
 
 
-def test_a_clock_that_is_off_is_found(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
+def test_a_wrong_clock_is_found(clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     headers = {"Date": "Mon, 01 Jan 2024 00:00:00 GMT"}
     document = b'{"celery@a": true}'
     rows = b'{"data": [{"hostname": "celery@a", "processed": 0}]}'

@@ -1,4 +1,4 @@
-"""`push-job check --prometheus URL` finds why there is "No data", on real Prometheus servers."""
+"""`push-job check --prometheus URL` on real Prometheus servers."""
 
 import re
 import time
@@ -168,7 +168,7 @@ def rules_of(name: str) -> list[dict[str, str]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def test_every_rule_of_ours_is_known_as_one() -> None:
+def test_every_rule_of_the_project_is_recognized() -> None:
     foreign = {"name": "Foreign", "query": "celery_workers_of_another == 0", "type": "alerting"}
     as_listed = [
         {
@@ -187,9 +187,7 @@ def test_the_names_of_the_alerts_are_those_in_the_rules() -> None:
     assert list(ALERT_NAMES) == [rule["alert"] for rule in all_rules() if "alert" in rule]
 
 
-def test_alerts_that_are_not_there_are_named_and_no_failure(
-    servers: Servers, pushed: list[str], push_job: PushJob
-) -> None:
+def test_missing_alerts_are_named_but_no_failure(servers: Servers, pushed: list[str], push_job: PushJob) -> None:
     done = push_job("check", *pushed, "--prometheus", servers.in_part.url)
     assert done.returncode == 0, done.stdout
     assert any(line.startswith("  ✓") and " 6 alerts" in line for line in steps(done.stdout))
@@ -200,9 +198,7 @@ def test_alerts_that_are_not_there_are_named_and_no_failure(
     assert "PushgatewayDown" not in note
 
 
-def test_a_rule_that_cannot_be_evaluated_is_found_even_if_no_alert_says_so(
-    servers: Servers, pushed: list[str], push_job: PushJob
-) -> None:
+def test_a_rule_that_cannot_be_evaluated_is_found(servers: Servers, pushed: list[str], push_job: PushJob) -> None:
     done = push_job("check", *pushed, "--prometheus", servers.broken.url)
     assert done.returncode == 1
     assert any(line.startswith("  ✓") and " 6 alerts" in line for line in steps(done.stdout))
@@ -318,7 +314,7 @@ ODD: tuple[object, ...] = (
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_answers_are_no_bug(pushed: list[str], push_job: PushJob, odd: object) -> None:
+def test_unexpected_answers_are_failed_steps(pushed: list[str], push_job: PushJob, odd: object) -> None:
     rule = {
         "name": odd,
         "query": "flower_up == 0",

@@ -59,7 +59,7 @@ def test_a_clash_with_a_family_of_an_extra_is_found_as_push_finds_it(
     assert 'job="another"' in cross
 
 
-def test_what_our_own_group_holds_from_before_is_no_clash(
+def test_old_families_of_the_own_group_are_no_clash(
     flower: Flower, clean_pushgateway: Pushgateway, push_job: PushJob
 ) -> None:
     own = f"{clean_pushgateway.url}/metrics/job/flower/instance/{flower.url.removeprefix('http://')}"
@@ -84,7 +84,7 @@ def test_a_pushgateway_without_a_version_passes(data: object, quick_push_job: Pu
 
 
 @pytest.mark.slow
-def test_a_pushgateway_that_holds_much_is_read_in_little_space() -> None:
+def test_a_large_pushgateway_is_read_in_little_memory() -> None:
     sample = {"labels": {"path": "/" * 50}, "value": "1"}
     groups = [{"labels": {"job": "x"}, "f": {"type": "GAUGE", "metrics": [sample] * 500_000}}]
     text = b"# TYPE f gauge\n" + b'f{path="%b"} 1\n' % (b"/" * 50) * 800_000

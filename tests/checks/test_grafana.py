@@ -120,7 +120,7 @@ ODD = (None, 7, "x\x1b[31m", [7], [{"type": "prometheus", "uid": [], "name": 7}]
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_answers_are_no_bug(odd: object) -> None:
+def test_unexpected_answers_are_failed_steps(odd: object) -> None:
     paths = ("/api/datasources", query_of("prom%201"), *(f"/api/dashboards/uid/{uid}" for uid in DASHBOARDS))
     found = check({path: json_answer(odd) for path in paths})
     assert any(step.passed is False for step in found)

@@ -154,7 +154,7 @@ def test_at_most_five_broken_rules_have_a_step_each() -> None:
     assert sum(step.passed is False for step in broken) == 6
 
 
-def test_a_server_that_receives_the_pushes_itself_scrapes_nothing() -> None:
+def test_a_server_that_receives_pushes_need_not_scrape() -> None:
     unscraped = queries(scraped=NOTHING)
     assert check(unscraped, "text", "/api/v1/import/prometheus")[1].passed is True
     assert check(unscraped, "protobuf", "/api/v1/import/prometheus")[1].passed is False

@@ -1,4 +1,4 @@
-"""Made-up facts: all is well, and a test changes what it is about."""
+"""Facts about a healthy system, which tests change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANSWER = Answer(queues=(CELERY,), processes=2.0, pool="celery.concurrency.prefor
 
 
 def worker(name: str = "celery@a", *, alive: bool = True, last: float = 1.0, **more: Any) -> Worker:
-    """A worker that was heard `last` seconds ago."""
+    """Return a worker whose last heartbeat is `last` seconds old."""
     usual: dict[str, Any] = {
         "heartbeats": tuple(NOW - last - 2.0 * number for number in range(4)),
         "active": 0,
@@ -29,7 +29,7 @@ def worker(name: str = "celery@a", *, alive: bool = True, last: float = 1.0, **m
 
 
 def task(state: str, age: float, name: str = "shop.a", **more: Any) -> Task:
-    """A task that has been in its state for `age` seconds."""
+    """Return a task that has been in its state for `age` seconds."""
     usual: dict[str, Any] = {"worker": "" if state == "PENDING" else "celery@a", "routing_key": "celery"}
     usual |= {"since": NOW - age, "stamp": NOW - age, "clock": 1, "received": NOW - age}
     usual["started"] = NOW - age if state not in ("PENDING", "RECEIVED") else None
@@ -37,7 +37,7 @@ def task(state: str, age: float, name: str = "shop.a", **more: Any) -> Task:
 
 
 def facts(*tasks: Task, **changes: Any) -> Facts:
-    """Facts in which all is well, with these unfinished tasks."""
+    """Return facts about a healthy system with these unfinished tasks."""
     unfinished = {}
     for state in {one.state for one in tasks}:
         of_state = tuple(one for one in tasks if one.state == state)
@@ -61,17 +61,17 @@ def facts(*tasks: Task, **changes: Any) -> Facts:
 
 
 def a_type(name: str = "shop.a", **more: Any) -> dict[str, TaskType]:
-    """One task type that has succeeded once."""
+    """Return one task type that has succeeded once."""
     usual: dict[str, Any] = {"counts": {"SUCCESS": 1}, "longest": 1.0, "last_success": NOW - 5}
     return {name: TaskType(name, **{**usual, **more})}
 
 
 def found(known: Facts) -> list[tuple[str, str, str]]:
-    """Kind, level and subject of the findings."""
+    """Return kind, level and subject of the findings."""
     return [(finding.kind, finding.level.value, finding.subject) for finding in findings_of(known)]
 
 
 def only(known: Facts) -> Finding:
-    """The only finding."""
+    """Return the only finding."""
     [finding] = findings_of(known)
     return finding

@@ -1,4 +1,4 @@
-"""A broker, a Flower and workers on which a test makes one trouble and asks `explain`, in this process."""
+"""A broker, a Flower and workers in which a test causes a problem and calls `explain` in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GATEWAY = Endpoint("http://127.0.0.1:9")
 
 @dataclass
 class Scene:
-    """What a trouble is made on. `app` sends tasks; the services end with the scene."""
+    """The services of one test. `app` sends tasks; `close` ends everything except the broker."""
 
     testbed: Testbed
     broker: Redis | VirtualHost
@@ -60,7 +60,7 @@ class Scene:
         )
 
     def send(self, name: str, *args: Any, **options: Any) -> str:
-        """Send a task; its id."""
+        """Send a task and return its id."""
         return str(self.app.send_task(name, args, **options).id)
 
     def wait(self, state: str, *tasks: str) -> None:
@@ -69,11 +69,11 @@ class Scene:
             self.flower.wait_for_task(task, state, 30)
 
     def run(self, name: str, count: int, *args: Any, state: str = "SUCCESS") -> None:
-        """Send so many tasks and return once Flower shows them in this state."""
+        """Send `count` tasks and return once Flower shows them in this state."""
         self.wait(state, *[self.send(name, *args) for _ in range(count)])
 
     def events(self, worker: str, task_id: str, name: str, **ago: float) -> None:
-        """Report a task of a worker: how many seconds ago it was `received`, `started`, `succeeded` or `failed`."""
+        """Send events of a task: `received=5` is a task-received event with a time stamp 5 seconds ago."""
         now = time.time()
         with TaskEvents(self.broker.url) as events:
             for event, seconds in ago.items():
@@ -85,14 +85,14 @@ class Scene:
     def add_worker(
         self, name: str, *, pool: str = "prefork", concurrency: int = 2, queue: str = "celery", **conf: Any
     ) -> Worker:
-        """One more worker, which Flower sees when this returns."""
+        """Start another worker and return once Flower sees it."""
         worker = start_worker(self.testbed, self.broker, name, pool, concurrency, queue, conf)
         self.workers.append(worker)
         self.flower.wait_for_worker(worker.node)
         return worker
 
     def explain(self) -> Diagnosis:
-        """What `explain` finds now, which fits on a screen."""
+        """Return the diagnosis and assert that its text fits on a screen."""
         [diagnosis] = diagnose(Settings((Endpoint(self.flower.url),), GATEWAY), lambda _flower, _count: None)
         text = as_text([diagnosis], in_unicode=True)
         print(text)
@@ -100,7 +100,7 @@ class Scene:
         return diagnosis
 
     def until(self, *kinds: str, timeout: float = 20) -> list[Finding]:
-        """The findings, once they are of these kinds and nothing else is wrong.
+        """Return the findings of these kinds, once they are the only ones of level WRONG.
 
         Raises:
             ServiceError: they are not within `timeout` seconds.
@@ -116,7 +116,7 @@ class Scene:
         return [finding for finding in found if finding.kind in kinds]
 
     def close(self) -> None:
-        """End all services but the broker."""
+        """End all services except the broker."""
         self.app.close()
         for service in (self.flower, *self.workers, *self.others):
             service.kill()
@@ -132,7 +132,7 @@ def start_worker(
     conf: dict[str, Any] | None = None,
     clock: float = 0.0,
 ) -> Worker:
-    """A worker of testbed/troubles.py; `conf` has further settings of Celery."""
+    """Start a worker of testbed/troubles.py; `conf` has further settings of Celery."""
     options = ["--pool", pool, "-Q", queue, "--without-mingle", "--without-gossip", "--heartbeat-interval", "1"]
     env = {"TROUBLES_CONF": json.dumps(conf or {})}
     return testbed.worker(broker, name, concurrency, options, "testbed.troubles", env, clock)
@@ -150,7 +150,7 @@ def open_scene(
     clock: float = 0.0,
     results: bool = False,
 ) -> Scene:
-    """Start a Flower and workers, side by side.
+    """Start a Flower and workers at the same time.
 
     `sends` has settings of the app that sends; `results` is whether the workers have a result backend.
     """

@@ -1,4 +1,4 @@
-"""The report of `push-job explain`: a screen of safe lines, and JSON, whatever Flower says."""
+"""The report of `push-job explain`, as text and as JSON."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ HOSTILE = ("\x1b[31mred", "line\nline", "\u202eto the left", "\u2028", "x" * 200
 
 
 def hostile_facts(names: list[str], url: str, task_id: str) -> Facts:
-    """Everything is wrong with everything of these names."""
+    """Return facts with every problem for workers, tasks and queues of these names."""
     tasks = [
         dataclasses.replace(task(state, 9000.0 + number, name), id=f"{task_id}{number}", routing_key=name)
         for number, name in enumerate(names)
@@ -65,7 +65,7 @@ def diagnosed(names: list[str], url: str = "http://flower:5555/ops", task_id: st
 
 @pytest.mark.parametrize("width", [40, 80, 100, 300])
 @pytest.mark.parametrize("flowers", [1, 3])
-def test_whatever_is_wrong_it_is_a_screen_of_safe_lines(
+def test_any_problems_fit_on_a_screen_of_printable_lines(
     width: int, flowers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
@@ -81,14 +81,14 @@ def test_whatever_is_wrong_it_is_a_screen_of_safe_lines(
     assert "s3cr3t" not in lines
 
 
-def test_the_order_of_what_flower_says_changes_nothing() -> None:
+def test_the_order_of_flowers_answers_does_not_matter() -> None:
     shuffled = list(HOSTILE)
     random.Random(1).shuffle(shuffled)
     kinds = [finding.kind for finding in diagnosed(list(HOSTILE)).findings]
     assert [finding.kind for finding in diagnosed(shuffled).findings] == kinds
 
 
-def test_a_link_keeps_the_prefix_and_quotes_the_id_and_one_without_end_has_none() -> None:
+def test_a_link_has_the_prefix_and_the_quoted_id_unless_it_is_too_long() -> None:
     links = {finding.link for finding in diagnosed(["shop.a"]).findings if finding.kind == "stuck"}
     assert links == {"http://flower:5555/ops/task/..%2F%3Fa%3D1%23%1B0"}
     assert all(finding.link is None for finding in diagnosed(["shop.a"], task_id="x" * 201).findings)
@@ -103,13 +103,13 @@ def test_json_has_every_finding_with_its_level_and_no_secret() -> None:
     assert "s3cr3t" not in str(report)
 
 
-def test_of_a_kind_only_the_first_few_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_findings_of_a_kind_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     text = as_text([diagnosed([f"shop.{number}" for number in range(50)])], in_unicode=False)
     assert sum(line.startswith("\x1b[31mx\x1b[0m No live worker consumes") for line in text.splitlines()) == 3
 
 
-def test_three_troubles_take_twenty_lines_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_problems_take_at_most_twenty_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     diagnosis = diagnosed(["shop.a"])
     for first in range(len(diagnosis.findings) - 2):
@@ -129,7 +129,7 @@ def test_three_troubles_take_twenty_lines_at_most(monkeypatch: pytest.MonkeyPatc
         ),
     ],
 )
-def test_the_first_line_says_what_cannot_be_known(changes: dict[str, Any], well: bool, verdict: str) -> None:
+def test_the_first_line_names_missing_information(changes: dict[str, Any], well: bool, verdict: str) -> None:
     known = facts(**changes)
     diagnosis = Diagnosis(Endpoint("http://f:1"), known, findings_of(known))
     [*_, headline] = [
@@ -140,13 +140,13 @@ def test_the_first_line_says_what_cannot_be_known(changes: dict[str, Any], well:
     assert json.loads(as_json([diagnosis]))["well"] is well
 
 
-def test_where_no_flower_is_in_the_shard_nothing_is_called_well(push_job: PushJob) -> None:
+def test_a_shard_without_flowers_is_not_reported_as_healthy(push_job: PushJob) -> None:
     done = push_job("explain", "--flower", "http://127.0.0.1:9", "--shard", "1/2")
     assert done.returncode == 0
     assert "problem" not in done.stdout
 
 
-def test_names_times_and_ages() -> None:
+def test_format_of_names_times_and_ages() -> None:
     assert name_words("a" * 60) == "a" * 60
     assert name_words("x" * 100 + ".tasks.send") == "…" + "x" * 48 + ".tasks.send"
     assert name_words("a\x1b[31m\n") == "a�[31m�"
@@ -162,7 +162,7 @@ ODD: tuple[Any, ...] = (None, True, -1, 1.5, 10**400, "", "x\x1b", "\ud800", [],
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_answers_of_flower_are_left_out(push_job: PushJob, odd: object) -> None:
+def test_unexpected_answers_of_flower_are_ignored(push_job: PushJob, odd: object) -> None:
     old = time.time() - 9000
     fields = dict.fromkeys(
         ("received", "sent", "started", "worker", "routing_key", "exchange", "timestamp", "eta", "retries", "clock"),
@@ -198,7 +198,7 @@ def test_odd_answers_of_flower_are_left_out(push_job: PushJob, odd: object) -> N
     assert f"{server.url}/task/held" in links
 
 
-def test_questions_that_are_refused_are_reported(push_job: PushJob) -> None:
+def test_refused_requests_are_reported(push_job: PushJob) -> None:
     ended = {"name": "shop.a", "state": "SUCCESS", "succeeded": time.time(), "timestamp": time.time(), "runtime": 1.0}
     answers: dict[str, Script | list[Script]] = {
         "/api/workers": json_answer({"celery@a": True}),

@@ -1,4 +1,4 @@
-"""The rules, on made-up facts: what cannot be made on a real broker without waiting."""
+"""The rules, on facts that a real broker would provide only after a long time."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ from tests.explain.made_up import ANSWER, CELERY, NOW, a_type, facts, found, onl
 DAY = 86_400.0
 
 
-def test_nothing_is_found_where_all_is_well() -> None:
+def test_a_healthy_system_has_no_finding() -> None:
     assert found(facts()) == []
 
 
@@ -25,7 +25,7 @@ def test_nothing_is_found_where_all_is_well() -> None:
         (2, 960, 60, []),
     ],
 )
-def test_failures_since_the_last_success_count_whatever_came_before(
+def test_failures_since_the_last_success_are_counted_separately(
     failures: int, successes: int, first_ago: float, expected: list[Any]
 ) -> None:
     kind = a_type(
@@ -44,7 +44,7 @@ def test_failures_since_the_last_success_count_whatever_came_before(
         assert "the first failed at" in only(known).fact
 
 
-def test_a_type_that_often_fails_is_not_said_to_fail_always_after_three_failures() -> None:
+def test_three_failures_of_a_type_that_often_fails_are_not_a_deploy() -> None:
     kind = a_type(
         counts={"SUCCESS": 50, "FAILURE": 53},
         last_success=NOW - 9,
@@ -57,7 +57,7 @@ def test_a_type_that_often_fails_is_not_said_to_fail_always_after_three_failures
     assert "other tasks of the type succeed" in only(facts(types=kind)).likely
 
 
-def test_failures_of_long_ago_are_no_news() -> None:
+def test_old_failures_are_not_reported() -> None:
     kind = a_type(counts={"FAILURE": 9}, last_success=None, last_failure=NOW - DAY, failures_since_success=9)
     assert found(facts(types=kind)) == []
 
@@ -65,7 +65,7 @@ def test_failures_of_long_ago_are_no_news() -> None:
 @pytest.mark.parametrize(
     ("interval", "success_ago", "expected"), [(10.0, 14, 0), (10.0, 24, 1), (DAY, DAY + 3600, 1), (None, DAY, 0)]
 )
-def test_one_failure_of_a_periodic_task_counts_if_it_comes_seldom_or_has_missed_the_next_run(
+def test_one_failure_of_a_periodic_type_may_be_enough(
     interval: float | None, success_ago: float, expected: int
 ) -> None:
     kind = a_type(
@@ -100,7 +100,7 @@ def test_many_failures_of_many_types_are_one_finding() -> None:
         ("KeyError", "deploy"),
     ],
 )
-def test_what_to_do_about_an_exception(exception: str, do: str) -> None:
+def test_exceptions_have_specific_advice(exception: str, do: str) -> None:
     kind = a_type(
         counts={"FAILURE": 4},
         last_success=None,
@@ -125,7 +125,7 @@ def test_what_to_do_about_an_exception(exception: str, do: str) -> None:
         (None, 3700, [("stuck", "wrong", "shop.a")]),
     ],
 )
-def test_a_task_is_stuck_by_the_longest_success_of_its_type(longest: float | None, age: float, expected: Any) -> None:
+def test_running_tasks_are_compared_with_the_longest_success(longest: float | None, age: float, expected: Any) -> None:
     running = task("STARTED", age)
     answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset())
     workers = {"celery@a": worker(active=1, answer=answer)}
@@ -155,7 +155,7 @@ def test_a_started_task_that_its_worker_does_not_run_is_not_stuck() -> None:
     assert "terminate" not in finding.do + finding.likely
 
 
-def test_threads_that_count_ended_tasks_as_active_run_no_more_than_there_are() -> None:
+def test_a_worker_runs_at_most_as_many_tasks_as_it_has_threads() -> None:
     tasks = [task("STARTED", 100 + number) for number in range(40)]
     listed = dataclasses.replace(ANSWER, running=frozenset(one.id for one in tasks), held=frozenset())
     known = facts(*tasks, workers={"celery@a": worker(active=40, answer=listed)}, types=a_type(last_success=NOW - 900))
@@ -163,7 +163,7 @@ def test_threads_that_count_ended_tasks_as_active_run_no_more_than_there_are() -
     assert found(known) == [("results-lost", "wrong", "")]
 
 
-def test_what_a_rate_limit_holds_is_told_from_what_ended_unheard() -> None:
+def test_rate_limited_tasks_differ_from_tasks_without_an_end_event() -> None:
     held = task("RECEIVED", 400)
     types = a_type(last_success=NOW - 500)
     answer = dataclasses.replace(ANSWER, running=frozenset(), held=frozenset(), accepted={"shop.a": 1})
@@ -195,7 +195,7 @@ GONE = worker("celery@b", alive=False, last=240)
         ([], [("no-workers", "wrong", "")]),
     ],
 )
-def test_workers_that_are_gone(workers: list[Worker], expected: Any) -> None:
+def test_workers_without_heartbeats(workers: list[Worker], expected: Any) -> None:
     assert found(facts(workers={one.name: one for one in workers})) == expected
 
 
@@ -219,7 +219,7 @@ def test_a_silent_worker_that_rabbitmq_still_counts_was_not_killed(
     assert found(known)[0] == expected
 
 
-def test_a_flower_that_cannot_ask_its_broker_either_speaks_for_the_workers() -> None:
+def test_without_workers_and_queues_the_broker_is_suspected() -> None:
     known = facts(workers={"celery@b": GONE}, queues=Queues(None, "HTTP 500", refused=True))
     assert found(known)[0] == ("broker-away", "wrong", "celery@b")
     without_api = facts(workers={"celery@b": GONE}, queues=Queues(None, "empty", empty=True))
@@ -242,11 +242,13 @@ def test_a_flower_that_cannot_ask_its_broker_either_speaks_for_the_workers() -> 
         ("anything", "all", ConsumedQueue("q", "", "all", "fanout"), True),
     ],
 )
-def test_which_tasks_a_queue_gets(key: str, exchange: str, queue: ConsumedQueue, expected: bool) -> None:
+def test_a_queue_receives_tasks_by_routing_key_and_exchange(
+    key: str, exchange: str, queue: ConsumedQueue, expected: bool
+) -> None:
     assert receives(queue, Task("1", "shop.a", "PENDING", routing_key=key, exchange=exchange)) is expected
 
 
-def test_a_queue_is_without_consumer_only_if_every_live_worker_has_said_what_it_consumes() -> None:
+def test_a_queue_has_no_consumer_only_if_all_workers_replied() -> None:
     silent = worker("celery@busy", answer=None)
     queues = Queues((Queue("night", 3),))
     known = facts(workers={"celery@a": worker(), silent.name: silent}, queues=queues)
@@ -261,7 +263,7 @@ def test_a_queue_with_messages_comes_before_a_worker_that_held_nothing() -> None
     assert [kind for kind, _, _ in found(known)] == ["no-consumer", "worker-gone"]
 
 
-def test_full_workers_are_reported_instead_of_what_waits_for_them() -> None:
+def test_full_workers_replace_findings_on_waiting_tasks() -> None:
     full = {"celery@a": worker(active=2)}
     waits = task("PENDING", 400)
     queues = Queues((Queue("celery", 7),))
@@ -273,13 +275,13 @@ def test_full_workers_are_reported_instead_of_what_waits_for_them() -> None:
     assert found(facts(workers=full)) == []
 
 
-def test_idle_workers_are_only_reported_if_nothing_has_run_for_a_minute() -> None:
+def test_idle_workers_are_reported_after_a_minute() -> None:
     queues = Queues((Queue("celery", 7),))
     assert found(facts(queues=queues)) == []
     assert found(facts(queues=queues, types=a_type(last_success=NOW - 90))) == [("workers-idle", "unsure", "")]
 
 
-def test_a_message_that_is_gone_without_a_word_is_not_called_a_long_queue() -> None:
+def test_a_lost_message_is_not_reported_as_a_long_queue() -> None:
     assert found(facts(task("PENDING", 90))) == [("message-lost", "wrong", "shop.a")]
     assert found(facts(task("PENDING", 30))) == []
     held = Queues((Queue("celery", 0, 1, 1),))
@@ -296,7 +298,7 @@ def test_a_message_that_is_gone_without_a_word_is_not_called_a_long_queue() -> N
         ({"RETRY": 40}, {"task-retried": 50}, None, 0),
     ],
 )
-def test_the_same_tasks_again_and_again(
+def test_endless_rejections_and_retries(
     counts: dict[str, int], events: dict[str, int], success: float | None, expected: int
 ) -> None:
     kind = a_type(counts=counts, last_success=success)
@@ -314,7 +316,7 @@ def test_the_same_tasks_again_and_again(
         (1300, None, False, 0),
     ],
 )
-def test_rabbitmqs_consumer_timeout_is_announced(
+def test_consumer_timeout_is_reported_in_advance(
     held: float, eta: float | None, unacknowledged: bool, expected: int
 ) -> None:
     state = "STARTED" if eta is None else "RECEIVED"
@@ -334,7 +336,7 @@ def test_rabbitmqs_consumer_timeout_is_announced(
     assert found(facts(late, workers=workers, types=types)) == []
 
 
-def test_a_worker_that_held_a_message_for_half_an_hour_was_stopped_by_rabbitmq() -> None:
+def test_a_worker_that_stopped_by_consumer_timeout_is_recognized() -> None:
     stopped = dataclasses.replace(GONE, heartbeats=())
     late = task("RECEIVED", 2000, worker="celery@b")
     for queues, kind in ((Queues((Queue("celery", 0, 1, 1),)), "consumer-timeout"), (Queues(()), "worker-stopped")):
@@ -343,7 +345,7 @@ def test_a_worker_that_held_a_message_for_half_an_hour_was_stopped_by_rabbitmq()
 
 
 @pytest.mark.parametrize(("clock", "uptime", "expected"), [(100_004, DAY, 1), (100_400, DAY, 0), (100_400, 30.0, 1)])
-def test_a_slow_clock_is_found_by_the_ticks_of_the_logical_one(clock: int, uptime: float, expected: int) -> None:
+def test_a_slow_clock_is_found_by_the_logical_clock(clock: int, uptime: float, expected: int) -> None:
     running = task("STARTED", 607, clock=100_000)
     answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset(), uptime=uptime)
     known = facts(
@@ -354,7 +356,7 @@ def test_a_slow_clock_is_found_by_the_ticks_of_the_logical_one(clock: int, uptim
 
 
 @pytest.mark.parametrize("changes", [{"sent": NOW - 607}, {"clock": 100_900}])
-def test_a_clock_is_not_called_slow_by_the_event_of_a_sender(changes: dict[str, Any]) -> None:
+def test_events_of_senders_do_not_make_a_workers_clock_slow(changes: dict[str, Any]) -> None:
     held = dataclasses.replace(task("RECEIVED", 607, clock=100_000), **changes)
     answer = dataclasses.replace(ANSWER, held=frozenset({held.id}), running=frozenset(), uptime=DAY)
     assert facts(held, workers={"celery@a": worker(answer=answer, clock=100_004)}).skews == {}
@@ -383,14 +385,14 @@ def test_a_solo_pool_does_not_tick_during_a_task() -> None:
         ),
     ],
 )
-def test_what_cannot_be_known_is_not_taken_for_well(changes: dict[str, Any], expected: str) -> None:
+def test_missing_information_is_a_finding(changes: dict[str, Any], expected: str) -> None:
     finding = only(facts(**changes))
     assert (finding.kind, finding.level.value) == (expected, "unsure")
     assert finding.unknown
 
 
 @pytest.mark.parametrize(("interval", "level"), [(60.0, "wrong"), (59.9, "wrong"), (30.0, "unsure")])
-def test_a_type_that_came_regularly_is_overdue(interval: float, level: str) -> None:
+def test_a_periodic_type_without_recent_success_is_overdue(interval: float, level: str) -> None:
     kind = a_type(interval=interval, last_success=NOW - 400, last_came=NOW - 400)
     assert found(facts(types=kind)) == [("overdue", level, "shop.a")]
     assert "beat" in only(facts(types=kind)).likely
@@ -399,7 +401,7 @@ def test_a_type_that_came_regularly_is_overdue(interval: float, level: str) -> N
     assert found(facts(types=a_type(interval=interval, last_success=NOW - 2 * interval))) == []
 
 
-def test_a_type_is_not_overdue_too_if_its_tasks_are_known_to_be_held_up() -> None:
+def test_overdue_is_not_reported_if_another_finding_explains_it() -> None:
     kind = a_type(interval=60.0, last_success=NOW - 4000, last_came=NOW - 3700)
     running = task("STARTED", 3700)
     answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset())
@@ -417,7 +419,7 @@ def test_a_type_is_not_overdue_too_if_its_tasks_are_known_to_be_held_up() -> Non
         (0, 0, DAY, "ended-unheard"),
     ],
 )
-def test_tasks_of_an_earlier_process_of_a_worker(online: int, offline: int, flower_age: float, expected: str) -> None:
+def test_tasks_of_a_previous_process_of_a_worker(online: int, offline: int, flower_age: float, expected: str) -> None:
     lost = task("STARTED", 7200)
     answer = dataclasses.replace(ANSWER, running=frozenset(), held=frozenset(), uptime=300.0)
     again = worker(answer=answer, events={"worker-online": online, "worker-offline": offline})
@@ -433,7 +435,7 @@ def test_tasks_of_an_earlier_process_of_a_worker(online: int, offline: int, flow
         ("shop.a", 7200, "ended-unheard"),  # long ago
     ],
 )
-def test_a_result_backend_that_is_down_is_told_from_ignore(name: str, ago: float, expected: str) -> None:
+def test_a_result_backend_that_is_down_differs_from_ignore(name: str, ago: float, expected: str) -> None:
     lost = [task("STARTED", ago + number, name) for number in range(4)]
     known = facts(*lost, types={**a_type(last_success=NOW - 9000), **a_type(name, counts={"STARTED": 4})})
     if name == "shop.a":
@@ -461,7 +463,7 @@ SENT_TO_B = task("PENDING", 241, sent=NOW - 241)
         ((), 0, SOLO, ("worker-busy", "unsure")),  # all other workers have this pool
     ],
 )
-def test_a_silent_worker_that_fetched_a_task_without_an_event_runs_it_in_a_solo_pool(
+def test_a_silent_worker_that_fetched_a_task_has_a_solo_pool(
     pending: tuple[Task, ...], ready: int, pool: str, expected: tuple[str, str]
 ) -> None:
     live = worker(answer=dataclasses.replace(ANSWER, pool=pool), pool=pool)
@@ -479,7 +481,7 @@ def test_a_closed_connection_excludes_a_worker_that_hangs() -> None:
         assert ("hangs" in finding.likely) is may_hang
 
 
-def test_several_silent_workers_without_an_answer_of_rabbitmq_may_mean_that_it_is_down() -> None:
+def test_silent_workers_and_no_management_api_suggest_a_broker_failure() -> None:
     lost = {one.name: one for one in (GONE, worker("celery@c", alive=False, last=240))}
     finding = findings_of(facts(workers=lost, queues=Queues(None, "empty", empty=True)))[0]
     assert finding.kind == "no-workers"
@@ -514,9 +516,7 @@ MUTE = worker("celery@b", events={"worker-heartbeat": 9, "worker-online": 1})
         ({"events": {"worker-heartbeat": 9}}, False),  # it may have processed them before Flower started
     ],
 )
-def test_a_worker_that_sends_no_task_events_is_named_and_excuses_pending_tasks(
-    changes: dict[str, Any], expected: bool
-) -> None:
+def test_a_worker_without_task_events_is_named(changes: dict[str, Any], expected: bool) -> None:
     mute = dataclasses.replace(MUTE, **changes)
     pending = task("PENDING", 400, sent=NOW - 400)
     known = facts(pending, workers={"celery@a": worker(), mute.name: mute}, started_at=NOW - 500, earliest=NOW - 400)
@@ -525,7 +525,7 @@ def test_a_worker_that_sends_no_task_events_is_named_and_excuses_pending_tasks(
     assert ("message-lost" in kinds) is not expected
 
 
-def test_a_flower_that_has_just_restarted_says_nothing_about_events() -> None:
+def test_a_restart_of_flower_is_not_a_lack_of_task_events() -> None:
     young: dict[str, Any] = {"started_at": NOW - 20, "earliest": None}
     nothing: dict[str, Any] = {"task_count": 0, "types": {}, "has_sent_events": None}
     assert found(facts(**young, **nothing)) == [("flower-young", "unsure", "")]
@@ -549,7 +549,7 @@ def test_types_without_sent_events_are_named() -> None:
     assert "shop.a" not in finding.fact
 
 
-def test_the_only_worker_that_consumer_timeout_stopped_comes_first() -> None:
+def test_consumer_timeout_of_the_only_worker_is_the_first_finding() -> None:
     late = task("RECEIVED", 2000, worker="celery@b")
     stopped = dataclasses.replace(GONE, heartbeats=())
     known = facts(late, workers={"celery@b": stopped}, queues=Queues((Queue("celery", 0, 0, 0),)))

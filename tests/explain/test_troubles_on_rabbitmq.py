@@ -1,4 +1,4 @@
-"""`explain` on real troubles with a RabbitMQ, and the whole way of a push."""
+"""`explain` and a push with a real RabbitMQ."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.explain.troubles import RABBITMQ, TROUBLES, Trouble, check
     [trouble for trouble in TROUBLES if RABBITMQ in trouble.brokers],
     ids=lambda trouble: trouble.make.__name__,
 )
-def test_a_trouble_is_found(trouble: Trouble, testbed: Testbed, virtual_host: VirtualHost) -> None:
+def test_a_problem_is_found(trouble: Trouble, testbed: Testbed, virtual_host: VirtualHost) -> None:
     check(trouble, testbed, virtual_host)
 
 
@@ -37,7 +37,7 @@ def test_push_and_explain_on_rabbitmq(
     for family, value in (("celery_queue_length", 0), ("celery_queue_consumers", 1)):
         assert re.search(rf'^{family}{{[^}}]*job="amqp"[^}}]*}} {value}$', pushed, re.MULTILINE)
 
-    told = json.loads(push_job("explain", "--flower", flower.url, "--format", "json").stdout)
-    assert told["well"] is True
+    report = json.loads(push_job("explain", "--flower", flower.url, "--format", "json").stdout)
+    assert report["well"] is True
     flower.kill()
     worker.kill()

@@ -1,4 +1,4 @@
-"""`explain` on real troubles with a Redis."""
+"""`explain` with a real Redis."""
 
 from collections.abc import Iterator
 
@@ -19,5 +19,5 @@ def broker(testbed: Testbed) -> Iterator[Redis]:
 @pytest.mark.parametrize(
     "trouble", [trouble for trouble in TROUBLES if REDIS in trouble.brokers], ids=lambda trouble: trouble.make.__name__
 )
-def test_a_trouble_is_found(trouble: Trouble, testbed: Testbed, broker: Redis) -> None:
+def test_a_problem_is_found(trouble: Trouble, testbed: Testbed, broker: Redis) -> None:
     check(trouble, testbed, broker)

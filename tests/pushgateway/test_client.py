@@ -53,7 +53,7 @@ def test_an_error_says_what_the_pushgateway_answered(error: TransportError, word
     assert str(explain_push_error(error, GATEWAY, unanswered=True)).endswith(UNKNOWN)
 
 
-def test_a_web_page_is_left_out_and_so_is_advice_that_was_followed() -> None:
+def test_errors_contain_no_web_page_and_no_advice_already_followed() -> None:
     page = TransportError("it answered 502", status=502, body="<html>502</html>")
     assert "<" not in str(explain_push_error(page, GATEWAY))
     signed = explain_push_error(

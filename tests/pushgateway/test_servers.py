@@ -1,4 +1,4 @@
-"""push, delete and check tell the truth, whatever server or proxy stands at the Pushgateway's URL."""
+"""Results of push, delete and check for each kind of server and proxy at the Pushgateway's URL."""
 
 import ssl
 import time
@@ -205,7 +205,7 @@ ANSWERS: dict[str, Script] = {
     "an answer that is not a Pushgateway's",
     'is exit code 3, never "pushed"',
 )
-def test_any_other_answer_is_exit_code_3_with_what_answered(name: str, quick_push_job: PushJob) -> None:
+def test_an_answer_of_another_server_is_exit_code_3(name: str, quick_push_job: PushJob) -> None:
     with fake_flower() as flower, ScriptedServer({"*": ANSWERS[name]}) as server:
         done = quick_push_job("push", "--flower", flower.url, "--pushgateway", server.url, "--deadline", "20")
     assert done.returncode == 3
