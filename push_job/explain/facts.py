@@ -263,16 +263,13 @@ class Facts:
     @cached_property
     def processes(self) -> float | None:
         """Number of tasks that the live workers can run at the same time; None unless all reported it."""
-        sizes = [worker.answer.processes if worker.answer else None for worker in self.live]
-        known = [size for size in sizes if size is not None]
-        return sum(known) if known and len(known) == len(sizes) else None
+        return _total(worker.answer.processes if worker.answer else None for worker in self.live)
 
     @cached_property
     def active(self) -> int | None:
         """Number of tasks that the live workers run; None unless all reported it."""
-        counts = [worker.active for worker in self.live]
-        known = [count for count in counts if count is not None]
-        return sum(known) if known and len(known) == len(counts) else None
+        total = _total(worker.active for worker in self.live)
+        return None if total is None else int(total)
 
     @property
     def is_young(self) -> bool:
@@ -290,6 +287,13 @@ class Facts:
     def link(self, task: Task | None) -> str | None:
         """Return the URL of Flower's page of the task, if there is a task and its id is not too long."""
         return f"{self.url}/task/{quote(task.id, safe='')}" if task and len(task.id) <= _MAX_ID_LENGTH else None
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    """Return the sum; None if there is no value or one is missing."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return sum(known) if known and len(known) == len(found) else None
 
 
 def is_a_type(name: str) -> bool:
@@ -318,7 +322,7 @@ def _slow_by(worker: Worker, task: Task, now: float) -> float:
     """Return the seconds by which the worker's clock is slow at least, according to one task; else 0 or less."""
     answer = worker.answer
     # The logical clock of a solo pool does not tick while it runs a task.
-    if worker.clock is None or answer is None or "solo" in answer.pool:
+    if worker.clock is None or answer is None or "solo" in worker.pool:
         return 0.0
     if task.id not in (answer.running or frozenset()) | (answer.held or frozenset()):
         return 0.0

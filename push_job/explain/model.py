@@ -72,7 +72,6 @@ class Answer:
     Attributes:
         queues: the queues that it consumes; None if missing.
         processes: number of tasks that it can run at the same time.
-        pool: module of its pool, e.g. ``celery.concurrency.solo``.
         running: ids of the tasks that it runs; None if this worker was not asked alone (the reply of all workers has no
             ids).
         unacknowledged: ids of running tasks whose message is not acknowledged yet (acks_late).
@@ -83,7 +82,6 @@ class Answer:
 
     queues: tuple[ConsumedQueue, ...] | None = None
     processes: float | None = None
-    pool: str = ""
     running: frozenset[str] | None = None
     unacknowledged: frozenset[str] = frozenset()
     held: frozenset[str] | None = None
@@ -105,7 +103,8 @@ class Worker:
         clock: its logical clock at its last heartbeat.
         pids: ids of the processes that send heartbeats under its name.
         answer: its reply during this run, if it was asked and replied.
-        pool: module of its pool, from its reply during this run or from an earlier one that Flower keeps.
+        pool: module of its pool, e.g. ``celery.concurrency.solo``, from its newest reply that Flower has; empty if not
+            known.
     """
 
     name: str

@@ -12,7 +12,7 @@ from push_job.explain.rules import findings_of
 NOW = 1_795_564_800.0  # at midnight
 
 CELERY = ConsumedQueue("celery", "celery", "celery", "direct")
-ANSWER = Answer(queues=(CELERY,), processes=2.0, pool="celery.concurrency.prefork:TaskPool", uptime=90_000.0)
+ANSWER = Answer(queues=(CELERY,), processes=2.0, uptime=90_000.0)
 
 
 def worker(name: str = "celery@a", *, alive: bool = True, last: float = 1.0, **more: Any) -> Worker:
@@ -23,6 +23,7 @@ def worker(name: str = "celery@a", *, alive: bool = True, last: float = 1.0, **m
         "processed": 10,
         "answer": ANSWER if alive else None,
         "clock": 100_000,
+        "pool": "celery.concurrency.prefork:TaskPool" if alive else "",
         "events": {"worker-heartbeat": 100, "task-started": 10},
     }
     return Worker(name, alive, **{**usual, **more})

@@ -364,10 +364,8 @@ def test_events_of_senders_do_not_make_a_workers_clock_slow(changes: dict[str, A
 
 def test_a_solo_pool_does_not_tick_during_a_task() -> None:
     held = task("RECEIVED", 607, clock=100_000)
-    answer = Answer(
-        queues=(CELERY,), processes=1.0, pool="celery.concurrency.solo", held=frozenset({held.id}), running=frozenset()
-    )
-    known = facts(held, workers={"celery@a": worker(active=1, answer=answer, clock=100_001)})
+    answer = Answer(queues=(CELERY,), processes=1.0, held=frozenset({held.id}), running=frozenset())
+    known = facts(held, workers={"celery@a": worker(active=1, answer=answer, clock=100_001, pool=SOLO)})
     assert known.skews == {}
 
 
@@ -466,7 +464,7 @@ SENT_TO_B = task("PENDING", 241, sent=NOW - 241)
 def test_a_silent_worker_that_fetched_a_task_has_a_solo_pool(
     pending: tuple[Task, ...], ready: int, pool: str, expected: tuple[str, str]
 ) -> None:
-    live = worker(answer=dataclasses.replace(ANSWER, pool=pool), pool=pool)
+    live = worker(pool=pool)
     known = facts(*pending, workers={live.name: live, GONE.name: GONE}, queues=Queues((Queue("celery", ready),)))
     [finding] = [one for one in findings_of(known) if one.subject == GONE.name]
     assert (finding.kind, finding.level.value) == expected

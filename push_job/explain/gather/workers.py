@@ -121,7 +121,7 @@ def with_answers(requests: OptionalRequests, facts: Facts) -> Facts:
         reply = one_by_one.get(worker.name) or asked.get(worker.name)
         if reply is not None:
             answer = _answer(reply, of_one=worker.name in one_by_one)
-            workers[worker.name] = replace(worker, answer=answer, pool=answer.pool)
+            workers[worker.name] = replace(worker, answer=answer, pool=_pool(reply))
     return replace(facts, workers=workers, were_asked=were_asked)
 
 
@@ -129,7 +129,10 @@ def _is_worth_asking(facts: Facts, task: Task) -> bool:
     """Return whether a task has waited so long that the workers are asked for their queues."""
     known = {queue.name for queue in facts.queues.known or ()}
     is_unknown = task.state == "PENDING" and task.routing_key not in known
-    return facts.age(task.since) > (_ASK_AFTER_UNKNOWN if is_unknown else ASK_AFTER)
+    # A message is in its queue from the beginning, even if the task has an ETA.
+    return facts.age(task.sent if is_unknown and task.sent else task.since) > (
+        _ASK_AFTER_UNKNOWN if is_unknown else ASK_AFTER
+    )
 
 
 def _ask_one_by_one(requests: OptionalRequests, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -153,62 +156,46 @@ def _ask_one_by_one(requests: OptionalRequests, facts: Facts) -> Iterator[tuple[
 
 
 def _answer(reply: Mapping[str, Any], *, of_one: bool) -> Answer:
-    active = _list(reply, "active")
+    active, held = _dicts(reply.get("active")), _dicts(reply.get("reserved"))
+    # A task that is held until its ETA is the request of an entry.
+    held += [entry["request"] for entry in _dicts(reply.get("scheduled")) if isinstance(entry.get("request"), dict)]
     queues = reply.get("active_queues")
+    accepted = _part(reply, "stats", "total").items()
     return Answer(
-        queues=tuple(_consumed(queues)) if isinstance(queues, list) else None,
+        queues=tuple(map(_consumed, _dicts(queues))) if isinstance(queues, list) else None,
         processes=pool_size(dict(reply)),
-        pool=_pool(reply),
         running=frozenset(_ids(active)) if of_one else None,
         unacknowledged=frozenset(_ids(task for task in active if task.get("acknowledged") is False)),
-        uptime=_uptime(reply),
-        accepted=_accepted(reply),
-        held=frozenset(_ids([*_list(reply, "reserved"), *_scheduled(reply)])) if of_one else None,
+        uptime=finite_number(_part(reply, "stats").get("uptime")),
+        accepted={name: int(number) for name, value in accepted if (number := finite_number(value)) is not None},
+        held=frozenset(_ids(held)) if of_one else None,
     )
 
 
 def _pool(reply: Mapping[str, Any]) -> str:
-    pool = reply["stats"].get("pool") if isinstance(reply.get("stats"), dict) else None
-    return label_text(pool.get("implementation"), "") if isinstance(pool, dict) else ""
+    return label_text(_part(reply, "stats", "pool").get("implementation"), "")
 
 
-def _accepted(reply: Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of tasks of each type that a worker has started since its process started."""
-    stats = reply.get("stats")
-    total = stats.get("total") if isinstance(stats, dict) else None
-    counts = total.items() if isinstance(total, dict) else ()
-    return {name: int(number) for name, value in counts if (number := finite_number(value)) is not None}
+def _part(found: Any, *path: str) -> Mapping[str, Any]:
+    """Return the object at a path of keys, or an empty one."""
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
-def _uptime(reply: Mapping[str, Any]) -> float | None:
-    stats = reply.get("stats")
-    return finite_number(stats.get("uptime")) if isinstance(stats, dict) else None
-
-
-def _list(reply: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    found = reply.get(key)
+def _dicts(found: Any) -> list[dict[str, Any]]:
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
-
-
-def _scheduled(reply: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the tasks that a worker holds until their ETA."""
-    for entry in _list(reply, "scheduled"):
-        request = entry.get("request")
-        if isinstance(request, dict):
-            yield request
 
 
 def _ids(tasks: Iterable[dict[str, Any]]) -> Iterator[str]:
     return (task["id"] for task in tasks if isinstance(task.get("id"), str))
 
 
-def _consumed(queues: Iterable[Any]) -> Iterator[ConsumedQueue]:
-    for queue in queues:
-        if isinstance(queue, dict):
-            exchange = queue["exchange"] if isinstance(queue.get("exchange"), dict) else {}
-            yield ConsumedQueue(
-                label_text(queue.get("name"), "unknown"),
-                label_text(queue.get("routing_key"), ""),
-                label_text(exchange.get("name"), ""),
-                label_text(exchange.get("type"), "direct"),
-            )
+def _consumed(queue: Mapping[str, Any]) -> ConsumedQueue:
+    exchange = _part(queue, "exchange")
+    return ConsumedQueue(
+        label_text(queue.get("name"), "unknown"),
+        label_text(queue.get("routing_key"), ""),
+        label_text(exchange.get("name"), ""),
+        label_text(exchange.get("type"), "direct"),
+    )

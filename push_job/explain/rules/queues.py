@@ -22,7 +22,7 @@ def without_consumer(facts: Facts) -> Iterator[Finding]:
     for name in sorted({*counts, *without_queue}, key=lambda name: (-counts.get(name, 0), name)):
         tasks = without_queue.get(name, [])
         first = oldest(tasks, facts.now)
-        since = f", the oldest since {when(facts, first.since)}" if first and first.since else ""
+        since = f", the oldest since {when(facts, first.sent or first.since or facts.now)}" if first else ""
         what = (
             f"{count_words(counts[name], 'message')} in the queue"
             if name in counts

@@ -34,7 +34,7 @@ def none_alive(facts: Facts) -> Iterator[Finding]:
     if not facts.workers:
         yield _none_seen(facts)
     elif lost:
-        yield _all_lost(facts, lost)
+        yield _of_lost(facts, lost, are_all=True)
     elif timed_out := list(_timed_out(facts)):
         yield from timed_out
     else:
@@ -79,47 +79,33 @@ def _none_seen(facts: Facts) -> Finding:
     )
 
 
-def _all_lost(facts: Facts, lost: Sequence[Worker]) -> Finding:
+def lost_workers(facts: Facts) -> Iterator[Finding]:
+    """Report workers that were killed or hang. Those lost at the same time are one finding."""
+    # If no worker is alive, `none_alive` has reported the first group.
+    for lost in _groups(facts)[0 if facts.live else 1 :][:MAX_GROUPS]:
+        yield _of_lost(facts, lost)
+
+
+def _of_lost(facts: Facts, lost: Sequence[Worker], *, are_all: bool = False) -> Finding:
     tasks = [task for worker in lost for task in facts.held_by(worker.name)]
-    last = max(worker.last_heartbeat or 0.0 for worker in lost)
-    fact = (
-        f"None of {count_words(len(facts.workers), 'worker')} is alive: {names(worker.name for worker in lost)}"
-        f" sent the last heartbeat at {when(facts, last)} and held {held(tasks)}{_messages(facts)}"
-    )
+    last = max((worker.last_heartbeat or 0.0 for worker in lost), default=0.0)
+    which = names(worker.name for worker in lost)
+    if are_all:
+        which = f"None of {count_words(len(facts.workers), 'worker')} is alive: {which}"
+    else:
+        which = f"Worker {which}" if len(lost) == 1 else f"{len(lost)} workers ({which})"
+    stopped = f"sent the last heartbeat at {when(facts, last)}" if last else "stopped sending heartbeats"
     kind, level, likely, do = _cause(facts, lost)
     return Finding(
         level,
-        "no-workers" if kind == "worker-gone" else kind,
-        fact,
+        "no-workers" if are_all and kind == "worker-gone" else kind,
+        f"{which} {stopped} and held {held(tasks)}{_messages(facts) if are_all else ''}",
         likely,
         do,
-        lost[0].name if len(lost) == 1 else "",
+        "" if are_all and len(lost) > 1 else lost[0].name,
         facts.link(_to_look_at(facts, tasks)),
         explains=types(tasks),
     )
-
-
-def lost_workers(facts: Facts) -> Iterator[Finding]:
-    """Report workers that were killed or hang. Those lost at the same time are one finding."""
-    groups = _groups(facts)
-    # If no worker is alive, `none_alive` has reported the first group.
-    for lost in groups[0 if facts.live else 1 :][:MAX_GROUPS]:
-        tasks = [task for worker in lost for task in facts.held_by(worker.name)]
-        kind, level, likely, do = _cause(facts, lost)
-        last = max((worker.last_heartbeat or 0.0 for worker in lost), default=0.0)
-        stopped = f"sent the last heartbeat at {when(facts, last)}" if last else "stopped sending heartbeats"
-        who = f"Worker {name_words(lost[0].name)}" if len(lost) == 1 else f"{len(lost)} workers"
-        which = "" if len(lost) == 1 else f" ({names(worker.name for worker in lost)})"
-        yield Finding(
-            level,
-            kind,
-            f"{who}{which} {stopped} and held {held(tasks)}",
-            likely,
-            do,
-            lost[0].name,
-            facts.link(_to_look_at(facts, tasks)),
-            explains=types(tasks),
-        )
 
 
 def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
