@@ -30,6 +30,7 @@ class Task:
         stamp: time of its newest event, by the sender's clock.
         clock: Celery's logical clock of that event.
         has_expired: whether it was revoked because it expired.
+        lost_by: how the process that ran it ended: ``signal 9 (SIGKILL)`` or ``exitcode 1``; empty if not known.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Task:
     stamp: float | None = None
     clock: int | None = None
     has_expired: bool = False
+    lost_by: str = ""
 
     @property
     def has_started(self) -> bool:

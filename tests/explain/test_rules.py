@@ -552,3 +552,32 @@ def test_consumer_timeout_of_the_only_worker_is_the_first_finding() -> None:
     stopped = dataclasses.replace(GONE, heartbeats=())
     known = facts(late, workers={"celery@b": stopped}, queues=Queues((Queue("celery", 0, 0, 0),)))
     assert found(known) == [("consumer-timeout", "wrong", "celery@b")]
+
+
+@pytest.mark.parametrize(
+    ("lost_by", "do"),
+    [
+        ("signal 9 (SIGKILL)", "OOMKilled"),
+        ("exitcode 1", "exception"),
+        ("signal 11 (SIGSEGV)", "FAULTHANDLER"),
+        ("", "OOM"),
+    ],
+)
+def test_the_end_of_a_pool_process_decides_the_advice(lost_by: str, do: str) -> None:
+    kind = a_type(
+        counts={"FAILURE": 3},
+        last_success=None,
+        last_failure=NOW - 5,
+        failures_since_success=3,
+        recent={"FAILURE": 3},
+        exceptions={"billiard.exceptions.WorkerLostError": 3},
+    )
+    failed = {"shop.a": dataclasses.replace(task("FAILURE", 5), lost_by=lost_by)}
+    assert do in only(facts(types=kind, failed=failed)).do
+
+
+def test_messages_that_idle_workers_do_not_fetch_are_not_called_a_long_queue() -> None:
+    known = facts(task("PENDING", 400, sent=NOW - 400), queues=Queues((Queue("celery", 7),)))
+    finding = findings_of(known)[0]
+    assert finding.kind == "waiting"
+    assert "restart" in finding.do

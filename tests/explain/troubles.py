@@ -99,6 +99,14 @@ def killed_process(scene: Scene) -> None:
     assert "OOM" in finding.likely
 
 
+@trouble("a task ends its process with `sys.exit`", "failing", REDIS)
+def exiting_process(scene: Scene) -> None:
+    scene.run("t.fail", 3, "exit", state="FAILURE")
+    [finding] = scene.until("failing")
+    assert "sys.exit" in finding.likely
+    assert "OOM" not in finding.do
+
+
 @trouble("a task exceeds its hard time limit", "failing", REDIS)
 def time_limit(scene: Scene) -> None:
     scene.run("t.limit", 3, state="FAILURE")
@@ -357,6 +365,8 @@ def _hang(scene: Scene, kind: str) -> None:
     wait_for_heartbeats(scene)
     for worker in scene.workers[1:]:
         worker.pause()
+    for worker in scene.workers[1:]:
+        scene.flower.wait_for_worker(worker.node, alive=False)
     [finding] = scene.until(kind, timeout=30)
     assert all(worker.node in finding.fact for worker in scene.workers[1:])
     assert scene.worker.node not in finding.fact
@@ -452,6 +462,21 @@ def redis_away(scene: Scene) -> None:
 def no_task_events(scene: Scene) -> None:
     scene.wait("PENDING", *[scene.send("t.quick") for _ in range(3)])
     scene.until("no-task-events", timeout=30)
+
+
+@trouble("one of two workers sends no task events", "no-task-events")
+def one_worker_without_task_events(scene: Scene) -> None:
+    mute = start_worker(scene.testbed, scene.broker, "mute", conf={"worker_send_task_events": False})
+    scene.workers.append(mute)
+    scene.flower.wait_for_worker(mute.node)
+    scene.app.control.disable_events(destination=[mute.node])  # Flower enables them
+    for _ in range(20):
+        scene.send("t.quick")
+    with mock.patch.object(lost_messages, "REPORTED_WITHIN", 1):
+        [finding] = scene.until("no-task-events", timeout=30)
+        time.sleep(2)
+        scene.until("no-task-events")
+    assert mute.node in finding.fact
 
 
 @trouble("all processes are busy and a task has waited for five minutes", "workers-full")

@@ -25,6 +25,10 @@ MAX_TASKS, _MAX_BYTES = 1000, 16 * 2**20
 _DELAY = re.compile(r"(?:[01]\.){28}")
 
 
+#: The end of a pool process in the message of a WorkerLostError.
+_PROCESS_END = re.compile(r"exited prematurely: ((?:signal|exitcode) -?[0-9]+(?: \([A-Z0-9]+\))?)")
+
+
 class OptionalRequests:
     """Requests to one Flower that may fail.
 
@@ -96,6 +100,12 @@ def task_of(task_id: str, entry: Mapping[str, Any]) -> Task:
         has_expired=state == "REVOKED"
         and (_time_in(entry.get("expires")) or math.inf) <= (time_of(fields.timestamp) or 0.0),
     )
+
+
+def _end_of_process(traceback: Any) -> str:
+    """Return how a pool process ended, from the message of a WorkerLostError."""
+    found = _PROCESS_END.search(traceback) if isinstance(traceback, str) else None
+    return found.group(1) if found else ""
 
 
 def _time_in(text: Any) -> float | None:

@@ -80,7 +80,7 @@ def _of_type(facts: Facts, kind: TaskType) -> Finding | None:
         return _since_last_success(facts, kind)
     is_certain = failed > 0 and _main_exception(kind) in ALWAYS_REPORTED
     if is_certain or (failed >= FAILURES_OF_A_TYPE and failed >= FAILURE_RATIO * ended):
-        likely, do = _advice(kind) or (
+        likely, do = _advice(facts, kind) or (
             "other tasks of the type succeed: likely some of its input is bad, or a service that it calls is not always"
             " reachable",
             "read the traceback of the newest failure and compare its arguments with those of a success",
@@ -120,7 +120,7 @@ def _since_last_success(facts: Facts, kind: TaskType) -> Finding:
     count = kind.failures_since_success
     after = f"since its last success at {when(facts, kind.last_success)}" if kind.last_success else "and no success"
     first = f"; the first failed at {when(facts, kind.first_failure)}" if kind.first_failure else ""
-    likely, do = _advice(kind) or (
+    likely, do = _advice(facts, kind) or (
         "likely every run fails since a change shortly before the first failure",
         "compare the time of the first failure with the last deploy; read the traceback of the newest failure",
     )
@@ -145,9 +145,26 @@ def _exceptions(kind: TaskType) -> str:
     return f"{share} with {name_words(name)}"
 
 
-def _advice(kind: TaskType) -> tuple[str, str] | None:
-    """Return the likely cause and next step for the most frequent exception, if there is an entry in ADVICE."""
-    return ADVICE.get(_main_exception(kind))
+def _advice(facts: Facts, kind: TaskType) -> tuple[str, str] | None:
+    """Return the likely cause and next step for the most frequent exception, if there are specific ones."""
+    return _process_end(facts, kind) or ADVICE.get(_main_exception(kind))
+
+
+def _process_end(facts: Facts, kind: TaskType) -> tuple[str, str] | None:
+    """Return likely cause and next step for a process that was not killed by SIGKILL."""
+    newest = facts.failed.get(kind.name)
+    end = newest.lost_by if newest and _main_exception(kind) == "WorkerLostError" else ""
+    if end.startswith("exitcode"):
+        return (
+            f"the process that ran it ended by itself ({end}): the task or a library calls sys.exit or os._exit",
+            "search the task and its libraries for such a call; raise an exception instead",
+        )
+    if end.startswith("signal") and not end.startswith("signal 9 "):
+        return (
+            f"the process that ran it crashed ({end}), most often in a native library",
+            "set faulthandler in the worker (PYTHONFAULTHANDLER=1) and look for the crash in its log",
+        )
+    return None
 
 
 def _main_exception(kind: TaskType) -> str:

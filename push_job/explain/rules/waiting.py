@@ -62,6 +62,12 @@ def _why(facts: Facts, task: Task) -> tuple[str, str]:
             " worker",
         )
     messages = sum(queue.ready for queue in facts.waiting_queues)
+    if messages and facts.active == 0:
+        return (
+            f"no task runs, but {count_words(messages, 'message')} in queues that workers consume: likely the workers"
+            " have lost their connection to the broker",
+            "read a worker's log for connection errors, and restart it",
+        )
     if messages:
         return (
             f"likely its queue is long: {count_words(messages, 'message')} in the queues",
