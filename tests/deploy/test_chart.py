@@ -1,13 +1,17 @@
 """The chart: equal to the manifests by default, valid with other values."""
 
+import json
 import re
 import shlex
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from push_job import __version__
+from push_job.metrics.extras import EXTRAS
 from release.render import CHART, HELM_LABELS, Manifest, helm, template, without_helms_labels
 from tests.deploy import command_line, restricted
 from tests.deploy.chart_values import REFUSED, SETS, STACK
@@ -171,3 +175,102 @@ def test_command_in_the_readme_installs_everything() -> None:
     assert run.returncode == 0, run.stderr
     kinds = {found["kind"] for found in yaml.safe_load_all(run.stdout) if found}
     assert {"Deployment", "PrometheusRule", "ServiceMonitor"} <= kinds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("enabled", "objects"), [("true", 5), ("false", 0)])
+def test_another_chart_can_switch_it_off(enabled: str, objects: int, tmp_path: Path) -> None:
+    (tmp_path / "charts").mkdir()
+    shutil.copytree(CHART, tmp_path / "charts" / CHART.name)
+    dependency = {"name": CHART.name, "version": __version__, "condition": f"{CHART.name}.enabled"}
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(parent))
+    run = helm("template", "x", tmp_path, "--set", f"{CHART.name}.enabled={enabled},{CHART.name}.state.enabled=true")
+    assert run.returncode == 0, run.stderr
+    assert len([found for found in yaml.safe_load_all(run.stdout) if found]) == objects
+
+
+def notes(*values: str) -> str:
+    run = helm("install", "x", CHART, "--dry-run=client", *(word for value in values for word in ("--set", value)))
+    assert run.returncode == 0, run.stderr
+    return run.stdout.partition("\nNOTES:\n")[2]
+
+
+@pytest.mark.slow
+def test_notes_say_what_may_block_the_pods() -> None:
+    assert "helm test x" in notes()
+    assert "StorageClass" not in notes()
+    assert "StorageClass" in notes("state.enabled=true")
+    assert "StorageClass" in notes("pushgateway.enabled=true", "pushgateway.persistence.enabled=true")
+    assert "StorageClass" not in notes("state.enabled=true", "state.storageClassName=fast")
+    policy = notes("networkPolicy.enabled=true", "networkPolicy.flower.podLabels.app=mine")
+    assert '{"app":"mine"} on port 5555' in policy
+    assert "app.kubernetes.io/name" in notes("networkPolicy.enabled=true")
+
+
+@pytest.mark.slow
+def test_selectors_of_the_policy_replace_the_defaults() -> None:
+    labels = {"dns.operator.openshift.io/daemonset-dns": "default"}
+    policy = {"enabled": True, "dns": {"podLabels": labels}, "flower": {"podLabels": {"app": "flower"}}}
+    egress = of_kind("NetworkPolicy", template({"networkPolicy": policy}))["spec"]["egress"]
+    selected = [rule["to"][0]["podSelector"]["matchLabels"] for rule in egress]
+    assert selected == [labels, {"app": "flower"}, {"app.kubernetes.io/name": "prometheus-pushgateway"}]
+
+
+@pytest.mark.slow
+def test_service_monitor_selects_only_its_own_pushgateway() -> None:
+    values = {"pushgateway": {"enabled": True}, "serviceMonitor": {"enabled": True, "namespace": "monitoring"}}
+    objects = template(values, release="mine")
+    spec = of_kind("ServiceMonitor", objects)["spec"]
+    selector = spec["selector"]["matchLabels"]
+    assert selector["app.kubernetes.io/instance"] == "mine"
+    assert selector.items() <= of_kind("Service", objects)["metadata"]["labels"].items()
+    assert spec["namespaceSelector"] == {"matchNames": ["default"]}
+
+
+@pytest.mark.slow
+def test_extras_follow_rules_and_dashboards() -> None:
+    def extras(**values: Any) -> str | None:
+        data = of_kind("ConfigMap", [f for f in template(values) if "PUSH_JOB_FLOWER" in f.get("data", {})])["data"]
+        found: str | None = data.get("PUSH_JOB_WITH")
+        return found
+
+    on = {"enabled": True}
+    every = set(EXTRAS) - {"flower-metrics"}
+    assert extras() is None
+    assert set((extras(rules=on) or "").split()) == set((extras(dashboards=on) or "").split()) == every
+    assert extras(rules=on, **{"with": ["queues"]}) == "queues"
+    assert extras(rules=on, **{"with": []}) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("schedule", "age", "selected"),
+    [
+        ("* * * * *", 300, "300"),
+        ("*/2 * * * *", 360, "900"),
+        ("*/5 * * * *", 900, "900"),
+        ("7-59/15 * * * *", 2700, "3600"),
+    ],
+)
+def test_limit_of_old_data_follows_the_schedule(schedule: str, age: int, selected: str) -> None:
+    values = {"rules": {"enabled": True}, "dashboards": {"enabled": True}, "cronjob": {"schedule": schedule}}
+    objects = template(values)
+    assert f"push_time_seconds > {age} " in str(of_kind("PrometheusRule", objects))
+    boards = [json.loads(text) for found in objects for name, text in found.get("data", {}).items() if ".json" in name]
+    assert boards
+    for board in boards:
+        [variable] = [variable for variable in board["templating"]["list"] if variable["name"] == "max_age"]
+        assert variable["current"]["value"] == selected
+        assert [option["value"] for option in variable["options"] if option["selected"]] == [selected]
+
+
+@pytest.mark.slow
+def test_sign_in_comes_from_the_secret() -> None:
+    auth = {"existingSecret": "mine", "usernameKey": "user"}
+    values = {"flower": {"auth": auth}, "pushgateway": {"auth": {"existingSecret": "other"}}}
+    variables = {entry["name"]: entry.get("valueFrom") for entry in container_of("CronJob", template(values))["env"]}
+    assert variables["PUSH_JOB_FLOWER_USERNAME"] == {"secretKeyRef": {"name": "mine", "key": "user"}}
+    assert variables["PUSH_JOB_FLOWER_PASSWORD"] == {"secretKeyRef": {"name": "mine", "key": "password"}}
+    assert variables["PUSH_JOB_PUSHGATEWAY_PASSWORD"] == {"secretKeyRef": {"name": "other", "key": "password"}}
+    assert variables.keys() - {"POD_NAMESPACE"} <= command_line.variables()
