@@ -135,6 +135,18 @@ def test_a_reused_id_is_not_hidden_by_an_event_of_the_same_kind_between_two_requ
     )  # twice, and again after a later page; the others belong to the full scrape
 
 
+def test_a_reused_id_is_not_hidden_by_an_event_during_the_full_scrape_before() -> None:
+    scene = Scene(BY_STAMP)
+    ids = scene.receive(5 * PAGE, "task")
+    for uuid in ids:
+        scene.send("task-succeeded", uuid, runtime=1.0)
+    # The full scrape counts this event, but its pages do not show it.
+    scene.before_request(2, lambda: scene.receive(1, "late", name="shop.mail"), "/metrics")
+    assert scene.scraper.scrape(scene_flower(scene), PAGE, never()).full
+    scene.send("task-received", ids[0], name="shop.mail")  # it stays at the end of the list
+    assert scene.scrape().full
+
+
 def test_events_after_the_front_page_are_looked_at_again_before_all_tasks_are_read() -> None:
     scene = Scene(BY_STAMP)
     scene.receive(3 * PAGE, "task")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from push_job import log
 from push_job.flower.api import Flower, FlowerError, optional_deadline
@@ -124,18 +126,8 @@ class TaskScraper:
         if state.pause:
             state.pause -= 1
             return False
-        level = logging.INFO
-        try:
-            read_changes(flower, state, page_size, until)
-        except NotProvenError as error:
-            reason = str(error)
-        except FlowerError as error:
-            if error.status is None and not error.overloaded:
-                raise
-            reason = str(error)  # a page that Flower refuses, or is too slow for; a full scrape uses others
-        except Exception as bug:  # noqa: BLE001 - a full scrape does not depend on the state
-            level, reason = logging.WARNING, log.bug_text(bug, flower=flower.client.endpoint.address)
-        else:
+        failure = _read_changes(flower, state, page_size, until)
+        if failure is None:
             state.failures = 0
             return True
         state.failures += 1
@@ -143,10 +135,10 @@ class TaskScraper:
             doublings = min(state.failures - _FAILURES, _LONGEST_PAUSE)
             state.pause = min(_FAILURES * 2**doublings, _LONGEST_PAUSE)
         log.event(
-            level,
+            failure.level,
             "incremental scrape not possible; reading all tasks",
             flower=flower.client.endpoint.address,
-            reason=reason,
+            reason=failure.reason,
             full_scrapes=1 + state.pause,
         )
         return False
@@ -164,7 +156,12 @@ class TaskScraper:
         state.changes_by_events_alone = state.counts is not None and _changes_by_events_alone(flower, state, until)
         if former and is_same_process(former, state.counts):
             _log_differences(flower, former, state, after)
-        return tasks
+        if state.counts and state.surplus and state.failures < _FAILURES:
+            # Events came during the scrape. It is not known which of them the tasks show, so the balance of the next
+            # scrape could not find a missed one among them. This one has to consider much fewer events.
+            with contextlib.suppress(FlowerError):
+                _read_changes(flower, state, page_size or PAGE_SIZE, until)
+        return state.tasks
 
     def _has_few_tasks(self, page_size: int) -> bool:
         return self._state is not None and len(self._state.tasks) <= min(FEW_TASKS, page_size)
@@ -180,6 +177,29 @@ class TaskScraper:
             address = flower.client.endpoint.address
             log.event(logging.DEBUG, "event counters not readable; no state kept", flower=address, error=str(error))
             return None
+
+
+class _Failure(NamedTuple):
+    """Why a state could not be brought up to date, and the level at which that is logged."""
+
+    level: int
+    reason: str
+
+
+def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: float) -> _Failure | None:
+    """Bring a state up to date; if that is not possible, leave it unchanged and return why. Raises FlowerError."""
+    try:
+        read_changes(flower, state, page_size, until)
+    except NotProvenError as error:
+        return _Failure(logging.INFO, str(error))
+    except FlowerError as error:
+        if error.status is None and not error.overloaded:
+            raise
+        # Flower refuses a page, or is too slow for it; a full scrape uses others.
+        return _Failure(logging.INFO, str(error))
+    except Exception as bug:  # noqa: BLE001 - a full scrape does not depend on the state
+        return _Failure(logging.WARNING, log.bug_text(bug, flower=flower.client.endpoint.address))
+    return None
 
 
 def _changes_by_events_alone(flower: Flower, state: ScrapeState, until: float) -> bool:
