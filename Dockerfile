@@ -9,7 +9,7 @@ ENV PIP_NO_CACHE_DIR=1 \
 WORKDIR /src
 
 # Rarely changed layers come first, for the build cache. Hashes of all downloads are checked, including those of the build
-# dependencies.
+# dependencies. A release pins the base image by its digest.
 COPY requirements.txt requirements-build.txt ./
 RUN python -m venv --without-pip /opt/push-job && \
     python -m pip --python /opt/push-job install --no-compile --only-binary=:all: --require-hashes -r requirements.txt && \

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-newest lint format bench chaos soak dashboards states generate pictures dist relock requirements clean
+.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-pythons test-newest lint format bench chaos soak dashboards states generate pictures dist relock requirements clean
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,6 +54,19 @@ test-lowest: install servers ## run a few tests with the lowest versions of all 
 	@$(BIN)/uv pip install -q --python $(LOWEST) --resolution lowest-direct -r pyproject.toml
 	@$(BIN)/uv pip list --python $(LOWEST)
 	@TEST_PYTHON=$(LOWEST)/bin/python $(BIN)/python -m pytest tests/test_end_to_end.py tests/test_sign_in.py
+
+# A Python that is not installed is left out, with a line that says so.
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
+test-pythons: export UV_PYTHON_DOWNLOADS = never
+test-pythons: install servers ## run a few tests on each Python that is installed, with the locked dependencies
+	@for version in $(PYTHONS); do \
+	  python=$$(ls $(HOME)/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); \
+	  rm -rf .venvs/$$version; \
+	  $(BIN)/uv venv -q --python $${python:-$$version} .venvs/$$version 2>/dev/null || { echo "Python $$version: not installed"; continue; }; \
+	  echo "Python $$version"; \
+	  $(BIN)/uv pip install -q --python .venvs/$$version --require-hashes -r requirements.txt && \
+	  TEST_PYTHON=.venvs/$$version/bin/python $(BIN)/python -m pytest -q tests/test_end_to_end.py tests/test_sign_in.py || exit 1; \
+	done
 
 # Debian's servers are old. Go builds newer ones; a program in .servers comes before Debian's of the same name.
 SERVERS := $(CURDIR)/.servers

@@ -30,6 +30,9 @@ PACKAGED_CHART = f"flower-push-job-{__version__}.tgz"
 SBOM = f"flower-push-job-{__version__}.cdx.json"
 SUMS = "SHA256SUMS"
 
+#: Address of the repository in the sources.
+HOME = "https://github.com/OWNER/flower-push-job"
+
 
 class DistError(Exception):
     """The distributions are wrong; the message is one line."""
@@ -43,9 +46,7 @@ def build(folder: Path, image: str, home_url: str) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    uv = Path(sys.executable).parent / "uv"
-    _run(uv, "build", "-q", "--out-dir", folder, "--build-constraints", "requirements-build.txt", "--require-hashes")
-    (folder / ".gitignore").unlink(missing_ok=True)
+    _build_python(folder, home_url)
     _package_chart(folder, image, home_url)
     _run(
         *(Path(sys.executable).parent / "cyclonedx-py", "requirements", "requirements.txt"),
@@ -55,9 +56,33 @@ def build(folder: Path, image: str, home_url: str) -> None:
     (folder / SUMS).write_text("".join(sums))
 
 
+def _build_python(folder: Path, home_url: str) -> None:
+    """Build wheel and sdist with the addresses of the release."""
+    uv = Path(sys.executable).parent / "uv"
+    with tempfile.TemporaryDirectory() as name:
+        sources = Path(name)
+        for source in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore"):
+            shutil.copy(ROOT / source, sources)
+        shutil.copytree(ROOT / "push_job", sources / "push_job", ignore=shutil.ignore_patterns("__pycache__"))
+        _set_home(sources / "pyproject.toml", home_url)
+        lock = ROOT / "requirements-build.txt"
+        _run(uv, "build", "-q", "--out-dir", folder, "--build-constraints", lock, "--require-hashes", sources)
+    (folder / ".gitignore").unlink(missing_ok=True)
+
+
+def _set_home(path: Path, home_url: str) -> None:
+    """Replace the placeholder by the address of the repository, and main by the tag of the release."""
+    if home_url:
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(rf"{HOME}/(blob|raw)/main/", rf"{home_url}/\1/v{__version__}/", text).replace(HOME, home_url)
+        owner = home_url.rpartition("/")[0]
+        path.write_text(text.replace("https://github.com/OWNER", owner).replace("OWNER", owner.rpartition("/")[2]))
+
+
 def _package_chart(folder: Path, image: str, home_url: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         chart = Path(shutil.copytree(CHART, Path(name) / CHART.name))  # replaces links by their targets
+        _set_home(chart / "Chart.yaml", home_url)
         values = chart / "values.yaml"
         text = values.read_text(encoding="utf-8")
         if image:
@@ -98,6 +123,15 @@ def _check_metadata(what: str, text: bytes) -> None:
         raise DistError(f"{what}'s metadata: {'; '.join(map(str, error.exceptions))}") from None
     if str(metadata.version) != __version__:
         raise DistError(f"{what} has version {metadata.version}, the program has {__version__}")
+    if relative := re.findall(r"\]\((?!https?://|#)([^)]+)\)", metadata.description or ""):
+        raise DistError(f"{what}'s description has relative links: {relative}")
+
+
+def check_changelog(text: str) -> None:
+    """Check that the changelog has a section with entries for this version. Raises DistError."""
+    _, _, section = text.partition(f"\n## [{__version__}]")
+    if "\n- " not in section.partition("\n## ")[0]:
+        raise DistError(f"CHANGELOG.md has no section with entries for {__version__}")
 
 
 def _check_chart(package: Path) -> None:
@@ -155,6 +189,9 @@ def _main() -> None:
     arguments = parser.parse_args()
     if arguments.tag and arguments.tag != f"v{__version__}":
         raise DistError(f"the tag is {arguments.tag}, the version in push_job/__init__.py is {__version__}")
+    if arguments.tag and not arguments.home_url:
+        raise DistError("a release needs --home-url, the address of its repository")
+    check_changelog((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     build(arguments.folder, arguments.image, arguments.home_url)
     check(arguments.folder)
     for path in sorted(arguments.folder.iterdir()):

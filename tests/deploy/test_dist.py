@@ -60,6 +60,28 @@ def test_packaged_chart_has_the_addresses_of_image_and_runbooks(built: Path) -> 
     assert values["rules"]["runbookUrl"] == f"https://github.com/me/it/blob/v{__version__}/docs/alerts.md"
 
 
+@pytest.mark.slow
+def test_no_placeholder_or_relative_link_is_in_a_release(built: Path) -> None:
+    with zipfile.ZipFile(built / dist.WHEEL) as wheel:
+        [name] = [name for name in wheel.namelist() if name.endswith("METADATA")]
+        metadata = wheel.read(name).decode()
+    with tarfile.open(built / dist.PACKAGED_CHART) as tar:
+        member = tar.extractfile("flower-push-job/Chart.yaml")
+        assert member is not None
+        chart = member.read().decode()
+    assert "OWNER" not in chart + metadata
+    assert yaml.safe_load(chart)["home"] == "https://github.com/me/it"
+    assert f"(https://github.com/me/it/raw/v{__version__}/docs/pictures/dashboard.png)" in metadata
+    assert f"(https://github.com/me/it/blob/v{__version__}/docs/options.md)" in metadata
+
+
+@pytest.mark.parametrize("text", ["", f"# C\n\n## [{__version__}]\n\n## [0.0.1]\n\n- x\n"], ids=["missing", "empty"])
+def test_version_without_a_section_in_the_changelog_is_rejected(text: str) -> None:
+    with pytest.raises(dist.DistError, match=re.escape(__version__)):
+        dist.check_changelog(text)
+    dist.check_changelog((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+
+
 def without_a_module(folder: Path) -> None:
     complete = folder / "complete"
     (folder / dist.WHEEL).rename(complete)
