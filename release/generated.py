@@ -94,7 +94,8 @@ def alerts_page() -> str:
         summary = _without_template(notes["summary"])
         extras = ", ".join(f"`{extra}`" for extra in _extras_of(alert["expr"], recorded))
         rows.append(f"| [{name}](#{name.lower()}) | {severity} | {alert['for']} | {summary} | {extras} |")
-        sections += [f"### {name}", f"{severity}, after {alert['for']}: {summary}."]
+        needs = f" Needs the extras {extras}." if extras else ""
+        sections += [f"### {name}", f"{severity}, after {alert['for']}: {summary}.{needs}"]
         sections += [f"```promql\n{alert['expr']}\n```", notes["description"]]
     text = _between(ROOT / "docs/alerts.md", "overview", "\n".join(rows))
     return _replace_between(text, "alerts", "\n\n".join(sections))
