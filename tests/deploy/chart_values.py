@@ -28,8 +28,6 @@ _GATEWAY = {"pushgateway": {"enabled": True}}
 WAYS: dict[str, Values] = {
     "cronjob": {},
     "loop": {"mode": "loop"},
-    # Without dashboards, which take long to read and change with few values.
-    "stack": {name: values for name, values in STACK.items() if name != "dashboards"},
 }
 
 #: One use of each value.
@@ -186,8 +184,13 @@ FEATURES: dict[str, Values] = {
 #: Sets that fit to one way only.
 MORE: dict[str, Values] = {
     "sharded": {"shards": 7, **STACK},
-    "stack with dashboards": STACK,
-    "stack with dashboards every quarter of an hour": {**STACK, "cronjob": {"schedule": "*/15 * * * *"}},
+    "stack": STACK,
+    # Without dashboards, which take long to read and change with few values.
+    **{
+        f"stack, {name}": {**STACK, "dashboards": {}, **FEATURES[name]}
+        for name in ("common labels", "namespace", "names")
+    },
+    "stack every quarter of an hour": {**STACK, "cronjob": {"schedule": "*/15 * * * *"}},
     "shards with state": {"shards": 2, "state": {"enabled": True, "accessModes": ["ReadWriteMany"]}},
     "hourly without rules": {"cronjob": {"schedule": "@hourly"}},
     "weekdays without rules": {"cronjob": {"schedule": "*/5 8-18 * * MON-FRI"}},

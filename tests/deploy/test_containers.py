@@ -16,6 +16,7 @@ from testbed.process import wait_for
 from testbed.services import Flower, Pushgateway, Worker
 from tests.deploy.manifests import CRONJOB, build, container_of, environment, expanded, of_kind
 from tests.deploy.processes import running
+from tests.deploy.test_manifests import kustomization
 
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
@@ -36,7 +37,9 @@ def probe_of(container: Manifest) -> list[str]:
 
 
 def test_pushgateway_keeps_its_groups_over_a_restart(pushgateway: Pushgateway, tmp_path: Path) -> None:
-    container = container_of("Deployment", build(CRONJOB / "pushgateway"))
+    (tmp_path / "own").mkdir()
+    folder = kustomization(tmp_path / "own", [CRONJOB / "pushgateway"], ["pushgateway-volume"])
+    container = container_of("Deployment", build(folder))
     [mount] = container["volumeMounts"]
     options = [arg.replace(mount["mountPath"], str(tmp_path)) for arg in container["args"]]
     with socket.create_server(("127.0.0.1", 0)) as free:
