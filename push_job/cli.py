@@ -85,6 +85,7 @@ def push(**options: Any) -> NoReturn:
                3 the Pushgateway could not be reached or rejected the push
     """
     settings = read_settings(options)
+    _require_state_folder(settings)
     with TerminalProgress() as progress:
         outcomes = Job(settings, progress).push()
     if sys.stderr is not None and sys.stderr.isatty():
@@ -126,6 +127,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     from push_job.scheduler import Stop, repeat
 
     settings = read_settings(options)
+    _require_state_folder(settings)
     heartbeat = None if heartbeat_file is None else Path(heartbeat_file)
     if heartbeat:
         try:
@@ -345,6 +347,13 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
     if any(outcome.push_error for outcome in outcomes):
         return PUSHGATEWAY_DOWN
     return OK if all(outcome.scrape.snapshot for outcome in outcomes) else FLOWER_DOWN
+
+
+def _require_state_folder(settings: Settings) -> None:
+    """Raise OneLineError if the state file cannot be created, because its folder is missing."""
+    folder = os.path.dirname(settings.state_file or "") or "."
+    if not os.path.isdir(folder):  # unlike Path.is_dir, also False if a parent cannot be read
+        raise OneLineError(f"--state-file: the folder {folder} does not exist or cannot be read")
 
 
 def _require_stdout() -> None:

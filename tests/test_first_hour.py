@@ -54,6 +54,13 @@ def test_state_file_in_a_missing_folder_is_refused(tmp_path: Path, push_job: Pus
     assert str(tmp_path / "missing") in line
 
 
+def test_state_file_does_not_matter_to_other_commands(tmp_path: Path, push_job: PushJob) -> None:
+    """The pod of helm test has the settings of the job, but not its volume."""
+    with fake_flower() as flower:
+        done = push_job("show", "--flower", flower.url, env={"PUSH_JOB_STATE_FILE": str(tmp_path / "missing/state")})
+    assert done.returncode == 0, done.stderr
+
+
 def test_flowers_are_read_from_a_file(tmp_path: Path, clean_pushgateway: Pushgateway, push_job: PushJob) -> None:
     listed = tmp_path / "flowers"
     with fake_flower() as one, fake_flower() as two, fake_flower() as three:

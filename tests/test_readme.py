@@ -16,6 +16,7 @@ from release.render import helm
 from testbed.command import ROOT, PushJob
 from testbed.services import Flower, Worker
 from tests.deploy import command_line
+from tests.deploy.manifests import build
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 METRICS = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
@@ -75,6 +76,13 @@ def test_helm_command_of_the_readme_renders_everything() -> None:
     kinds = {found["kind"] for found in yaml.safe_load_all(run.stdout) if found}
     assert {"Deployment", "PrometheusRule", "ServiceMonitor", "ConfigMap"} <= kinds
     assert "CronJob" not in kinds
+
+
+def test_folders_of_the_readme_can_be_built() -> None:
+    folders = re.findall(r"(cronjob/(?:[\w-]+/)*)(?=\s)", "\n".join(re.findall(r"kubectl apply -k .*", README)) + "\n")
+    assert len(folders) == 3
+    for folder in folders:
+        assert build(ROOT / folder)
 
 
 def test_compose_service_of_the_readme_is_valid() -> None:

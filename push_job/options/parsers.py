@@ -125,14 +125,6 @@ def read_secret(path: str | None, option: str) -> str | None:
     return secret
 
 
-def parse_state_file(path: str) -> str:
-    """Check that the folder of the state file exists; the job does not create it."""
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise SettingsError(f"--state-file: the folder {folder} does not exist")
-    return path
-
-
 def _read(path: str, option: str) -> str:
     """Return a file's text without a byte order mark."""
     try:

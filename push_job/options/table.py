@@ -206,7 +206,7 @@ scrape_options = stacked(
 state_options = stacked(
     setting(
         "--state-file",
-        parse=parsers.parse_state_file,
+        parse=str,
         type=click.Path(dir_okay=False),
         callback=not_empty,
         help="Keep state in this file, to read only what changed since the last push.",

@@ -21,7 +21,7 @@
 {{- define "flower-push-job.checkSignIn" -}}
 {{- range $name, $urls := dict "flowers" .Values.flowers "pushgateway.url" (list .Values.pushgateway.url) -}}
 {{- range $urls -}}
-{{- if contains "@" . -}}
+{{- if contains "@" (trimPrefix "@" .) -}}
 {{- fail (printf "%s: a URL contains a user name or password, which everybody could read in the ConfigMap; put them into a Secret and set %s.auth.existingSecret" $name (ternary "flower" "pushgateway" (eq $name "flowers"))) -}}
 {{- end -}}
 {{- end -}}
