@@ -1,6 +1,6 @@
 {{/*
-A dashboard: (dict "root" $ "path" "dashboards/x.json"). Of the choices of "Hide data older than", the first one is selected that
-is at least as long as the rules' limit.
+A dashboard: (dict "root" $ "path" "dashboards/x.json"). Of the choices of the variable max_age, the first one is selected that is
+at least as long as the rules' limit.
 */}}
 {{- define "flower-push-job.dashboard" -}}
 {{- $age := include "flower-push-job.age" .root | float64 -}}
