@@ -9,12 +9,33 @@
 {{- if hasKey .Values.grouping "namespace" -}}
 {{- fail "grouping.namespace: the chart sets this label itself, to the pods' namespace" -}}
 {{- end -}}
+{{- include "flower-push-job.checkFields" .Values.cronjob.schedule -}}
 {{- include "flower-push-job.checkSignIn" . -}}
 {{- if and .Values.state.enabled (hasKey .Values.settings "PUSH_JOB_STATE_FILE") -}}
 {{- fail "settings.PUSH_JOB_STATE_FILE: state.enabled sets it too; use one of them" -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not .Values.pushgateway.enabled) (not .Values.serviceMonitor.selector) -}}
 {{- fail "serviceMonitor.selector: set the labels of your Pushgateway's Service, or pushgateway.enabled=true for one in this release" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Check each field of a schedule; the schema has checked that there are five, or that it begins with @. */}}
+{{- define "flower-push-job.checkFields" -}}
+{{- $kinds := list
+  (dict "name" "minute" "value" "[0-5]?[0-9]")
+  (dict "name" "hour" "value" "([01]?[0-9]|2[0-3])")
+  (dict "name" "day of the month" "value" "(0?[1-9]|[12][0-9]|3[01])")
+  (dict "name" "month" "value" "(0?[1-9]|1[0-2]|[A-Za-z]{3})")
+  (dict "name" "day of the week" "value" "([0-7]|[A-Za-z]{3})")
+-}}
+{{- if not (hasPrefix "@" .) -}}
+{{- range $index, $field := regexSplit " +" . -1 -}}
+{{- $kind := index $kinds $index -}}
+{{- $item := printf "([*]|%s(-%s)?)(/[1-9][0-9]?)?" $kind.value $kind.value -}}
+{{- if not (regexMatch (printf "^%s(,%s)*$" $item $item) $field) -}}
+{{- fail (printf "cronjob.schedule: %q is not a %s" $field $kind.name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
