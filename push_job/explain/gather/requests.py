@@ -99,6 +99,7 @@ def task_of(task_id: str, entry: Mapping[str, Any]) -> Task:
         clock=fields.clock if type(fields.clock) is int else None,
         has_expired=state == "REVOKED"
         and (_time_in(entry.get("expires")) or math.inf) <= (time_of(fields.timestamp) or 0.0),
+        lost_by=_end_of_process(entry.get("traceback")),
     )
 
 
