@@ -19,7 +19,7 @@ from push_job.flower.task import UNKNOWN_TYPE
 #: Seconds by which a heartbeat may be older than a task event: two heartbeat intervals, plus rounding.
 HEARTBEAT_LAG = 10
 
-#: Seconds for which a task may have waited in its queue before a worker with --pool solo fetched it.
+#: Seconds for which a task may have waited in its queue before a worker fetched it whose pool is not known.
 FETCHED_WITHIN = 60
 
 #: Seconds after Flower's start during which it has seen only few tasks.
@@ -198,6 +198,11 @@ class Facts:
         pools = {other.pool for other in self.live}
         return worker.pool or (pools.pop() if len(pools) == 1 else "")
 
+    @cached_property
+    def is_all_sending_seen(self) -> bool:
+        """Whether tasks of all types have task-sent events, so that a task in a queue can be seen."""
+        return bool(self.has_sent_events) and all(kind.is_sending_seen for kind in self.types.values())
+
     def fetched_silently(self, lost: Iterable[Worker]) -> bool:
         """Return whether each of `lost` may have fetched a PENDING task just before it stopped sending heartbeats.
 
@@ -213,8 +218,11 @@ class Facts:
 
     def _may_hold(self, worker: Worker, task: Task) -> bool:
         last = worker.last_heartbeat
-        is_near = last is not None and -FETCHED_WITHIN <= (task.sent or 0.0) - last <= 2 * worker.interval
-        return is_near and not worker.shut_down_cleanly
+        if last is None or worker.shut_down_cleanly:
+            return False
+        # A task may have waited for a long time in the queue of a solo worker.
+        within = math.inf if "solo" in self.pool_of(worker) else FETCHED_WITHIN
+        return -within <= (task.sent or 0.0) - last <= 2 * worker.interval
 
     def _has_left(self, task: Task) -> bool:
         """Return whether the queue that is named like a task's routing key has fewer messages than PENDING tasks."""

@@ -24,7 +24,10 @@ KINDS = {
         "a worker stopped sending heartbeats within the last hour, or earlier and holds unfinished tasks; workers that "
         "stopped within 10 s of each other are one finding"
     ),
-    "worker-busy": "`?`: a worker without heartbeats runs with `--pool solo`, which sends none during a task",
+    "worker-busy": (
+        "`?`: a worker without heartbeats may run a long task with `--pool solo`, which sends none during a task: it "
+        "fetched a task without an event, or tasks have no task-sent events"
+    ),
     "no-heartbeats": "`?`: a worker has never sent a heartbeat, only task events",
     "worker-hangs": "a worker stopped sending heartbeats, but RabbitMQ still counts its consumer",
     "worker-stopped": "`?`: a worker shut down cleanly while it held unfinished tasks",

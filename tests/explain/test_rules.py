@@ -190,7 +190,7 @@ GONE = worker("celery@b", alive=False, last=240)
             [worker(), GONE, worker("celery@c", alive=False, last=238), worker("celery@d", alive=False, last=2000)],
             [("worker-gone", "wrong", "celery@b"), ("worker-gone", "wrong", "celery@d")],
         ),
-        ([dataclasses.replace(GONE, pool="celery.concurrency.solo:TaskPool")], [("worker-busy", "unsure", "celery@b")]),
+        ([dataclasses.replace(GONE, pool="celery.concurrency.solo:TaskPool")], [("no-workers", "wrong", "celery@b")]),
         ([dataclasses.replace(GONE, heartbeats=())], [("no-workers", "wrong", "")]),
         ([], [("no-workers", "wrong", "")]),
     ],
@@ -204,7 +204,7 @@ def test_workers_without_heartbeats(workers: list[Worker], expected: Any) -> Non
     [
         ("prefork", 1, False, ("broker-blocked", "wrong", "celery@b")),
         ("", 1, False, ("workers-silent", "wrong", "celery@b")),
-        ("solo", 1, False, ("worker-busy", "unsure", "celery@b")),
+        ("solo", 1, False, ("broker-blocked", "wrong", "celery@b")),
         ("prefork", 2, True, ("worker-hangs", "wrong", "celery@b")),
         ("prefork", 1, True, ("worker-gone", "wrong", "celery@b")),
         ("prefork", 0, False, ("no-workers", "wrong", "celery@b")),
@@ -458,7 +458,8 @@ SENT_TO_B = task("PENDING", 241, sent=NOW - 241)
             ("worker-gone", "wrong"),
         ),  # sent after the worker left
         ((dataclasses.replace(SENT_TO_B, sent=NOW - 9000),), 0, "", ("worker-gone", "wrong")),
-        ((), 0, SOLO, ("worker-busy", "unsure")),  # all other workers have this pool
+        ((dataclasses.replace(SENT_TO_B, sent=NOW - 9000),), 0, SOLO, ("worker-busy", "unsure")),  # after a long wait
+        ((), 0, SOLO, ("worker-gone", "wrong")),  # there is no task that it could run
     ],
 )
 def test_a_silent_worker_that_fetched_a_task_has_a_solo_pool(
@@ -469,6 +470,16 @@ def test_a_silent_worker_that_fetched_a_task_has_a_solo_pool(
     [finding] = [one for one in findings_of(known) if one.subject == GONE.name]
     assert (finding.kind, finding.level.value) == expected
     assert not [one for one in findings_of(known) if one.kind == "message-lost" and finding.kind == "worker-busy"]
+
+
+def test_a_silent_solo_worker_may_be_busy_if_its_tasks_cannot_be_seen() -> None:
+    silent = dataclasses.replace(GONE, pool=SOLO)
+    known = facts(workers={silent.name: silent}, has_sent_events=False)
+    finding = findings_of(known)[0]
+    assert (finding.kind, finding.level.value) == ("worker-busy", "unsure")
+    assert finding.unknown
+    closed = dataclasses.replace(known, queues=Queues((Queue("celery", 0, 0, 0),)))
+    assert findings_of(closed)[0].kind == "no-workers"
 
 
 def test_a_closed_connection_excludes_a_worker_that_hangs() -> None:

@@ -436,6 +436,17 @@ def one_solo_in_a_long_task(scene: Scene) -> None:
     assert finding.level is Level.UNSURE
 
 
+@trouble(
+    "one of two idle workers with `--pool solo` is killed", "worker-gone", workers=("worker-1", "worker-2"), pool="solo"
+)
+def killed_solo(scene: Scene) -> None:
+    scene.run("t.quick", 4)
+    wait_for_heartbeats(scene)
+    scene.worker.kill()
+    [finding] = scene.until("worker-gone", timeout=30)
+    assert finding.subject == scene.worker.node
+
+
 @trouble("all tasks of a type expire before a worker starts them", "expired")
 def expired_tasks(scene: Scene) -> None:
     scene.run("t.quick", 2)

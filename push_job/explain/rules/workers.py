@@ -104,6 +104,7 @@ def _of_lost(facts: Facts, lost: Sequence[Worker], *, are_all: bool = False) -> 
         do,
         "" if are_all and len(lost) > 1 else lost[0].name,
         facts.link(_to_look_at(facts, tasks)),
+        unknown="whether workers without heartbeats are alive" if kind == "worker-busy" else "",
         explains=types(tasks),
     )
 
@@ -183,12 +184,14 @@ def _groups(facts: Facts) -> list[tuple[Worker, ...]]:
 def _cause(facts: Facts, lost: Sequence[Worker]) -> tuple[str, Level, str, str]:
     """Return kind, level, likely cause and next step for workers that were lost at the same time."""
     it = "it" if len(lost) == 1 else "each of them"
-    if all("solo" in facts.pool_of(worker) for worker in lost) or facts.fetched_silently(lost):
+    if _may_be_busy(facts, lost):
+        # RabbitMQ counts the consumers of connected workers.
+        or_killed = ", or was killed while it ran one" if facts.extra_consumers is None else ""
         return (
             "worker-busy",
             Level.UNSURE,
-            f"likely {it} runs a long task in --pool solo, which sends no events or heartbeats during a task",
-            "check the task; use --pool threads or prefork if workers must stay visible during tasks",
+            f"likely {it} runs a long task in --pool solo, which sends no events or heartbeats meanwhile{or_killed}",
+            "check whether its process runs, and its task; with --pool threads or prefork, workers stay visible",
         )
     if all(_sends_no_heartbeats(worker) for worker in lost):
         return (
@@ -238,6 +241,14 @@ def _cause_if_gone(facts: Facts, lost: Sequence[Worker], it: str) -> tuple[str, 
         f"{causes}. If killed, its running tasks are lost, unless acks_late makes the broker deliver them again",
         read_log + ("" if facts.live else "; if it runs, check that it and Flower reach the broker's port"),
     )
+
+
+def _may_be_busy(facts: Facts, lost: Sequence[Worker]) -> bool:
+    """Return whether each of `lost` may run a task in a solo pool."""
+    if facts.extra_consumers is not None and facts.extra_consumers < len(lost):
+        return False
+    is_solo = all("solo" in facts.pool_of(worker) for worker in lost)
+    return facts.fetched_silently(lost) or (is_solo and not facts.is_all_sending_seen)
 
 
 def _sends_no_heartbeats(worker: Worker) -> bool:
