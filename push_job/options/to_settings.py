@@ -51,12 +51,13 @@ def _settings(options: dict[str, Any]) -> Settings:
     if options["shard"]:
         index, count = parse_shard(options["shard"])
         mine = flowers[index::count]
-    pushgateways = given.get("pushgateway") or (DEFAULT_PUSHGATEWAY,)
-    if len(pushgateways) > 1:
+    pushgateway, *others = (
+        _server("pushgateway", url, given) for url in given.get("pushgateway") or (DEFAULT_PUSHGATEWAY,)
+    )
+    if others:
         raise SettingsError(
             "--pushgateway is given twice; run one job per Pushgateway, so that one cannot delay the other"
         )
-    pushgateway = _server("pushgateway", pushgateways[0], given)
     prometheus, grafana = (
         _server(name, given[name], given) if given.get(name) else None for name in ("prometheus", "grafana")
     )
