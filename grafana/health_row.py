@@ -37,11 +37,11 @@ def alerts_that_fire() -> AnyPanel:
     }
     text = Link("Its text", "/alerting/${datasource:text}/${__value.raw}/find")
     columns = [
-        Column("severity", "Severity", width=95, texts=severities),
-        Column("alertname", "Alert", width=205, link=text),
+        Column("severity", "Level", width=75, texts=severities),
+        Column("alertname", "Alert", width=230, link=text),
         Column("text", "Where"),
     ]
-    return table(spec, Query(query), columns=columns, sorted_by="Severity", descending=False)
+    return table(spec, Query(query), columns=columns, sorted_by="Level", descending=False)
 
 
 def monitoring_health() -> list[AnyPanel]:

@@ -210,7 +210,7 @@ def idle_workers() -> AnyPanel:
     active = fresh("celery_worker_active_tasks", call="{} == bool 0")
     live = 'label_replace(celery_workers == 1, "worker", "$1", "app", "(.*)")'
     idle, every = (f"{call}({active} and ignoring (app) {live})" for call in ("sum", "count"))
-    waits = f"(min_over_time(sum({selector('celery_queue_length')})[10m:1m]) > bool 0 or vector(0))"
+    waits = f"(sum(min_over_time({selector('celery_queue_length')}[10m])) > bool 0 or vector(0))"
     numbers = with_numbers(or_odd_if_missing(f"({idle} > bool 0) * on () {waits}"), idle=idle, all=every)
     return _tile(
         "Idle workers",

@@ -48,7 +48,7 @@ def what_is_wrong_now() -> AnyPanel:
     ]
     causes = " or ".join([*_flowers(), *_workers(), *_failing(), *_waits(), *_from_extras()])
     nothing = labelled(f"0 * {flowers_up()}", what="nothing")
-    unknown = labelled(f"vector({UNKNOWN})", what="nothing is pushed")
+    unknown = labelled(f"vector({UNKNOWN})", what="nothing pushed")
     return table(spec, Query(first_of(causes, nothing, unknown)), columns=columns, sorted_by="Level")
 
 
