@@ -82,7 +82,7 @@ def both(testbed: Testbed) -> tuple[Prometheus, Prometheus]:
 
 
 #: Titles of panels with rates and ages: each server has its own times of samples, so only the labels are compared.
-TIMES = ("per second", "Age of the data", "Each Flower B")
+TIMES = ("per second", "Busy processes", "Age of the data", "Each Flower B")
 
 
 @pytest.mark.parametrize("query", [query for board in BOARDS for query in queries_of(board)], ids=str)

@@ -44,10 +44,12 @@ class Incidents:
     Attributes:
         states: the server with all states except for the next one.
         nothing: the server to which nothing was pushed.
+        at: time of all queries (Unix seconds).
     """
 
     states: Prometheus
     nothing: Prometheus
+    at: float
 
     def prometheus(self, state: State) -> Prometheus:
         """Return the server with this state."""
@@ -55,7 +57,8 @@ class Incidents:
 
     def shown(self, state: State, query: PanelQuery) -> Shown:
         """Return what a query shows now in a state, by labels."""
-        return shown_now(self.prometheus(state), query, {} if state is NOTHING_PUSHED else {"job": [state.job]})
+        values: Values = {} if state is NOTHING_PUSHED else {"job": [state.job]}
+        return by_labels(self.prometheus(state), query, values, self.at)
 
     def screen(self, state: State) -> Screen:
         """Return what the first screen shows in a state."""
@@ -73,9 +76,9 @@ class Incidents:
         return screen
 
 
-def shown_now(prometheus: Prometheus, query: PanelQuery, values: Values | None = None) -> Shown:
-    """Return what a query shows now, by labels."""
-    found = shown(prometheus, query, values or {}, time.time())
+def by_labels(prometheus: Prometheus, query: PanelQuery, values: Values, at: float) -> Shown:
+    """Return what a query shows at a time, by labels."""
+    found = shown(prometheus, query, values, at)
     return {tuple(sorted(labels)): value for labels, value in found.items()}
 
 
@@ -97,7 +100,7 @@ def start(testbed: Testbed) -> Incidents:
     for _ in range(4):
         states.wait_for_scrape()
     nothing.wait_for_scrape()
-    return Incidents(states, nothing)
+    return Incidents(states, nothing, time.time())
 
 
 def first_panels() -> list[dict[str, Any]]:

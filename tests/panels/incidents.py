@@ -15,6 +15,9 @@ from testbed.services import Prometheus
 from tests.panels.scene import STATES
 
 MINUTES = 90
+SCRAPES = 4
+"""Scrapes of each push."""
+
 INCIDENT = 74
 """Minute from which on something is wrong: 16 minutes before the end."""
 
@@ -210,18 +213,18 @@ TWELVE = (
 )
 
 
-def open_metrics(end: float, scrapes: int) -> str:
-    """Return the samples of all states that push, until `end` (Unix seconds), with some scrapes of each push."""
+def open_metrics(end: float) -> str:
+    """Return the samples of all states that push, until `end` (Unix seconds)."""
     lines: list[str] = []
     for state in TWELVE:
         if state is not NOTHING_PUSHED:
             for number in range(1, state.flowers + 1):
                 shop = Shop(f"flower-{number}:5555", rates={} if state.idle else dict(RATES), beat=not state.idle)
-                lines += _lines(state, shop, end, scrapes)
+                lines += _lines(state, shop, end)
     return "\n".join([*lines, "# EOF\n"])
 
 
-def _lines(state: State, shop: Shop, end: float, scrapes: int) -> Iterator[str]:
+def _lines(state: State, shop: Shop, end: float) -> Iterator[str]:
     pushed: list[tuple[str, Labels, float]] = []
     for minute in range(MINUTES + 1):
         at = end - 60 * (MINUTES - minute)
@@ -233,25 +236,26 @@ def _lines(state: State, shop: Shop, end: float, scrapes: int) -> Iterator[str]:
         for name, own, value in pushed:
             labels = {"job": state.job, "instance": shop.instance, **own}
             text = ",".join(f'{label}="{label_value}"' for label, label_value in labels.items())
-            for scrape in range(scrapes if minute < MINUTES else 1):
-                yield f"{name}{{{text}}} {value} {at + 60 * scrape / scrapes:.3f}"
+            for scrape in range(SCRAPES if minute < MINUTES else 1):
+                yield f"{name}{{{text}}} {value} {at + 60 * scrape / SCRAPES:.3f}"
 
 
-def fill(prometheus: Prometheus, rules: Path, since: int = 62, passes: int = 1, scrapes: int = 2) -> float:
-    """Write the samples into a Prometheus, and the recorded series since some minutes ago; return the end.
+def fill(prometheus: Prometheus, rules: Path, since: int = 62, until: int = 59, passes: int = 1) -> float:
+    """Write the samples into a Prometheus, and recorded series of some minutes; return the end of the samples.
 
-    The defaults are enough for the first screen now. Pictures of the graphs need more.
+    The defaults are enough for the first screen now, which compares with an hour ago. Pictures of the graphs need more.
     """
-    end = time.time()
+    # A scrape of the last push, so that the window of the queries begins between two scrapes of another push, too.
+    end = time.time() - 5
     storage = prometheus.folder / prometheus.name
     file = prometheus.folder / "incidents.txt"
-    file.write_text(open_metrics(end, scrapes), encoding="utf-8")
+    file.write_text(open_metrics(end), encoding="utf-8")
     prometheus.stop()
     _promtool("openmetrics", str(file), str(storage))
     prometheus.start()
     # Some rules read what others recorded, so each pass needs the one before.
     for _ in range(passes):
-        times = [f"--start={end - 60 * since + 20:.0f}", f"--end={end - 60:.0f}", "--eval-interval=60s"]
+        times = [f"--start={end - 60 * since:.0f}", f"--end={end - 60 * until:.0f}", "--eval-interval=5s"]
         _promtool("rules", f"--url={prometheus.url}", *times, f"--output-dir={storage}", str(rules))
         prometheus.stop()
         prometheus.start()

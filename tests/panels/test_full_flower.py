@@ -1,9 +1,11 @@
 """A deploy that breaks a type is visible on a full Flower, whose list still has mostly successes."""
 
+import time
+
 from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Prometheus, Testbed
-from tests.panels.first_screen import at_once, colour, first_panels, query_of, shown_now
+from tests.panels.first_screen import at_once, by_labels, colour, first_panels, query_of
 from tests.panels.scene import FOR_EVER, Tasks, send_tasks
 
 FULL = 600
@@ -18,7 +20,7 @@ BROKEN = 25
 def failing(prometheus: Prometheus) -> tuple[str, str]:
     """Return the text and the colour of the tile."""
     (panel,) = (panel for panel in first_panels() if panel["title"].startswith("Failing now"))
-    ((labels, level),) = shown_now(prometheus, query_of(panel)).items()
+    ((labels, level),) = by_labels(prometheus, query_of(panel), {}, time.time()).items()
     return dict(labels)["text"], colour(panel, level)
 
 

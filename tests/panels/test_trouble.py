@@ -178,7 +178,8 @@ def test_panels_have_a_gap_while_flower_is_down(bed: Bed) -> None:
     with stopped(bed.flower):
         assert bed.push() == 1
         down_since = time.time()
-        assert bed.empty_panels() == EVERYTHING - ABOUT_AGE - ABOUT_THE_PUSH
+        hidden = EVERYTHING - ABOUT_AGE - ABOUT_THE_PUSH
+        wait_for("the panels to be empty", lambda: bed.empty_panels() == hidden, 30)
         (up,) = (query for query in queries_of("celery-by-flower") if query.where == "Each Flower" and query.ref == "A")
         assert set(shown(bed.prometheus, up, VALUES, time.time()).values()) == {0}
         bed.wait_for_alerts("FlowerDown")
@@ -200,7 +201,7 @@ def test_panels_have_a_gap_while_flower_is_down(bed: Bed) -> None:
 def test_panels_recover_after_a_restart_of_everything(bed: Bed) -> None:
     with stopped(bed.pushgateway):
         bed.wait_for_alerts("PushgatewayDown")
-        assert bed.empty_panels() == EVERYTHING
+        wait_for("the panels to be empty", lambda: bed.empty_panels() == EVERYTHING, 30)
         with stopped(bed.prometheus, bed.flower, bed.redis):
             pass
     bed.fill()
