@@ -292,7 +292,7 @@ def test_the_table_shows_the_selected_extras(quiet: Quiet, push_job: PushJob) ->
     shown = push_job("show", "--flower", url, "--with", ",".join(EXTRAS), env={"COLUMNS": "200"})
     assert shown.returncode == 0, shown.stderr
     rows = [re.sub(r"[\s│┃]+", " ", line).strip() for line in shown.stdout.splitlines()]
-    for title in ("celery_queue_length", RUNTIME, WAIT, "celery_worker_load_average", "flower_events"):
+    for title in ("celery_queue_length", RUNTIME, WAIT, "celery_worker_load_average", "flower_events_total"):
         assert title in rows
         assert title not in plain
     assert f"celery {QUEUED}" in rows

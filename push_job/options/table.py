@@ -148,6 +148,7 @@ gateway_options = stacked(
     command_option(
         "--pushgateway",
         multiple=True,
+        is_list=False,  # there is only one; its password may contain a blank
         type=str.strip,
         metavar="URL",
         help=f"The Pushgateway.  [default: {DEFAULT_PUSHGATEWAY}]",

@@ -72,7 +72,15 @@ def quotes_around(text: str) -> str | None:
 
 
 class Option(click.Option):
-    """An option that errors call by the name of its environment variable if the value comes from there."""
+    """An option that errors call by the name of its environment variable if the value comes from there.
+
+    Args:
+        is_list: whether one value of an option with several values may be a list, separated by blanks.
+    """
+
+    def __init__(self, *arguments: Any, is_list: bool = True, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self._is_list = is_list and self.multiple
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         """Convert the value, unless it contains remains of an .env file: quotes, or a line end of Windows.
@@ -80,7 +88,7 @@ class Option(click.Option):
         A list is separated by blanks, in an option as in a variable.
         """
         values = value if isinstance(value, list | tuple) else [value]
-        if self.multiple and isinstance(value, list | tuple):
+        if self._is_list and isinstance(value, list | tuple):
             value = values = [word for text in values for word in (text.split() if isinstance(text, str) else [text])]
         texts = [text for text in values if isinstance(text, str)]
         # A variable with a list was split at blanks, also within quotes.
