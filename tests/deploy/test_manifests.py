@@ -11,6 +11,7 @@ import pytest
 import yaml
 from packaging.version import Version
 
+from push_job.metrics.extras import EXTRAS
 from release.render import ROOT, Manifest
 from tests.deploy import operator, restricted
 from tests.deploy.kubernetes import KUBERNETES, SUPPORTED, valid
@@ -328,3 +329,10 @@ def test_service_monitor_keeps_the_pushed_labels() -> None:
             }
         ],
     }
+
+
+@pytest.mark.parametrize("component", ["rules", "dashboards"])
+def test_extras_follow_rules_and_dashboards(component: str, tmp_path: Path) -> None:
+    objects = build(kustomization(tmp_path, [CRONJOB / "loop"], [component]))
+    [data] = [found["data"] for found in objects if "PUSH_JOB_FLOWER" in found.get("data", {})]
+    assert set(data["PUSH_JOB_WITH"].split()) == set(EXTRAS) - {"flower-metrics"}
