@@ -132,12 +132,12 @@ def test_earlier_flowers_report_the_same(testbed: Testbed, broker: Redis, push_j
     flower = testbed.flower(broker, version=version)
     beat(flower, NODE, active=1)
     report(flower, "shop.orders.place", sent=3601, received=3601, started=3600.1, succeeded=3600)
-    stuck = report(flower, "shop.orders.place", received=7301, started=7300)
+    stuck = report(flower, "shop.orders.place", sent=7301, received=7301, started=7300)
     with TaskEvents(broker.url) as events:
         for second in range(4):
             events.worker("celery@gone", timestamp=time.time() - 9010 + second)
     flower.wait_for_worker("celery@gone", alive=False)
-    held = report(flower, "shop.orders.place", "celery@gone", received=9001, started=9000)
+    held = report(flower, "shop.orders.place", "celery@gone", sent=9001, received=9001, started=9000)
     findings = explained(push_job, flower)
     assert kinds(findings) == [("worker-gone", "celery@gone"), ("stuck", "shop.orders.place")]
     assert [page_of(flower, finding) for finding in findings] == [held, stuck]
@@ -161,13 +161,13 @@ def test_a_flower_that_hangs_does_not_take_the_time_to_ask_the_others(
 def test_a_beat_that_stopped_is_found_by_what_came_regularly(flower: Flower, push_job: PushJob) -> None:
     for number in range(7):
         ago = 1000.0 - 60 * number
-        report(flower, "shop.vouchers.remind", received=ago + 0.1, started=ago + 0.1, succeeded=ago)
+        report(flower, "shop.vouchers.remind", sent=ago + 0.1, received=ago + 0.1, started=ago + 0.1, succeeded=ago)
     [finding] = explained(push_job, flower)
     assert kinds([finding]) == [("overdue", "shop.vouchers.remind")]
     assert "Celery beat" in finding["likely"]
     for number in range(7):
         ago = 60 - 10 * number + 0.1
-        report(flower, "shop.reports.hourly", received=ago, started=ago, succeeded=ago)
+        report(flower, "shop.reports.hourly", sent=ago, received=ago, started=ago, succeeded=ago)
     [finding] = explained(push_job, flower)
     assert finding["subject"] == "shop.vouchers.remind"
     assert "other periodic tasks still run" in finding["likely"]

@@ -108,7 +108,7 @@ def with_answers(requests: OptionalRequests, facts: Facts) -> Facts:
         return facts
     asked: Mapping[str, dict[str, Any]] = {}
     # RabbitMQ's consumers of workers without heartbeats are those that no live worker has.
-    is_one_lost = any(not worker.shut_down_cleanly for worker in facts.gone)
+    is_one_lost = facts.is_rabbitmq and any(not worker.shut_down_cleanly for worker in facts.gone)
     were_asked = (
         bool(facts.waiting_queues) or is_one_lost or any(_is_worth_asking(facts, task) for task in facts.waiting)
     )
