@@ -19,9 +19,6 @@ from push_job.flower.task import UNKNOWN_TYPE
 #: Seconds by which a heartbeat may be older than a task event: two heartbeat intervals, plus rounding.
 HEARTBEAT_LAG = 10
 
-#: Seconds for which a task may have waited in its queue before a worker fetched it whose pool is not known.
-FETCHED_WITHIN = 60
-
 #: Seconds after Flower's start during which it has seen only few tasks.
 YOUNG_SECONDS = 600
 
@@ -180,55 +177,6 @@ class Facts:
             return None
         of_live = self.consumed_queues or Counter()
         return max(0, *(count - of_live[name] for name, count in counts.items()))
-
-    @cached_property
-    def mute(self) -> tuple[Worker, ...]:
-        """The live workers that have processed tasks but sent no task event although Flower has seen their start."""
-        return tuple(
-            worker
-            for worker in self.live
-            if worker.processed
-            and worker.events.get("worker-heartbeat")
-            and (worker.events.get("worker-online") or not self.is_young)
-            and not any(event.startswith("task-") for event in worker.events)
-        )
-
-    def pool_of(self, worker: Worker) -> str:
-        """Return the pool of a worker: its own if known, otherwise that of all live workers if it is the same."""
-        pools = {other.pool for other in self.live}
-        return worker.pool or (pools.pop() if len(pools) == 1 else "")
-
-    @cached_property
-    def is_all_sending_seen(self) -> bool:
-        """Whether tasks of all types have task-sent events, so that a task in a queue can be seen."""
-        return bool(self.has_sent_events) and all(kind.is_sending_seen for kind in self.types.values())
-
-    def fetched_silently(self, lost: Iterable[Worker]) -> bool:
-        """Return whether each of `lost` may have fetched a PENDING task just before it stopped sending heartbeats.
-
-        A worker with a pool of processes or threads reports a task as soon as it has fetched it. With ``--pool solo``
-        the events are sent after the task.
-        """
-        fetched = [task for task in self.tasks_in("PENDING") if task.sent and self._has_left(task)]
-        return all(any(self._may_hold(worker, task) for task in fetched) for worker in lost)
-
-    def is_at_silent_worker(self, task: Task) -> bool:
-        """Return whether a worker may have fetched a PENDING task just before it stopped sending heartbeats."""
-        return any(self._may_hold(worker, task) for worker in self.gone)
-
-    def _may_hold(self, worker: Worker, task: Task) -> bool:
-        last = worker.last_heartbeat
-        if last is None or worker.shut_down_cleanly:
-            return False
-        # A task may have waited for a long time in the queue of a solo worker.
-        within = math.inf if "solo" in self.pool_of(worker) else FETCHED_WITHIN
-        return -within <= (task.sent or 0.0) - last <= 2 * worker.interval
-
-    def _has_left(self, task: Task) -> bool:
-        """Return whether the queue that is named like a task's routing key has fewer messages than PENDING tasks."""
-        ready = next((queue.ready for queue in self.queues.known or () if queue.name == task.routing_key), None)
-        same = sum(other.routing_key == task.routing_key for other in self.tasks_in("PENDING"))
-        return ready is not None and ready < same
 
     def held_by(self, worker: str) -> tuple[Task, ...]:
         """Return the unfinished tasks that `worker` has received, as Flower shows them."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
-from push_job.explain.model import Task
+from push_job.explain.model import Task, Worker
 from push_job.explain.phrases import names, types, when
 from push_job.explain.rules.queues import receives
+from push_job.explain.silent_workers import is_at_silent_worker
 from push_job.terminal.formatting import count_words
 
 #: Seconds within which the worker's event of a task arrives after the task has left its queue.
@@ -37,14 +38,14 @@ def lost_messages(facts: Facts) -> Iterator[Finding]:
 
 def lost(facts: Facts) -> list[Task]:
     """Return the tasks that are neither in their queue nor at a worker that reports its tasks, the oldest first."""
-    if facts.mute or facts.consumed_queues is None or facts.queues.known is None or lacks_worker_events(facts):
+    if mute_workers(facts) or facts.consumed_queues is None or facts.queues.known is None or lacks_worker_events(facts):
         return []
     return [task for task in facts.tasks_in("PENDING") if _has_left(facts, task)]
 
 
 def _has_left(facts: Facts, task: Task) -> bool:
     """Return whether a task was sent some time ago and every queue that could hold it is empty."""
-    if facts.age(task.since) <= REPORTED_WITHIN or facts.is_at_silent_worker(task):
+    if facts.age(task.since) <= REPORTED_WITHIN or is_at_silent_worker(facts, task):
         return False
     empty = {queue.name for queue in facts.queues.known or () if not queue.ready and not queue.unacknowledged}
     its_queues = {queue.name for queue in facts.all_consumed if receives(queue, task)}
@@ -58,3 +59,15 @@ def lacks_worker_events(facts: Facts) -> bool:
         return False
     # Before Flower's start, the workers may have processed tasks whose events Flower missed.
     return not facts.is_young or pending > sum(queue.ready for queue in facts.waiting_queues)
+
+
+def mute_workers(facts: Facts) -> tuple[Worker, ...]:
+    """Return the live workers that have processed tasks but sent no task event although Flower has seen their start."""
+    return tuple(
+        worker
+        for worker in facts.live
+        if worker.processed
+        and worker.events.get("worker-heartbeat")
+        and (worker.events.get("worker-online") or not facts.is_young)
+        and not any(event.startswith("task-") for event in worker.events)
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from push_job.explain.facts import Facts, is_a_type
 from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import names, when
-from push_job.explain.rules.lost_messages import lacks_worker_events
+from push_job.explain.rules.lost_messages import lacks_worker_events, mute_workers
 from push_job.terminal.formatting import count_words, time_words
 
 #: --max-tasks is usually a multiple of this number.
@@ -24,10 +24,10 @@ def no_events(facts: Facts) -> Iterator[Finding]:
         fact = f"Workers have processed {count_words(processed, 'task')}, but Flower received only events of senders"
     elif not facts.task_count and processed and not facts.is_young:
         fact = f"Workers have processed {count_words(processed, 'task')}, but Flower has none"
-    elif facts.mute:
+    elif mute := mute_workers(facts):
         fact = (
-            f"{names(worker.name for worker in facts.mute)} processed"
-            f" {count_words(sum(worker.processed or 0 for worker in facts.mute), 'task')}, but Flower received no event"
+            f"{names(worker.name for worker in mute)} processed"
+            f" {count_words(sum(worker.processed or 0 for worker in mute), 'task')}, but Flower received no event"
             " of them"
         )
     else:

@@ -9,7 +9,7 @@ from push_job.explain.findings import Finding, Level
 from push_job.explain.model import Task
 from push_job.explain.phrases import when
 from push_job.explain.rules.capacity import WAIT_SECONDS, held_tasks, is_full
-from push_job.explain.rules.lost_messages import lacks_worker_events, lost
+from push_job.explain.rules.lost_messages import lacks_worker_events, lost, mute_workers
 from push_job.explain.rules.queues import unrouted
 from push_job.terminal.formatting import count_words, name_words
 
@@ -41,7 +41,7 @@ def _explained(facts: Facts) -> set[str]:
     found = {task.id for task in lost(facts)}
     found |= {task.id for worker in facts.live for task in held_tasks(facts, worker)}
     found |= {task.id for tasks in unrouted(facts).values() for task in tasks}
-    if facts.mute and not facts.waiting_queues:  # they may have run these tasks
+    if mute_workers(facts) and not facts.waiting_queues:  # they may have run these tasks
         found |= {task.id for task in facts.waiting if task.state == "PENDING"}
     if is_full(facts):
         found |= {task.id for task in facts.waiting if task.state != "RETRY"}

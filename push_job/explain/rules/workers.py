@@ -8,6 +8,7 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import Task, Worker
 from push_job.explain.phrases import held, names, oldest, types, when
+from push_job.explain.silent_workers import fetched_silently, is_all_sending_seen, pool_of
 from push_job.terminal.formatting import count_words, name_words, time_words
 
 #: Seconds after Flower's start within which heartbeats of some workers may not have arrived yet.
@@ -235,7 +236,7 @@ def _cause_if_gone(facts: Facts, lost: Sequence[Worker], it: str) -> tuple[str, 
     causes = f"likely {it} was killed (out of memory?) or lost its network"
     if facts.extra_consumers is None:  # RabbitMQ would still count its consumer
         # The pool may be solo if Flower has not asked the worker since it started.
-        may_be_solo = "" if all(facts.pool_of(worker) for worker in lost) else " or runs a long task in --pool solo"
+        may_be_solo = "" if all(pool_of(facts, worker) for worker in lost) else " or runs a long task in --pool solo"
         causes = f"{causes}; or {it} hangs{may_be_solo}"
     return (
         f"{causes}. If killed, its running tasks are lost, unless acks_late makes the broker deliver them again",
@@ -247,8 +248,8 @@ def _may_be_busy(facts: Facts, lost: Sequence[Worker]) -> bool:
     """Return whether each of `lost` may run a task in a solo pool."""
     if facts.extra_consumers is not None and facts.extra_consumers < len(lost):
         return False
-    is_solo = all("solo" in facts.pool_of(worker) for worker in lost)
-    return facts.fetched_silently(lost) or (is_solo and not facts.is_all_sending_seen)
+    is_solo = all("solo" in pool_of(facts, worker) for worker in lost)
+    return fetched_silently(facts, lost) or (is_solo and not is_all_sending_seen(facts))
 
 
 def _sends_no_heartbeats(worker: Worker) -> bool:
@@ -265,10 +266,10 @@ def _cause_if_connected(facts: Facts, lost: Sequence[Worker], connected: int) ->
             Level.WRONG,
             f"RabbitMQ still counts {'its consumer' if len(lost) == 1 else 'their consumers'}: likely the main process"
             f" {'hangs or is' if len(lost) == 1 else 'of each hangs or is'} paused"
-            + ("" if all(facts.pool_of(worker) for worker in lost) else ", or runs a long task in --pool solo"),
+            + ("" if all(pool_of(facts, worker) for worker in lost) else ", or runs a long task in --pool solo"),
             "run py-spy dump on its process; restart it if it hangs",
         )
-    if not all(facts.pool_of(worker) for worker in lost):
+    if not all(pool_of(facts, worker) for worker in lost):
         return (
             "workers-silent",
             Level.WRONG,
