@@ -131,6 +131,13 @@ class TaskTable:
         page = self._page_of(task_id)
         return None if page is None else page.stamps[page.rows[task_id]]
 
+    def highest(self, column: Column, excluded: Container[str]) -> float:
+        """Return the highest value in a column, without the tasks in `excluded`; 0.0 without tasks."""
+        return max(
+            (page.columns[column][row] for page in self._pages for it, row in page.rows.items() if it not in excluded),
+            default=0.0,
+        )
+
     def labels_of(self, task_id: str) -> tuple[str, str]:
         """Return a task's type and state. Raises KeyError."""
         page = self._page_of(task_id)

@@ -29,12 +29,14 @@ from push_job.flower.table import TaskTable
 #: How much more of the front is requested than was needed last time.
 _FRONT_MARGIN = 1.5
 
-_FRONT_ATTEMPTS = 4
+_FRONT_ATTEMPTS = 6
 _END_ATTEMPTS = 3
 _COUNTER_ATTEMPTS = 5
 
-#: Events during the request of a page after which a later page probably shows all that Flower has counted.
-_FEW_EVENTS = 10
+#: Looking again for events that came after a page ends when it has taken this number of seconds of Flower's CPU time,
+#: or when more events come than a later page could catch up with.
+_LOOK_CPU = 0.1
+_LOOK_EVENTS = 50
 
 #: Senders whose own pages are requested.
 _SENDER_LIMIT = 8
@@ -80,6 +82,8 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     if front.unsettled:
         pages += read_worker_pages(flower, state, base, front.unsettled, front.page, end, page_size, until)
         last = _counters_after(flower, before, until)
+        if _may_hide_event(state, base, front.counts_before, last, pages, end):
+            raise NotProvenError("an event that renames a task may be hidden among those that came meanwhile")
     if not state.order.is_kept((*pages, end)):
         raise NotProvenError("its list is in another order than before")
     # Step 8: what belongs to the list. (It comes first, because it may require a longer end page.)
@@ -88,7 +92,7 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     if events_of(found.late) - last.kinds_since(before) or late_senders - last.senders_since(before):
         raise MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
     # Step 7: the balance of events.
-    available = _available_events(state, pages, end)
+    available = state.surplus + _shown(state, pages, end)
     check_balance(front.counts_before.kinds_since(base), available)
     surplus = surplus_events(before.kinds_since(base), available, last.kinds_since(before))
     # Step 9: the new state. Nothing below can fail.
@@ -102,9 +106,9 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     _update_tasks(state, pages, end, found)
 
 
-def _available_events(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> Counter[EventKind]:
-    """Return how many events of each kind may have happened since the last scrape, as far as pages show it."""
-    return state.surplus + shown_events(state, _news(state, pages, end))
+def _shown(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> Counter[EventKind]:
+    """Return how many events of each kind the pages show; see `shown_events`."""
+    return shown_events(state, _news(state, pages, end))
 
 
 def _news(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> dict[str, TaskPage]:
@@ -173,7 +177,7 @@ def _read_front(
     Raises:
         NotProvenError: if too many senders stay unsettled.
     """
-    limit, counts = min(page_size, state.front), before
+    limit, counts, first = min(page_size, state.front), before, None
     for _ in range(_FRONT_ATTEMPTS):
         page = flower.page_with_fields(state.tasks.shared, 0, limit, until)
         if len(page) != limit:
@@ -184,8 +188,9 @@ def _read_front(
         unsettled = unsettled_senders(state, page, active, active_before)
         unsettled -= counted_senders(state, [page], end, unsettled, active)
         if not unsettled:
-            few = 0 < counts.kinds_since(earlier).total() <= _FEW_EVENTS
-            if not (few and may_hide_renamings(counts.kinds_since(base), _available_events(state, [page], end))):
+            first = first or counts
+            can_look = counts.cpu - first.cpu < _LOOK_CPU
+            if not (can_look and _may_hide_event(state, base, earlier, counts, [page], end)):
                 break
         # Senders that were silent until the first page was requested need a later page, not a longer one.
         elif earlier is not before or not unsettled.isdisjoint(active_before):
@@ -203,9 +208,33 @@ def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit
     return limit == page_size or (few and not state.tasks.changed(islice(reversed(page.rows), len(page) // 4), page))
 
 
+def _may_hide_event(
+    state: ScrapeState,
+    base: EventCounts,
+    earlier: EventCounts,
+    counts: EventCounts,
+    pages: list[TaskPage],
+    end: TaskPage,
+) -> bool:
+    """Return whether events came while pages were read, and one that renames a task may hide among them.
+
+    Args:
+        state: what is known.
+        base: the counters of the last scrape.
+        earlier: the counters before the pages.
+        counts: the counters after the pages.
+        pages: the pages with news.
+        end: the page at the end of the list.
+    """
+    came = counts.kinds_since(earlier).total()
+    return 0 < came <= _LOOK_EVENTS and may_hide_renamings(
+        counts.kinds_since(base), state.surplus + _shown(state, pages, end)
+    )
+
+
 def _keep_client_times(state: ScrapeState, front: TaskPage) -> None:
     """Keep the sending times of clients as far as they are of use and certain."""
-    bottom = state.order.bottom(front) if state.order.is_by_stamp else 0.0
+    bottom = state.order.bottom(front, state.tasks) if state.order.is_by_stamp else 0.0
     sent_at = {**state.sent_at, **state.noted_sent_at}
     state.sent_at = {client: sent for client, sent in sent_at.items() if sent > bottom}
     state.noted_sent_at = {}

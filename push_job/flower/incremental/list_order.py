@@ -40,8 +40,8 @@ class ListOrder(ABC):
         """Return the value that the list is sorted by, as far as the task shows it; 0.0 if it does not."""
 
     @abstractmethod
-    def bottom(self, page: TaskPage) -> float:
-        """Return the highest position among the last tasks of a page that keeps its fields."""
+    def bottom(self, page: TaskPage, tasks: TaskTable) -> float:
+        """Return the position of the last task of a page that keeps its fields; `tasks` are those known before."""
 
     @abstractmethod
     def settles_without_news(self) -> bool:
@@ -74,7 +74,7 @@ class ByStamp(ListOrder):
         """Return the time stamp."""
         return stamp_of(task.timestamp)
 
-    def bottom(self, page: TaskPage) -> float:
+    def bottom(self, page: TaskPage, _tasks: TaskTable) -> float:
         """Return the time stamp of the last task."""
         return page.stamps[-1] if page.stamps else math.inf
 
@@ -103,10 +103,13 @@ class ByClock(ListOrder):
         """Return the clock of the newest event."""
         return clock_of(task)
 
-    def bottom(self, page: TaskPage) -> float:
-        """Return the highest clock of the last tasks, some of which stand higher than their clock says."""
+    def bottom(self, page: TaskPage, tasks: TaskTable) -> float:
+        """Return the highest clock of the last tasks, and of the known tasks below the page.
+
+        Tasks may stand higher than their clock says, but never lower.
+        """
         fields = cast("Iterable[EventFields]", islice(reversed(page.fields.values()), _BOTTOM_BY_CLOCK))
-        return max(map(clock_of, fields), default=0.0)
+        return max(max(map(clock_of, fields), default=0.0), tasks.highest(clock_of, page.rows))
 
     def settles_without_news(self) -> bool:
         """Return False: the logical clock of a restarted worker may start again at zero."""

@@ -156,7 +156,7 @@ class TaskScraper:
         state.changes_by_events_alone = state.counts is not None and _changes_by_events_alone(flower, state, until)
         if former and is_same_process(former, state.counts):
             _log_differences(flower, former, state, after)
-        if state.counts and state.surplus and state.failures < _FAILURES:
+        if state.counts and state.surplus and not state.pause:
             # Events came during the scrape. It is not known which of them the tasks show, so the balance of the next
             # scrape could not find a missed one among them. This one has to consider much fewer events.
             with contextlib.suppress(FlowerError):

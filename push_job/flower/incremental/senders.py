@@ -72,7 +72,7 @@ def counted_senders(
 def anchors_on(state: ScrapeState, page: TaskPage) -> Counter[Sender]:
     """Count each sender's anchors: unchanged tasks whose newest event it sent, above the bottom of the page."""
     order = state.order
-    bottom = order.bottom(page)
+    bottom = order.bottom(page, state.tasks)
     return Counter(
         sender_of(task)
         for task_id, task in fields_of(page)
@@ -118,7 +118,7 @@ def _clients_reached(state: ScrapeState, page: TaskPage) -> set[Sender]:
     """Return the clients that sent an earlier task below the bottom of the page; their later tasks stand above it."""
     if not state.order.is_by_stamp:
         return set()
-    bottom = state.order.bottom(page)
+    bottom = state.order.bottom(page, state.tasks)
     return {Sender(client, True) for client, sent in state.sent_at.items() if sent > bottom}
 
 

@@ -34,14 +34,21 @@ def test_positions_are_stamps_or_clocks() -> None:
 def test_the_bottom_is_the_last_stamp_or_the_highest_of_the_last_clocks() -> None:
     state = state_of("stamp", {})
     page = read(state, {str(n): event(timestamp=100.0 - n, clock=n) for n in range(50)})
-    assert ByStamp().bottom(page) == 51.0
-    assert ByClock().bottom(page) == 49.0
+    assert ByStamp().bottom(page, state.tasks) == 51.0
+    assert ByClock().bottom(page, state.tasks) == 49.0
     high = read(state, {str(n): event(timestamp=1.0, clock=1000 if n == 19 else n) for n in range(50)})
-    assert ByClock().bottom(high) == 49.0  # the twentieth is not one of the last thirty
+    assert ByClock().bottom(high, state.tasks) == 49.0  # the twentieth is not one of the last thirty
     high = read(state, {str(n): event(timestamp=1.0, clock=1000 if n == 20 else n) for n in range(50)})
-    assert ByClock().bottom(high) == 1000.0
+    assert ByClock().bottom(high, state.tasks) == 1000.0
     nothing = read(state, {})
-    assert (ByStamp().bottom(nothing), ByClock().bottom(nothing)) == (math.inf, 0.0)
+    assert (ByStamp().bottom(nothing, state.tasks), ByClock().bottom(nothing, state.tasks)) == (math.inf, 0.0)
+
+
+def test_no_task_below_a_page_has_a_higher_clock_than_its_bottom() -> None:
+    # The last tasks of the page stand there by an earlier event of another worker, and show a low clock.
+    raised = {f"raised-{n}": event(timestamp=1.0, clock=n) for n in range(40)}
+    state = state_of("clock", {**raised, "below": event(timestamp=1.0, clock=700)})
+    assert ByClock().bottom(read(state, raised), state.tasks) == 700.0
 
 
 @pytest.mark.parametrize(("name", "alone"), [("stamp", True), ("clock", False)])
