@@ -243,14 +243,14 @@ def _groups(settings: Settings) -> list[Group] | None:
 def _delete_stale(settings: Settings, seconds: float, *, ask: bool) -> bool:
     """List stale groups, delete them, and return whether that failed."""
     from push_job.pushgateway.stale import delete_groups, stale_groups
-    from push_job.terminal.formatting import time_words
+    from push_job.terminal.formatting import format_duration
 
     try:
         groups = stale_groups(settings, seconds)
         for group in groups:
-            click.echo(f"{group}: last pushed {time_words(group.age)} ago")
+            click.echo(f"{group}: last pushed {format_duration(group.age)} ago")
         if not groups:
-            click.echo(f"no group of job {settings.job} was last pushed more than {time_words(seconds)} ago")
+            click.echo(f"no group of job {settings.job} was last pushed more than {format_duration(seconds)} ago")
         elif not ask or _confirm(f"Delete {len(groups)} groups?"):
             for group in delete_groups(settings, groups):
                 click.echo(f"deleted: {group}")

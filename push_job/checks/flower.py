@@ -20,7 +20,7 @@ from push_job.http.errors import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras import columns_of, read_extras
 from push_job.settings import PAGE_SIZE, Endpoint, Settings
-from push_job.terminal.formatting import time_words
+from push_job.terminal.formatting import format_duration
 
 #: Seconds by which two clocks may differ before the ages of tasks look wrong.
 _CLOCK_TOLERANCE = 30
@@ -124,11 +124,11 @@ def _event_age(age: float) -> Step:
     if age < -_CLOCK_TOLERANCE:
         return Step(
             False,
-            f"the newest task event is {time_words(-age)} ahead of Flower's clock;"
+            f"the newest task event is {format_duration(-age)} ahead of Flower's clock;"
             " synchronize the clocks of all workers and senders with NTP",
         )
     return Step(
-        True if age < _LONG_AGO else None, f"task events arrive, the newest one {time_words(max(0.0, age))} ago"
+        True if age < _LONG_AGO else None, f"task events arrive, the newest one {format_duration(max(0.0, age))} ago"
     )
 
 

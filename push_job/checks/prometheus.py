@@ -18,7 +18,7 @@ from push_job.checks.step import Step
 from push_job.http.errors import TransportError
 from push_job.metrics.extras import EXTRAS, families_with
 from push_job.settings import Endpoint, Settings, SettingsError
-from push_job.terminal.formatting import time_words
+from push_job.terminal.formatting import format_duration
 from push_job.text import printable
 
 #: Seconds after which dashboards and alerts hide a group, by default.
@@ -100,12 +100,12 @@ def _groups(api: JsonApi, settings: Settings) -> Iterator[Step]:
         if age is not None and age > _STALE:
             yield Step(
                 False,
-                f"the newest push of {name} that it has is {time_words(age)} old; panels and alerts hide groups older"
-                f" than {time_words(_STALE)}. Does push still run? See the log of its last run",
+                f"the newest push of {name} that it has is {format_duration(age)} old; panels and alerts hide groups"
+                f" older than {format_duration(_STALE)}. Does push still run? See the log of its last run",
             )
         elif age is not None:
             yield Step(
-                True, f"it has {name}, pushed {time_words(max(0.0, age))} ago; job and instance labels are intact"
+                True, f"it has {name}, pushed {format_duration(max(0.0, age))} ago; job and instance labels are intact"
             )
         elif _newest(renamed, other) is not None:
             yield Step(

@@ -24,7 +24,7 @@ from push_job.pushgateway.encoding import ENCODINGS
 from push_job.pushgateway.groups import groups_of
 from push_job.pushgateway.verification import NOT_STORED, metrics_lines, poll, victoriametrics_rows
 from push_job.settings import Settings
-from push_job.terminal.formatting import time_words
+from push_job.terminal.formatting import format_duration
 from push_job.text import one_line, printable
 
 #: The job label of the temporary group; its instance is random, so that two checks do not meet.
@@ -181,7 +181,7 @@ def _stale_groups(client: Client, settings: Settings, until: float) -> Iterator[
     except TransportError:  # the step before has said that it has no /metrics
         return
     for group in stale[:_GROUPS_SHOWN]:
-        yield Step(None, f"the group {printable(str(group))} was last pushed {time_words(group.age)} ago")
+        yield Step(None, f"the group {printable(str(group))} was last pushed {format_duration(group.age)} ago")
     if stale:
         more = f" ({len(stale)} such groups)" if len(stale) > _GROUPS_SHOWN else ""
         yield Step(None, f"remove groups that nobody pushes with push-job delete --stale 1h{more}")

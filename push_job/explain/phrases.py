@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from push_job.explain.facts import Facts
 from push_job.explain.model import Task
-from push_job.terminal.formatting import moment_words, name_words, time_words
+from push_job.terminal.formatting import format_duration, format_name, format_time
 
 #: Names listed in a sentence. Further ones are only counted.
 _MAX_NAMES = 3
@@ -14,12 +14,12 @@ _MAX_NAMES = 3
 
 def when(facts: Facts, time: float) -> str:
     """Return a time in UTC with its age: ``12:03 UTC (4 minutes ago)``."""
-    return f"{moment_words(time, facts.now)} ({time_words(facts.age(time))} ago)"
+    return f"{format_time(time, facts.now)} ({format_duration(facts.age(time))} ago)"
 
 
 def names(texts: Iterable[str]) -> str:
     """Return names as a list: ``a, b, c and 4 more``."""
-    shown = sorted({name_words(text) for text in texts})
+    shown = sorted({format_name(text) for text in texts})
     more = f" and {len(shown) - _MAX_NAMES} more" if len(shown) > _MAX_NAMES else ""
     return ", ".join(shown[:_MAX_NAMES]) + more
 

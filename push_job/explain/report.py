@@ -14,7 +14,7 @@ import click
 
 from push_job.explain.diagnosis import Diagnosis
 from push_job.explain.findings import Finding, Level
-from push_job.terminal.formatting import count_words, time_words
+from push_job.terminal.formatting import format_count, format_duration
 from push_job.text import printable
 
 #: Lines of text: a terminal of 24 lines without the line of the next prompt.
@@ -98,7 +98,7 @@ def _unknown(diagnoses: Iterable[Diagnosis]) -> list[str]:
 def _headline(diagnoses: list[Diagnosis]) -> str:
     if not diagnoses:
         return "No Flower is in this shard"
-    who = f"Flower {diagnoses[0].flower.address}" if len(diagnoses) == 1 else count_words(len(diagnoses), "Flower")
+    who = f"Flower {diagnoses[0].flower.address}" if len(diagnoses) == 1 else format_count(len(diagnoses), "Flower")
     return f"{who}: {_verdict(diagnoses)} ({_scope(diagnoses)})"
 
 
@@ -106,7 +106,7 @@ def _verdict(diagnoses: list[Diagnosis]) -> str:
     wrong, unknown = sum(diagnosis.wrong for diagnosis in diagnoses), _unknown(diagnoses)
     unsure = any(finding.level is Level.UNSURE for diagnosis in diagnoses for finding in diagnosis.findings)
     if wrong:
-        verdict = f"{count_words(wrong, 'problem')} found"
+        verdict = f"{format_count(wrong, 'problem')} found"
     elif unknown:
         verdict = "no problem found"
     else:
@@ -121,8 +121,8 @@ def _scope(diagnoses: list[Diagnosis]) -> str:
         return "no Flower could be scraped"
     workers, tasks = sum(len(facts.live) for facts in known), sum(facts.task_count for facts in known)
     ages = [facts.age(facts.started_at) for facts in known if facts.is_young]
-    young = f" of the last {time_words(min(ages))}" if ages else ""
-    return f"{count_words(workers, 'live worker')}, {count_words(tasks, 'task')}{young}"
+    young = f" of the last {format_duration(min(ages))}" if ages else ""
+    return f"{format_count(workers, 'live worker')}, {format_count(tasks, 'task')}{young}"
 
 
 def _chosen(diagnoses: list[Diagnosis]) -> list[tuple[Diagnosis, Finding]]:

@@ -24,13 +24,13 @@ def styles_wanted() -> bool:
     return not os.environ.get("NO_COLOR") and not is_dumb_terminal()
 
 
-def name_words(text: str) -> str:
+def format_name(text: str) -> str:
     """Return a name as part of a line; of a long one the end, which says most."""
     shown = printable(text)
     return shown if len(shown) <= _NAME_LENGTH else f"…{shown[1 - _NAME_LENGTH :]}"
 
 
-def time_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration in the largest unit of which it has at least two."""
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
@@ -38,23 +38,23 @@ def time_words(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
 
 
-def moment_words(moment: float, now: float) -> str:
+def format_time(time: float, now: float) -> str:
     """Return a Unix time as UTC; with its date unless that is the date of `now`."""
     try:
-        shown, today = (datetime.fromtimestamp(at, timezone.utc) for at in (moment, now))
+        shown, today = (datetime.fromtimestamp(at, timezone.utc) for at in (time, now))
     except (ValueError, OverflowError, OSError):
         return "an unknown time"
     return f"{shown:%H:%M} UTC" if shown.date() == today.date() else f"{shown:%Y-%m-%d %H:%M} UTC"
 
 
-def date_words(moment: float) -> str:
+def format_date(time: float) -> str:
     """Return a Unix time as date and time in UTC."""
     try:
-        return f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{datetime.fromtimestamp(time, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
     except (ValueError, OverflowError, OSError):
         return "an unknown time"
 
 
-def count_words(count: int, thing: str) -> str:
+def format_count(count: int, thing: str) -> str:
     """Return ``1 task`` or ``1,200 tasks``."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -17,7 +17,7 @@ from push_job.flower.task import STATES
 from push_job.flower.tasks_by_kind import Tally
 from push_job.metrics.snapshot import Snapshot
 from push_job.settings import Endpoint
-from push_job.terminal.formatting import count_words, date_words, styles_wanted
+from push_job.terminal.formatting import format_count, format_date, styles_wanted
 from push_job.text import printable
 
 #: The states in the order in which a task goes through them.
@@ -58,7 +58,7 @@ def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
     live = sum(snapshot.workers.values())
     line = Text.assemble(
         (flower.address, "bold"),
-        f": {count_words(live, 'live worker')}, {count_words(snapshot.task_count, 'task')}\n",
+        f": {format_count(live, 'live worker')}, {format_count(snapshot.task_count, 'task')}\n",
         overflow="fold",
     )
     console.print(line)
@@ -150,7 +150,7 @@ def _extra(family: Metric) -> _Sheet:
     sheet = _Sheet(labels, ["Value"], ["Value"])
     for sample in family.samples:
         is_time = family.name.endswith("_timestamp_seconds")
-        value = date_words(sample.value) if is_time else f"{sample.value:,.6g}"
+        value = format_date(sample.value) if is_time else f"{sample.value:,.6g}"
         sheet.rows.append([Text(text) for text in (*_values(sample, labels), value)])
     return sheet
 

@@ -14,7 +14,7 @@ from push_job.explain.model import Queue, Queues, TaskType
 from push_job.explain.report import as_json, as_text
 from push_job.explain.rules import findings_of
 from push_job.settings import Endpoint
-from push_job.terminal.formatting import moment_words, name_words, time_words
+from push_job.terminal.formatting import format_duration, format_name, format_time
 from testbed.command import PushJob
 from tests.explain.made_up import ANSWER, NOW, facts, task, worker
 from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
@@ -147,15 +147,15 @@ def test_a_shard_without_flowers_is_not_reported_as_healthy(push_job: PushJob) -
 
 
 def test_format_of_names_times_and_ages() -> None:
-    assert name_words("a" * 60) == "a" * 60
-    assert name_words("x" * 100 + ".tasks.send") == "…" + "x" * 48 + ".tasks.send"
-    assert name_words("a\x1b[31m\n") == "a�[31m�"
-    assert [time_words(seconds) for seconds in (0.04, 3, 119, 120, 7200, 172_800)] == [
+    assert format_name("a" * 60) == "a" * 60
+    assert format_name("x" * 100 + ".tasks.send") == "…" + "x" * 48 + ".tasks.send"
+    assert format_name("a\x1b[31m\n") == "a�[31m�"
+    assert [format_duration(seconds) for seconds in (0.04, 3, 119, 120, 7200, 172_800)] == [
         *("0.0 s", "3 s", "119 s", "2 minutes", "2 hours", "2 days"),
     ]
-    assert moment_words(NOW + 60, NOW) == "00:01 UTC"
-    assert moment_words(NOW - 60, NOW) == "2026-11-24 23:59 UTC"
-    assert moment_words(1e18, NOW) == "an unknown time"
+    assert format_time(NOW + 60, NOW) == "00:01 UTC"
+    assert format_time(NOW - 60, NOW) == "2026-11-24 23:59 UTC"
+    assert format_time(1e18, NOW) == "an unknown time"
 
 
 ODD: tuple[Any, ...] = (None, True, -1, 1.5, 10**400, "", "x\x1b", "\ud800", [], {}, [1], {"a": 1})

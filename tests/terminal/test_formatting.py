@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from push_job.terminal.formatting import count_words, moment_words, name_words, time_words
+from push_job.terminal.formatting import format_count, format_duration, format_name, format_time
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [
         (0, "0 s"),
         (0.04, "0.0 s"),
@@ -25,12 +25,12 @@ from push_job.terminal.formatting import count_words, moment_words, name_words, 
         (86_400 * 12_345, "12,345 days"),
     ],
 )
-def test_a_duration_has_the_largest_unit_of_which_it_has_two(seconds: float, words: str) -> None:
-    assert time_words(seconds) == words
+def test_a_duration_has_the_largest_unit_of_which_it_has_two(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("at", "now", "words"),
+    ("at", "now", "text"),
     [
         (1_700_000_000, 1_700_000_000, "22:13 UTC"),
         (1_700_000_000, 1_700_006_400, "2023-11-14 22:13 UTC"),  # the next day
@@ -41,19 +41,19 @@ def test_a_duration_has_the_largest_unit_of_which_it_has_two(seconds: float, wor
         (1_700_000_000, math.inf, "an unknown time"),
     ],
 )
-def test_a_time_has_its_date_unless_it_is_today(at: float, now: float, words: str) -> None:
-    assert moment_words(at, now) == words
+def test_a_time_has_its_date_unless_it_is_today(at: float, now: float, text: str) -> None:
+    assert format_time(at, now) == text
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks"), (1200, "1,200 tasks"), (-1, "-1 tasks")]
+    ("count", "text"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks"), (1200, "1,200 tasks"), (-1, "-1 tasks")]
 )
-def test_a_count_has_its_plural(count: int, words: str) -> None:
-    assert count_words(count, "task") == words
+def test_a_count_has_its_plural(count: int, text: str) -> None:
+    assert format_count(count, "task") == text
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "text"),
     [
         ("shop.buy", "shop.buy"),
         ("x" * 60, "x" * 60),
@@ -62,5 +62,5 @@ def test_a_count_has_its_plural(count: int, words: str) -> None:
         ("\u202egnp", "�gnp"),
     ],
 )
-def test_a_name_is_printable_and_keeps_its_end(name: str, words: str) -> None:
-    assert name_words(name) == words
+def test_a_name_is_printable_and_keeps_its_end(name: str, text: str) -> None:
+    assert format_name(name) == text

@@ -8,7 +8,7 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import Task, Worker
 from push_job.explain.phrases import names, types, when
-from push_job.terminal.formatting import count_words, name_words, time_words
+from push_job.terminal.formatting import format_count, format_duration, format_name
 
 #: Ratio of busy processes from which workers count as full; the limit of CeleryWorkersFull.
 BUSY_RATIO = 0.95
@@ -54,14 +54,14 @@ def full(facts: Facts) -> Iterator[Finding]:
 def _busy(facts: Facts) -> str:
     processes, active = facts.processes or 0.0, facts.active or 0
     share = "All" if active >= processes else f"{active:,} of"
-    workers = count_words(len(facts.live), "live worker")
+    workers = format_count(len(facts.live), "live worker")
     return f"{share} {processes:,.0f} processes of {workers} are busy with {names(task.name for task in facts.running)}"
 
 
 def _what_waits(longest: float, messages: int) -> str:
-    parts = [f"a task has waited {time_words(longest)}"] if longest else []
+    parts = [f"a task has waited {format_duration(longest)}"] if longest else []
     if messages:
-        parts.append(f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in the queues")
+        parts.append(f"{format_count(messages, 'message')} {'is' if messages == 1 else 'are'} in the queues")
     return " and ".join(parts)
 
 
@@ -82,12 +82,12 @@ def held_back(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             Level.WRONG if longest > WAIT_SECONDS else Level.UNSURE,
             "held-back",
-            f"Worker {name_words(worker.name)} has {worker.active:,} of {_processes(worker):,.0f} processes busy, but"
-            f" has not started {count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} that it holds"
+            f"Worker {format_name(worker.name)} has {worker.active:,} of {_processes(worker):,.0f} processes busy, but"
+            f" has not started {format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} that it holds"
             f" since {when(facts, tasks[0].since or facts.now)}",
             "likely a rate_limit of the type: the worker waits before it starts the next task",
             "check rate_limit in the task or in task_annotations; `celery -A APP control rate_limit"
-            f" {name_words(tasks[0].name)} 0` removes it until the worker restarts",
+            f" {format_name(tasks[0].name)} 0` removes it until the worker restarts",
             tasks[0].name,
             facts.link(tasks[0]),
             explains=types(tasks),
@@ -116,8 +116,8 @@ def idle(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         Level.UNSURE,
         "workers-idle",
-        f"{count_words(messages, 'message')} {'is' if messages == 1 else 'are'} in queues consumed by the"
-        f" {count_words(len(facts.live), 'live worker')}, but no task runs",
+        f"{format_count(messages, 'message')} {'is' if messages == 1 else 'are'} in queues consumed by the"
+        f" {format_count(len(facts.live), 'live worker')}, but no task runs",
         "the messages may have just arrived; or the workers have lost their broker connection, or already hold the"
         " maximum number of tasks, with a later ETA",
         "run this again in a minute; if the messages are still there, read a worker's log and restart it",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
-from push_job.terminal.formatting import name_words, time_words
+from push_job.terminal.formatting import format_duration, format_name
 
 
 def wrong_clocks(facts: Facts) -> Iterator[Finding]:
@@ -18,7 +18,7 @@ def wrong_clocks(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             Level.WRONG,
             "clock-skew",
-            f"The clock of worker {name_words(name)} is at least {time_words(abs(skew))}"
+            f"The clock of worker {format_name(name)} is at least {format_duration(abs(skew))}"
             f" {'fast' if skew > 0 else 'slow'}, according to its events",
             "the ages of its tasks are wrong, here and in the panels and alerts",
             "synchronize the clock of its machine with NTP (check with chronyc tracking)",

@@ -9,7 +9,7 @@ from push_job.explain.findings import Finding, Level
 from push_job.explain.model import Task
 from push_job.explain.phrases import names, when
 from push_job.explain.rules.workers import CONSUMER_TIMEOUT
-from push_job.terminal.formatting import count_words
+from push_job.terminal.formatting import format_count
 
 #: Seconds that a message may be unacknowledged before it is reported.
 WARN_AFTER = 1200
@@ -27,7 +27,7 @@ def held_for_long(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         Level.WRONG,
         "consumer-timeout",
-        f"{names(task.worker for task in late)} has held {count_words(len(late), 'task')} of"
+        f"{names(task.worker for task in late)} has held {format_count(len(late), 'task')} of"
         f" {names(task.name for task in late)} unacknowledged since {when(facts, late[0].received or facts.now)}",
         "a task with an ETA or acks_late is acknowledged late. After 30 minutes (consumer_timeout) RabbitMQ closes the"
         " worker's channel, which stops the worker",

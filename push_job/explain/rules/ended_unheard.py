@@ -8,7 +8,7 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import FINAL_STATES, Task
 from push_job.explain.phrases import names, types, when
-from push_job.terminal.formatting import count_words, name_words
+from push_job.terminal.formatting import format_count, format_name
 
 #: Number of tasks without an event of their end, and without a later success of any task, from which the result backend
 #: is suspected. Fewer may be tasks that raise Ignore.
@@ -28,7 +28,7 @@ def ended_unheard(facts: Facts) -> Iterator[Finding]:
     states = " or ".join(sorted({task.state for task in tasks}))
     are, them = ("is", "it") if len(tasks) == 1 else ("are", "them")
     fact = (
-        f"{count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} {are} {states} in Flower, the"
+        f"{format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} {are} {states} in Flower, the"
         f" oldest since {when(facts, first)}, but {names(task.worker for task in tasks)} no longer runs {them}"
     )
     if _nothing_succeeds(facts, tasks):
@@ -66,8 +66,8 @@ def _of_killed_processes(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 Level.WRONG,
                 "worker-restarted",
-                f"Worker {name_words(worker.name)} restarted at {when(facts, facts.now - (uptime or 0.0))}, and"
-                f" {count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} of its previous process"
+                f"Worker {format_name(worker.name)} restarted at {when(facts, facts.now - (uptime or 0.0))}, and"
+                f" {format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} of its previous process"
                 f" {'is' if len(tasks) == 1 else 'are'} still STARTED",
                 "likely the previous process was killed (out of memory?). Its running tasks are lost, unless acks_late"
                 " makes the broker deliver them again",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import when
-from push_job.terminal.formatting import count_words, name_words
+from push_job.terminal.formatting import format_count, format_name
 
 #: Number of tasks of a type that have expired since its last success, and seconds within which they have.
 EXPIRED_OF_A_TYPE = 3
@@ -30,8 +30,8 @@ def expired(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 Level.WRONG,
                 "expired",
-                f"{name_words(name)}: {count_words(len(tasks), 'task')} expired before a worker started them, the last"
-                f" one at {when(facts, newest.stamp or facts.now)}; none has succeeded since the first of them",
+                f"{format_name(name)}: {format_count(len(tasks), 'task')} expired before a worker started them, the"
+                f" last one at {when(facts, newest.stamp or facts.now)}; none has succeeded since the first of them",
                 "likely they wait longer than their expires allows: too few workers, a long task before them, or"
                 " different clocks of sender and worker",
                 "compare expires in apply_async or beat_schedule with the usual wait; add workers or raise expires",

@@ -9,7 +9,7 @@ from push_job.explain.facts import Facts, is_a_type
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import TaskType
 from push_job.explain.phrases import when
-from push_job.terminal.formatting import count_words, name_words
+from push_job.terminal.formatting import format_count, format_name
 
 #: Seconds within which a failure counts as recent; the alerts use the same time.
 RECENTLY = 3600
@@ -88,7 +88,7 @@ def _of_type(facts: Facts, kind: TaskType) -> Finding | None:
         return Finding(
             Level.WRONG,
             "failing",
-            f"{name_words(kind.name)}: {failed:,} of {ended:,} tasks that ended within the last hour failed, the last"
+            f"{format_name(kind.name)}: {failed:,} of {ended:,} tasks that ended within the last hour failed, the last"
             f" one at {when(facts, kind.last_failure or facts.now)}; {_exceptions(kind)}",
             likely,
             do,
@@ -127,7 +127,7 @@ def _since_last_success(facts: Facts, kind: TaskType) -> Finding:
     return Finding(
         Level.WRONG,
         "failing",
-        f"{name_words(kind.name)}: {count_words(count, 'failure')} {after}{first}; {_exceptions(kind)}",
+        f"{format_name(kind.name)}: {format_count(count, 'failure')} {after}{first}; {_exceptions(kind)}",
         likely if count > 1 else f"its last run failed: {likely}",
         do,
         kind.name,
@@ -142,7 +142,7 @@ def _exceptions(kind: TaskType) -> str:
         return "the exception is not known"
     name, count = min(exceptions.items(), key=lambda one: (-one[1], one[0]))
     share = "all" if count == exceptions.total() else f"{count:,} of {exceptions.total():,}"
-    return f"{share} with {name_words(name)}"
+    return f"{share} with {format_name(name)}"
 
 
 def _advice(facts: Facts, kind: TaskType) -> tuple[str, str] | None:
@@ -189,7 +189,7 @@ def _across_types(facts: Facts) -> Iterator[Finding]:
         "failing",
         f"{failed:,} of {ended:,} tasks that ended within the last hour failed, the last one at"
         f" {when(facts, newest.last_failure or facts.now)}",
-        f"a few of each of {count_words(len(failing), 'type')}: likely a service that they share fails, e.g. a"
+        f"a few of each of {format_count(len(failing), 'type')}: likely a service that they share fails, e.g. a"
         " database",
         "read the traceback of the newest failure, then the log of the service that they share",
         "",

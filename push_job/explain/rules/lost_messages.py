@@ -10,7 +10,7 @@ from push_job.explain.model import Task, Worker
 from push_job.explain.phrases import names, types, when
 from push_job.explain.rules.queues import receives
 from push_job.explain.silent_workers import is_at_silent_worker
-from push_job.terminal.formatting import count_words
+from push_job.terminal.formatting import format_count
 
 #: Seconds within which the worker's event of a task arrives after the task has left its queue.
 REPORTED_WITHIN = 60
@@ -24,7 +24,7 @@ def lost_messages(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         Level.WRONG,
         "message-lost",
-        f"{count_words(len(tasks), 'task')} of {names(task.name for task in tasks)} PENDING since"
+        f"{format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} PENDING since"
         f" {when(facts, tasks[0].since or facts.now)}, but the queue is empty and no worker has received"
         f" {'it' if len(tasks) == 1 else 'them'}",
         "likely a worker rejected the message: its serializer is not in accept_content (ContentDisallowed). Or the"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
-from push_job.terminal.formatting import name_words
+from push_job.terminal.formatting import format_name
 
 
 def shared_names(facts: Facts) -> Iterator[Finding]:
@@ -16,7 +16,7 @@ def shared_names(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 Level.WRONG,
                 "shared-node-name",
-                f"More than one worker runs under the name {name_words(worker.name)} (process ids"
+                f"More than one worker runs under the name {format_name(worker.name)} (process ids"
                 f" {', '.join(map(str, sorted(worker.pids)))})",
                 "Flower and Celery treat them as one worker: its numbers alternate, and remote control reaches both",
                 "give each worker a unique node name: -n NAME@%h",

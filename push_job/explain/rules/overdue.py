@@ -8,7 +8,7 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import TaskType
 from push_job.explain.phrases import when
-from push_job.terminal.formatting import name_words, time_words
+from push_job.terminal.formatting import format_duration, format_name
 
 #: Intervals of a type since its last success from which it is overdue; the limit of CeleryPeriodicTaskOverdue.
 OVERDUE_INTERVALS = 3
@@ -68,7 +68,7 @@ def _finding(facts: Facts, kind: TaskType, *, others_run: bool) -> Finding:
     return Finding(
         Level.WRONG if by_schedule else Level.UNSURE,
         "overdue",
-        f"{name_words(kind.name)} usually runs every {time_words(kind.interval or 0.0)}, but last succeeded at"
+        f"{format_name(kind.name)} usually runs every {format_duration(kind.interval or 0.0)}, but last succeeded at"
         f" {when(facts, kind.last_success or 0.0)}",
         likely,
         do,

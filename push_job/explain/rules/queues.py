@@ -10,7 +10,7 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import ConsumedQueue, Task
 from push_job.explain.phrases import oldest, types, when
-from push_job.terminal.formatting import count_words, name_words
+from push_job.terminal.formatting import format_count, format_name
 
 
 def without_consumer(facts: Facts) -> Iterator[Finding]:
@@ -24,17 +24,17 @@ def without_consumer(facts: Facts) -> Iterator[Finding]:
         first = oldest(tasks, facts.now)
         since = f", the oldest since {when(facts, first.sent or first.since or facts.now)}" if first else ""
         what = (
-            f"{count_words(counts[name], 'message')} in the queue"
+            f"{format_count(counts[name], 'message')} in the queue"
             if name in counts
-            else f"{count_words(len(tasks), 'task')} PENDING with that routing key"
+            else f"{format_count(len(tasks), 'task')} PENDING with that routing key"
         )
         yield Finding(
             Level.WRONG,
             "no-consumer",
-            f"No live worker consumes {name_words(name)}: {what}{since}",
+            f"No live worker consumes {format_name(name)}: {what}{since}",
             "likely the name is misspelled in task_routes or apply_async, its worker is down or was started with"
             " another -Q, or cancel_consumer was called",
-            f"start a worker with -Q {name_words(name)}, or correct the name where the task is sent",
+            f"start a worker with -Q {format_name(name)}, or correct the name where the task is sent",
             name,
             facts.link(first),
             explains=types(tasks),

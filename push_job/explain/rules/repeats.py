@@ -8,7 +8,7 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import TaskType
 from push_job.explain.phrases import when
-from push_job.terminal.formatting import count_words, name_words
+from push_job.terminal.formatting import format_count, format_name
 
 #: Rejections or retries of a type from which they count as a loop: in total, and per task that Flower remembers.
 LOOP_EVENTS = 5
@@ -43,7 +43,7 @@ def _rejected(facts: Facts, kind: TaskType, rejected: int, known: int) -> Findin
     return Finding(
         Level.WRONG,
         "repeats",
-        f"{name_words(kind.name)}: {rejected:,} rejections of {count_words(known, 'task')}; {_success(facts, kind)}",
+        f"{format_name(kind.name)}: {rejected:,} rejections of {format_count(known, 'task')}; {_success(facts, kind)}",
         "likely the task kills its process (out of memory?) and reject_on_worker_lost makes the broker deliver it"
         " again each time, or it raises Reject(requeue=True)",
         "revoke it by its id, then fix it; without reject_on_worker_lost it fails with WorkerLostError instead",
@@ -57,7 +57,7 @@ def _retried(facts: Facts, kind: TaskType, retried: int, known: int) -> Finding:
     return Finding(
         Level.WRONG,
         "repeats",
-        f"{name_words(kind.name)}: {retried:,} retries of {count_words(known, 'task')}; {_success(facts, kind)}",
+        f"{format_name(kind.name)}: {retried:,} retries of {format_count(known, 'task')}; {_success(facts, kind)}",
         "likely a service that it calls is down, and max_retries is None or very high",
         "read the exception on the task's page; set max_retries, so that the task fails visibly",
         kind.name,

@@ -8,7 +8,7 @@ from push_job.explain.facts import Facts, is_a_type
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import Task
 from push_job.explain.phrases import when
-from push_job.terminal.formatting import name_words, time_words
+from push_job.terminal.formatting import format_duration, format_name
 
 #: Seconds that a task may run if no task of its type has succeeded; the limit of CeleryTaskStuck.
 STUCK_SECONDS = 3600
@@ -42,14 +42,16 @@ def _longest(facts: Facts, name: str) -> float | None:
 
 
 def _finding(facts: Facts, task: Task, longest: float | None, *, is_stuck: bool) -> Finding:
-    where = f" on {name_words(task.worker)}" if task.worker else ""
+    where = f" on {format_name(task.worker)}" if task.worker else ""
     usual = (
-        "no task of this type has succeeded" if longest is None else f"the longest success took {time_words(longest)}"
+        "no task of this type has succeeded"
+        if longest is None
+        else f"the longest success took {format_duration(longest)}"
     )
     return Finding(
         Level.WRONG if is_stuck else Level.UNSURE,
         "stuck",
-        f"A task {name_words(task.name)} has been {task.state} since {when(facts, facts.now - _age(facts, task))}"
+        f"A task {format_name(task.name)} has been {task.state} since {when(facts, facts.now - _age(facts, task))}"
         f"{where}; {usual}",
         "likely it waits without a timeout, e.g. for a lock or a network connection"
         if is_stuck

@@ -8,7 +8,7 @@ from push_job.explain.facts import Facts, is_a_type
 from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import names, when
 from push_job.explain.rules.lost_messages import lacks_worker_events, mute_workers
-from push_job.terminal.formatting import count_words, time_words
+from push_job.terminal.formatting import format_count, format_duration
 
 #: --max-tasks is usually a multiple of this number.
 ROUND = 1000
@@ -21,13 +21,13 @@ def no_events(facts: Facts) -> Iterator[Finding]:
     """Report workers that process tasks but send no task events."""
     processed = sum(worker.processed or 0 for worker in facts.workers.values())
     if facts.task_count and lacks_worker_events(facts):
-        fact = f"Workers have processed {count_words(processed, 'task')}, but Flower received only events of senders"
+        fact = f"Workers have processed {format_count(processed, 'task')}, but Flower received only events of senders"
     elif not facts.task_count and processed and not facts.is_young:
-        fact = f"Workers have processed {count_words(processed, 'task')}, but Flower has none"
+        fact = f"Workers have processed {format_count(processed, 'task')}, but Flower has none"
     elif mute := mute_workers(facts):
         fact = (
             f"{names(worker.name for worker in mute)} processed"
-            f" {count_words(sum(worker.processed or 0 for worker in mute), 'task')}, but Flower received no event"
+            f" {format_count(sum(worker.processed or 0 for worker in mute), 'task')}, but Flower received no event"
             " of them"
         )
     else:
@@ -63,7 +63,7 @@ def silent_workers(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             Level.UNSURE,
             "not-answered",
-            f"{len(facts.not_replying)} of {count_words(len(facts.live), 'live worker')} did not report which queues"
+            f"{len(facts.not_replying)} of {format_count(len(facts.live), 'live worker')} did not report which queues"
             f" {'it consumes' if only else 'they consume'}: {names(worker.name for worker in facts.not_replying)}",
             f"likely {'it is' if only else 'they are'} too busy to reply, or worker_enable_remote_control is False",
             "check the load and the log of such a worker; set worker_enable_remote_control = True",
@@ -122,7 +122,7 @@ def young(facts: Facts) -> Iterator[Finding]:
     if facts.task_count:
         return
     if facts.is_young:
-        fact = f"Flower started {time_words(facts.age(facts.started_at))} ago and has no tasks yet"
+        fact = f"Flower started {format_duration(facts.age(facts.started_at))} ago and has no tasks yet"
         kind, likely = "flower-young", "a restart deletes all tasks from Flower, unless it runs with --persistent"
     elif any(worker.processed for worker in facts.workers.values()):
         return  # `no_events` reports this

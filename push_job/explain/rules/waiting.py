@@ -11,7 +11,7 @@ from push_job.explain.phrases import when
 from push_job.explain.rules.capacity import WAIT_SECONDS, held_tasks, is_full
 from push_job.explain.rules.lost_messages import lacks_worker_events, lost, mute_workers
 from push_job.explain.rules.queues import unrouted
-from push_job.terminal.formatting import count_words, name_words
+from push_job.terminal.formatting import format_count, format_name
 
 
 def waiting(facts: Facts) -> Iterator[Finding]:
@@ -24,11 +24,12 @@ def waiting(facts: Facts) -> Iterator[Finding]:
         if facts.age(task.since) <= WAIT_SECONDS or task.name in seen or task.id in explained:
             continue
         seen.add(task.name)
-        where = f" at {name_words(task.worker)}" if task.state == "RECEIVED" and task.worker else ""
+        where = f" at {format_name(task.worker)}" if task.state == "RECEIVED" and task.worker else ""
         yield Finding(
             Level.WRONG,
             "waiting",
-            f"A task {name_words(task.name)} has been {task.state}{where} since {when(facts, task.since or facts.now)}",
+            f"A task {format_name(task.name)} has been {task.state}{where}"
+            f" since {when(facts, task.since or facts.now)}",
             *_why(facts, task),
             task.name,
             facts.link(task),
@@ -58,19 +59,19 @@ def _why(facts: Facts, task: Task) -> tuple[str, str]:
     if task.state == "RECEIVED":
         return (
             "likely its worker runs a long task, or has lost this one",
-            f"run `celery -A APP inspect reserved -d {name_words(task.worker)}`; if the task is not listed, restart the"
-            " worker",
+            f"run `celery -A APP inspect reserved -d {format_name(task.worker)}`; if the task is not listed, restart"
+            " the worker",
         )
     messages = sum(queue.ready for queue in facts.waiting_queues)
     if messages and facts.active == 0:
         return (
-            f"no task runs, but {count_words(messages, 'message')} in queues that workers consume: likely the workers"
+            f"no task runs, but {format_count(messages, 'message')} in queues that workers consume: likely the workers"
             " have lost their connection to the broker",
             "read a worker's log for connection errors, and restart it",
         )
     if messages:
         return (
-            f"likely its queue is long: {count_words(messages, 'message')} in the queues",
+            f"likely its queue is long: {format_count(messages, 'message')} in the queues",
             "add workers, or check what the workers that consume its queue run",
         )
     return (

@@ -9,7 +9,7 @@ from push_job.explain.findings import Finding, Level
 from push_job.explain.model import Task, Worker
 from push_job.explain.phrases import held, names, oldest, types, when
 from push_job.explain.silent_workers import fetched_silently, is_all_sending_seen, pool_of
-from push_job.terminal.formatting import count_words, name_words, time_words
+from push_job.terminal.formatting import format_count, format_duration, format_name
 
 #: Seconds after Flower's start within which heartbeats of some workers may not have arrived yet.
 STARTUP_SECONDS = 30
@@ -57,7 +57,7 @@ def _none_seen(facts: Facts) -> Finding:
         return Finding(
             Level.UNSURE,
             "no-workers",
-            f"Flower started {time_words(age)} ago and has not seen a worker yet",
+            f"Flower started {format_duration(age)} ago and has not seen a worker yet",
             "Flower shows a worker after its first heartbeat; by default one is sent every 2 s",
             "run this again in half a minute",
             unknown="which workers are alive",
@@ -67,7 +67,7 @@ def _none_seen(facts: Facts) -> Finding:
         return Finding(
             Level.WRONG,
             "workers-silent",
-            f"Flower has seen no worker, but RabbitMQ counts {count_words(connected, 'consumer')}{_messages(facts)}",
+            f"Flower has seen no worker, but RabbitMQ counts {format_count(connected, 'consumer')}{_messages(facts)}",
             "likely the workers run but send no heartbeats (--without-heartbeat), or a RabbitMQ alarm blocks them",
             "run rabbitmq-diagnostics alarms on the broker; do not start workers with --without-heartbeat",
         )
@@ -92,7 +92,7 @@ def _of_lost(facts: Facts, lost: Sequence[Worker], *, are_all: bool = False) -> 
     last = max((worker.last_heartbeat or 0.0 for worker in lost), default=0.0)
     which = names(worker.name for worker in lost)
     if are_all:
-        which = f"None of {count_words(len(facts.workers), 'worker')} is alive: {which}"
+        which = f"None of {format_count(len(facts.workers), 'worker')} is alive: {which}"
     else:
         which = f"Worker {which}" if len(lost) == 1 else f"{len(lost)} workers ({which})"
     stopped = f"sent the last heartbeat at {when(facts, last)}" if last else "stopped sending heartbeats"
@@ -120,7 +120,7 @@ def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 Level.UNSURE,
                 "worker-stopped",
-                f"Worker {name_words(worker.name)} shut down cleanly and held {held(tasks)}",
+                f"Worker {format_name(worker.name)} shut down cleanly and held {held(tasks)}",
                 "it may still be finishing its running tasks (warm shutdown), which Flower does not show. After its"
                 " process has ended, the broker delivers unacknowledged tasks to another worker",
                 "check that its process has ended and that the work of the tasks is done",
@@ -138,7 +138,7 @@ def _timed_out(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 Level.WRONG,
                 "consumer-timeout",
-                f"Worker {name_words(worker.name)} stopped; it held {held(tasks)}, one fetched at"
+                f"Worker {format_name(worker.name)} stopped; it held {held(tasks)}, one fetched at"
                 f" {when(facts, min(task.received or facts.now for task in tasks))}",
                 "likely RabbitMQ's consumer_timeout (30 minutes) closed its channel, because a message with an ETA or"
                 " acks_late was not acknowledged in time",
@@ -273,7 +273,7 @@ def _cause_if_connected(facts: Facts, lost: Sequence[Worker], connected: int) ->
         return (
             "workers-silent",
             Level.WRONG,
-            f"RabbitMQ still counts {count_words(connected, 'consumer')}, so the workers are connected: likely a"
+            f"RabbitMQ still counts {format_count(connected, 'consumer')}, so the workers are connected: likely a"
             " RabbitMQ alarm (memory or disk) blocks all publishers, or they run long tasks in --pool solo",
             "run rabbitmq-diagnostics alarms on the broker and free memory or disk there; if there is no alarm, check"
             " the tasks; do not restart the workers",
@@ -281,7 +281,7 @@ def _cause_if_connected(facts: Facts, lost: Sequence[Worker], connected: int) ->
     return (
         "broker-blocked",
         Level.WRONG,
-        f"RabbitMQ still counts {count_words(connected, 'consumer')}, so the workers are connected: likely an alarm"
+        f"RabbitMQ still counts {format_count(connected, 'consumer')}, so the workers are connected: likely an alarm"
         " (memory or disk) blocks all publishers, and so the heartbeats",
         "run rabbitmq-diagnostics alarms on the broker and free memory or disk there; do not restart the workers",
     )
@@ -289,7 +289,7 @@ def _cause_if_connected(facts: Facts, lost: Sequence[Worker], connected: int) ->
 
 def _messages(facts: Facts) -> str:
     waiting = sum(queue.ready for queue in facts.waiting_queues)
-    return f"; {count_words(waiting, 'message')} in the queues" if waiting else ""
+    return f"; {format_count(waiting, 'message')} in the queues" if waiting else ""
 
 
 def _all_of(facts: Facts) -> str:
