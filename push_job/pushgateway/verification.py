@@ -115,8 +115,7 @@ def _has_push(
         None if the answer may be another server's, which accepts text. Only a Pushgateway accepts protobuf, and it has
         metrics of its own, so an empty answer has no push.
     """
-    # To a Pushgateway an empty label is a missing one.
-    labels = {name: value for name, value in group.items() if value}
+    labels = _without_empty(group)
     is_empty, is_pushgateway, has_data = answer.status == 200 and not is_text, False, False
     for line in metrics_lines(answer):
         is_empty = is_empty and not line
@@ -124,7 +123,7 @@ def _has_push(
         if not line.startswith((_DURATION, _PUSH_TIME)):
             continue
         sample = parse_sample(line.decode("utf-8", "replace"))
-        if {name: value for name, value in sample.labels.items() if value} != labels:
+        if _without_empty(sample.labels) != labels:
             continue
         if sample.name == "push_time_seconds":
             return has_data and sample.value >= pushed_at - 1.0
@@ -132,6 +131,11 @@ def _has_push(
             return True
         has_data = True
     return False if is_pushgateway or is_empty else None
+
+
+def _without_empty(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels that have a value; to a Pushgateway an empty label is a missing one."""
+    return {name: value for name, value in labels.items() if value}
 
 
 def metrics_lines(answer: Answer) -> Iterator[bytes]:
