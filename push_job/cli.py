@@ -15,6 +15,7 @@ import click
 
 from push_job import __version__, log
 from push_job.cycle import Outcome, ScrapeResult
+from push_job.deletion import delete_groups, delete_stale, groups_of_job
 from push_job.job import Job
 from push_job.options.table import (
     command_option,
@@ -30,8 +31,6 @@ from push_job.options.table import (
 )
 from push_job.options.to_settings import read_settings
 from push_job.options.usage import Duration, OneLineError, OneLineGroup, not_empty
-from push_job.pushgateway.client import PushgatewayError
-from push_job.pushgateway.groups import Group
 from push_job.settings import Endpoint, Settings
 from push_job.terminal.formatting import is_dumb_terminal, styles_wanted
 from push_job.terminal.progress import TerminalProgress
@@ -151,7 +150,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 
     repeat(lambda: job.push_for(every, touch_heartbeat), every, Stop(_exit_at_once))
     job.wait()
-    failed = delete_on_exit and _delete(job, settings)
+    failed = delete_on_exit and delete_groups(job, settings)
     sys.exit(PUSHGATEWAY_DOWN if failed else OK)
 
 
@@ -226,68 +225,8 @@ def delete(stale: float | None, yes: bool, **options: Any) -> NoReturn:
     """Delete the groups that push writes with the same options."""
     settings = read_settings(options)
     if stale is not None:
-        sys.exit(PUSHGATEWAY_DOWN if _delete_stale(settings, stale, ask=not yes) else OK)
-    sys.exit(PUSHGATEWAY_DOWN if _delete(Job(settings), settings, _groups(settings)) else OK)
-
-
-def _groups(settings: Settings) -> list[Group] | None:
-    """Return the groups of the job before a deletion; None if the server does not list them."""
-    from push_job.pushgateway.stale import all_groups
-
-    try:
-        return all_groups(settings)
-    except PushgatewayError:  # the deletion will say why
-        return None
-
-
-def _delete_stale(settings: Settings, seconds: float, *, ask: bool) -> bool:
-    """List stale groups, delete them, and return whether that failed."""
-    from push_job.pushgateway.stale import delete_groups, stale_groups
-    from push_job.terminal.formatting import format_duration
-
-    try:
-        groups = stale_groups(settings, seconds)
-        for group in groups:
-            click.echo(f"{group}: last pushed {format_duration(group.age)} ago")
-        if not groups:
-            click.echo(f"no group of job {settings.job} was last pushed more than {format_duration(seconds)} ago")
-        elif not ask or _confirm(f"Delete {len(groups)} groups?"):
-            for group in delete_groups(settings, groups):
-                click.echo(f"deleted: {group}")
-    except PushgatewayError as error:
-        click.echo(f"Error: {error}", err=True)
-        return True
-    return False
-
-
-def _confirm(question: str) -> bool:
-    """Ask a question; without an answer it is an error of usage."""
-    try:
-        return click.confirm(question)
-    except click.Abort:
-        raise OneLineError("nothing was deleted; add --yes to delete without a question") from None
-
-
-def _delete(job: Job, settings: Settings, groups: Sequence[Group] | None = None) -> bool:
-    """Delete the groups, print each of them, and return whether one could not be deleted.
-
-    Args:
-        groups: the groups of the job before; None if they are not known.
-    """
-    errors = job.delete()
-    missing = False
-    for flower, error in errors.items():
-        labels = {key: value for key, value in settings.group_labels(flower).items() if value}
-        group = " ".join(f'{key}="{value}"' for key, value in labels.items())
-        absent = not error and groups is not None and all(labels != other.labels for other in groups)
-        missing = missing or absent
-        message = (
-            f"not deleted: {group}: {error}" if error else f"no such group: {group}" if absent else f"deleted: {group}"
-        )
-        click.echo(message, err=bool(error) or absent)
-    if missing and groups is not None:
-        click.echo(f"The groups of job {settings.job} were: {'; '.join(map(str, groups)) or 'none'}", err=True)
-    return any(errors.values())
+        sys.exit(PUSHGATEWAY_DOWN if delete_stale(settings, stale, ask=not yes) else OK)
+    sys.exit(PUSHGATEWAY_DOWN if delete_groups(Job(settings), settings, groups_of_job(settings)) else OK)
 
 
 @main.command()

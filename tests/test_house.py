@@ -23,6 +23,7 @@ ORDER = (
     "job",
     "terminal",
     "scheduler options checks explain",
+    "deletion",
     "cli",
     "__main__",
 )
