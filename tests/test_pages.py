@@ -63,7 +63,9 @@ def test_alerts_named_outside_the_rules_exist() -> None:
     rules = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("prometheus/rules/*.yml"))
     alerts = set(re.findall(r"- alert: (\w+)", rules))
     values = ROOT / "charts/flower-push-job/values.yaml"
-    texts = (path.read_text(encoding="utf-8") for path in [*PAGES, values, *ROOT.glob("grafana/*.py")])
-    named = {name for text in texts for name in re.findall(r"\b(?:Celery|Flower|Pushgateway)[A-Z]\w+", text)}
+    # The page on migration has alerts of other projects; a name before .+ is a part of a regular expression.
+    pages = [path for path in [*PAGES, values, *ROOT.glob("grafana/*.py")] if path.name != "migration.md"]
+    texts = (path.read_text(encoding="utf-8") for path in pages)
+    named = {name for text in texts for name in re.findall(r"\b(?:Celery|Flower|Pushgateway)[A-Z]\w+\b(?!\.\+)", text)}
     assert len(named) > 10
     assert named <= alerts
