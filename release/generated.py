@@ -16,7 +16,7 @@ import click
 import yaml
 
 from push_job.cli import main
-from push_job.explain.findings import KINDS
+from push_job.explain.rules import KINDS
 from push_job.metrics.extras import EXTRAS, SUCCESS, families_with
 from release.render import CHART, ROOT, template, without_helms_labels
 from tests.explain.troubles import RABBITMQ, REDIS, TROUBLES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from push_job.explain.findings import KINDS
+from push_job.explain.rules import KINDS
 from testbed.command import ROOT
 from tests.deploy import command_line
 

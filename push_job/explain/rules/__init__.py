@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding
-from push_job.explain.rules import (
-    broker,
-    capacity,
-    clocks,
-    consumer_timeout,
-    ended_unheard,
-    expired,
-    failing,
-    lost_messages,
-    node_names,
-    overdue,
-    queues,
-    repeats,
-    stuck,
-    unknown,
-    waiting,
-    workers,
-)
 
 Rule = Callable[[Facts], Iterator[Finding]]
 
-RULES: tuple[Rule, ...] = (
-    broker.refuses,
-    workers.none_alive,
-    queues.without_consumer,
-    workers.lost_workers,
-    ended_unheard.ended_unheard,
-    capacity.full,
-    capacity.held_back,
-    stuck.stuck,
-    repeats.repeated,
-    lost_messages.lost_messages,
-    waiting.waiting,
-    capacity.idle,
-    failing.failing,
-    expired.expired,
-    consumer_timeout.held_for_long,
-    clocks.wrong_clocks,
-    node_names.shared_names,
-    overdue.overdue,
-    workers.shut_down_cleanly,
-    unknown.no_events,
-    unknown.unanswered,
-    unknown.silent_workers,
-    unknown.queues_unknown,
-    unknown.sending_unknown,
-    unknown.young,
-    unknown.full,
+#: The rules, each by its module in this folder and its function.
+_ORDER = (
+    "broker.refuses",
+    "workers.none_alive",
+    "queues.without_consumer",
+    "workers.lost_workers",
+    "ended_unheard.ended_unheard",
+    "capacity.full",
+    "capacity.held_back",
+    "stuck.stuck",
+    "repeats.repeated",
+    "lost_messages.lost_messages",
+    "waiting.waiting",
+    "capacity.idle",
+    "failing.failing",
+    "expired.expired",
+    "consumer_timeout.held_for_long",
+    "clocks.wrong_clocks",
+    "node_names.shared_names",
+    "overdue.overdue",
+    "workers.shut_down_cleanly",
+    "unknown.no_events",
+    "unknown.unanswered",
+    "unknown.silent_workers",
+    "unknown.queues_unknown",
+    "unknown.sending_unknown",
+    "unknown.young",
+    "unknown.full",
 )
+
+
+def _load(rule: str) -> Rule:
+    module, _, function = rule.partition(".")
+    loaded: Rule = getattr(import_module(f"{__name__}.{module}"), function)
+    return loaded
+
+
+RULES = tuple(map(_load, _ORDER))
+
+#: When each kind of finding is found, in Markdown; docs/trouble.md shows it. The names are stable.
+KINDS: dict[str, str] = {
+    "flower-down": "a Flower could not be scraped",
+    **{kind: text for rule in RULES for kind, text in sys.modules[rule.__module__].KINDS.items()},
+}
 
 
 def findings_of(facts: Facts) -> list[Finding]:

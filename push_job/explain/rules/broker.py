@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "broker-refuses": "workers are alive, but the broker refuses Flower's request for its queues (HTTP 500)",
+}
+
 
 def refuses(facts: Facts) -> Iterator[Finding]:
     """Report a broker that delivers events to Flower but refuses to list its queues."""

@@ -10,6 +10,16 @@ from push_job.explain.model import Task, Worker
 from push_job.explain.phrases import names, types, when
 from push_job.terminal.formatting import format_count, format_duration, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "workers-full": (
+        "95 % of the processes of all live workers are busy, and a task has waited for more than five minutes; `?` if "
+        "messages wait and their age is not known"
+    ),
+    "held-back": "a worker has a free process but has held a task for more than five minutes; `?` after 30 s",
+    "workers-idle": "`?`: messages wait in queues that live workers consume, but no task has run for a minute",
+}
+
 #: Ratio of busy processes from which workers count as full; the limit of CeleryWorkersFull.
 BUSY_RATIO = 0.95
 

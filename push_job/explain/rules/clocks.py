@@ -8,6 +8,13 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.terminal.formatting import format_duration, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "clock-skew": (
+        "the event times of a live worker are wrong by a minute or more; the ages of its tasks are not evaluated"
+    ),
+}
+
 
 def wrong_clocks(facts: Facts) -> Iterator[Finding]:
     """Report live workers whose events have impossible time stamps.

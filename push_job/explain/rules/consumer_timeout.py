@@ -11,6 +11,14 @@ from push_job.explain.phrases import names, when
 from push_job.explain.rules.workers import CONSUMER_TIMEOUT
 from push_job.terminal.formatting import format_count
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "consumer-timeout": (
+        "a worker on RabbitMQ has held a message for 20 minutes, for an ETA or with `acks_late` (after 30 minutes "
+        "RabbitMQ closes its channel); or a worker stopped that had held a message for 30 minutes"
+    ),
+}
+
 #: Seconds that a message may be unacknowledged before it is reported.
 WARN_AFTER = 1200
 

@@ -10,6 +10,17 @@ from push_job.explain.model import FINAL_STATES, Task
 from push_job.explain.phrases import names, types, when
 from push_job.terminal.formatting import format_count, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "worker-restarted": (
+        "a worker was killed and restarted under the same name, and tasks of its previous process are still STARTED"
+    ),
+    "results-lost": (
+        "at least three tasks are STARTED although their worker does not run them, and no task has succeeded since"
+    ),
+    "ended-unheard": "`?`: tasks are STARTED although their worker does not run them, while other tasks succeed",
+}
+
 #: Number of tasks without an event of their end, and without a later success of any task, from which the result backend
 #: is suspected. Fewer may be tasks that raise Ignore.
 BACKEND_SUSPECTED_FROM = 3

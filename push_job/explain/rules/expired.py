@@ -9,6 +9,11 @@ from push_job.explain.findings import Finding, Level
 from push_job.explain.phrases import when
 from push_job.terminal.formatting import format_count, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "expired": "at least three tasks of a type expired before a worker started them, and none has succeeded since",
+}
+
 #: Number of tasks of a type that have expired since its last success, and seconds within which they have.
 EXPIRED_OF_A_TYPE = 3
 RECENTLY = 3600

@@ -11,6 +11,16 @@ from push_job.explain.model import TaskType
 from push_job.explain.phrases import when
 from push_job.terminal.formatting import format_count, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "failing": (
+        "a type failed three times since its last success, most recently within the last hour (one failure is enough "
+        "for `WorkerLostError`, `NotRegistered` and `ContentDisallowed`); or at least three times and in one of ten "
+        "runs within the hour; or the last run of a periodic type failed; or more than one in ten of at least 20 tasks "
+        "of all types failed within the hour"
+    ),
+}
+
 #: Seconds within which a failure counts as recent; the alerts use the same time.
 RECENTLY = 3600
 

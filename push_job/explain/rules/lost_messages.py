@@ -12,6 +12,11 @@ from push_job.explain.rules.queues import receives
 from push_job.explain.silent_workers import is_at_silent_worker
 from push_job.terminal.formatting import format_count
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "message-lost": "a task has been PENDING for a minute, its queue is empty, and no worker reported it",
+}
+
 #: Seconds within which the worker's event of a task arrives after the task has left its queue.
 REPORTED_WITHIN = 60
 

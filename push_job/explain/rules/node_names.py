@@ -8,6 +8,11 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.terminal.formatting import format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "shared-node-name": "two processes send heartbeats under the same node name",
+}
+
 
 def shared_names(facts: Facts) -> Iterator[Finding]:
     """Report node names under which more than one process sends heartbeats."""

@@ -10,6 +10,14 @@ from push_job.explain.model import TaskType
 from push_job.explain.phrases import when
 from push_job.terminal.formatting import format_duration, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "overdue": (
+        "a type that runs regularly ([extras.md](extras.md)) last succeeded more than three of its intervals ago; "
+        "`?` if the interval is below 50 s, which may also be a batch"
+    ),
+}
+
 #: Intervals of a type since its last success from which it is overdue; the limit of CeleryPeriodicTaskOverdue.
 OVERDUE_INTERVALS = 3
 

@@ -12,6 +12,11 @@ from push_job.explain.model import ConsumedQueue, Task
 from push_job.explain.phrases import oldest, types, when
 from push_job.terminal.formatting import format_count, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "no-consumer": "messages wait in a queue, or tasks are PENDING with a routing key, that no live worker consumes",
+}
+
 
 def without_consumer(facts: Facts) -> Iterator[Finding]:
     """Report queues with messages, and routing keys of PENDING tasks, that no live worker consumes."""

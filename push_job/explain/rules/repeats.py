@@ -10,6 +10,14 @@ from push_job.explain.model import TaskType
 from push_job.explain.phrases import when
 from push_job.terminal.formatting import format_count, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "repeats": (
+        "a type has at least five rejections and three per task, or at least five retries and five per task with no "
+        "success"
+    ),
+}
+
 #: Rejections or retries of a type from which they count as a loop: in total, and per task that Flower remembers.
 LOOP_EVENTS = 5
 LOOP_REJECTIONS_PER_TASK = 3

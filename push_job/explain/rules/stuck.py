@@ -10,6 +10,15 @@ from push_job.explain.model import Task
 from push_job.explain.phrases import when
 from push_job.terminal.formatting import format_duration, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "stuck": (
+        "a running task has taken more than five minutes and three times as long as the longest success of its type "
+        "(more than an hour if no task of the type has succeeded); `?` if it has taken more than an hour, but less "
+        "than three times the longest success"
+    ),
+}
+
 #: Seconds that a task may run if no task of its type has succeeded; the limit of CeleryTaskStuck.
 STUCK_SECONDS = 3600
 

@@ -10,6 +10,22 @@ from push_job.explain.phrases import names, when
 from push_job.explain.rules.lost_messages import lacks_worker_events, mute_workers
 from push_job.terminal.formatting import format_count, format_duration
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "no-task-events": "`?`: workers have processed tasks but sent no task events",
+    "not-answered": "`?`: Flower, or a live worker, did not answer a request",
+    "queues-unknown": "`?`: Flower does not report the lengths of the queues, e.g. without `--broker-api` on RabbitMQ",
+    "sending-unknown": (
+        "`?`: tasks, or most of some types, have no task-sent event, so they cannot be seen in a queue without a "
+        "consumer"
+    ),
+    "flower-young": "`?`: Flower started less than ten minutes ago and has no tasks yet",
+    "no-tasks": "`?`: Flower has no tasks",
+    "flower-full": (
+        "a note: Flower has likely reached its `--max-tasks` (the number of tasks is round); shows the oldest task"
+    ),
+}
+
 #: --max-tasks is usually a multiple of this number.
 ROUND = 1000
 

@@ -13,6 +13,14 @@ from push_job.explain.rules.lost_messages import lacks_worker_events, lost, mute
 from push_job.explain.rules.queues import unrouted
 from push_job.terminal.formatting import format_count, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "waiting": (
+        "a task has been PENDING, RECEIVED or in RETRY for more than five minutes (counted from its ETA), and no "
+        "finding above explains it"
+    ),
+}
+
 
 def waiting(facts: Facts) -> Iterator[Finding]:
     """Report, for each type, the task that has waited for the longest time, unless another rule explains it."""

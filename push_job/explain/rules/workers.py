@@ -11,6 +11,31 @@ from push_job.explain.phrases import held, names, oldest, types, when
 from push_job.explain.silent_workers import fetched_silently, is_all_sending_seen, pool_of
 from push_job.terminal.formatting import format_count, format_duration, format_name
 
+#: The kinds of findings, and when each is found, in Markdown.
+KINDS = {
+    "broker-away": "no worker is alive, and Flower cannot reach its broker either",
+    "broker-blocked": (
+        "no worker is alive, all stopped sending heartbeats at the same time, and RabbitMQ still counts their "
+        "consumers: an alarm blocks them"
+    ),
+    "no-workers": "no worker is alive; `?` if Flower started less than 30 s ago and has not seen any yet",
+    "workers-silent": (
+        "RabbitMQ counts consumers, but Flower has never received an event of a worker, or no longer receives "
+        "heartbeats of the only one"
+    ),
+    "worker-gone": (
+        "a worker stopped sending heartbeats within the last hour, or earlier and holds unfinished tasks; workers that "
+        "stopped within 10 s of each other are one finding"
+    ),
+    "worker-busy": (
+        "`?`: a worker without heartbeats may run a long task with `--pool solo`, which sends none during a task: it "
+        "fetched a task without an event, or tasks have no task-sent events"
+    ),
+    "no-heartbeats": "`?`: a worker has never sent a heartbeat, only task events",
+    "worker-hangs": "a worker stopped sending heartbeats, but RabbitMQ still counts its consumer",
+    "worker-stopped": "`?`: a worker shut down cleanly while it held unfinished tasks",
+}
+
 #: Seconds after Flower's start within which heartbeats of some workers may not have arrived yet.
 STARTUP_SECONDS = 30
 
