@@ -299,12 +299,15 @@ def run(cycles: int, seed: int, lives: int) -> Found:
     gc.disable()
     gc.freeze()  # later collections look at a life's own objects only
     counter = _LogCounter(found.reasons)
+    level = log.logger.level
     log.logger.addHandler(counter)
     log.logger.setLevel(logging.INFO)
     log.logger.propagate = False
     for life in range(lives):
         live(found, cycles // lives, seed * 1_000_003 + life)
     log.logger.removeHandler(counter)
+    log.logger.setLevel(level)
+    log.logger.propagate = True
     return found
 
 
