@@ -33,6 +33,9 @@ LATEST = 2 * CENTURY
 #: Maximum length of a label value in characters, so that a name with, e.g., a stack trace cannot fill the Pushgateway.
 _LABEL_LENGTH = 200
 
+#: Retries of one task that are believed.
+_RETRY_LIMIT = 1000
+
 #: Value of a missing duration or time. Sums and histograms leave it out.
 NOT_REPORTED = math.nan
 
@@ -54,6 +57,7 @@ class TaskFields(msgspec.Struct, gc=False):
     failed: Any = None
     retried: Any = None
     eta: Any = None
+    retries: Any = None
     exception: Any = None
     timestamp: Any = None
     runtime: Any = None
@@ -83,7 +87,6 @@ class EventFields(TaskFields, gc=False):
     rejected: Any = None
     worker: Any = None
     client: Any = None
-    retries: Any = None
 
 
 #: A value that an extra reads of each task in addition to type, state and seconds: a number, NOT_REPORTED or a text. It
@@ -178,6 +181,11 @@ def age_at(now: float, since: float) -> float:
 def clock_of(task: TaskFields) -> float:
     """Return Celery's logical clock of the task's newest event; 0.0 if there is none."""
     return float(task.clock) if type(task.clock) is int and 0 < task.clock < 2**53 else 0.0
+
+
+def retries_of(task: TaskFields) -> float:
+    """Return how often the task has been retried, by its newest ``task-sent`` or ``task-received``; 0.0 if unknown."""
+    return float(task.retries) if type(task.retries) is int and 0 <= task.retries <= _RETRY_LIMIT else 0.0
 
 
 def received_of(task: TaskFields) -> float:

@@ -147,6 +147,25 @@ def test_a_reused_id_is_not_hidden_by_an_event_during_the_full_scrape_before() -
     assert scene.scrape().full
 
 
+def test_a_reused_id_is_not_hidden_by_an_event_of_its_kind_during_the_same_full_scrape() -> None:
+    scene = Scene(BY_STAMP, full_every=1000.0)
+    ids = scene.receive(5 * PAGE, "task")
+    for uuid in ids:
+        scene.send("task-succeeded", uuid, runtime=1.0)
+    assert scene.scrape().full
+    scene.state.full_at = 0.0
+
+    def reuse_an_id() -> None:
+        scene.send("task-received", ids[300], name="shop.mail")  # the page that shows it has been read
+        scene.receive(1, "late", name="shop.mail")
+
+    scene.flower.requests.clear()
+    scene.before_request(7, reuse_an_id)
+    assert scene.scraper.scrape(scene_flower(scene), PAGE, never()).full
+    assert scene.scrape().full
+    assert not scene.scrape().full
+
+
 def test_events_after_the_front_page_are_looked_at_again_before_all_tasks_are_read() -> None:
     scene = Scene(BY_STAMP)
     scene.receive(3 * PAGE, "task")

@@ -8,13 +8,14 @@ these types happened, and Flower's counters say how many did.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from push_job.flower.incremental.event_counts import EventKind
 from push_job.flower.incremental.senders import field_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
-from push_job.flower.task import STATES, UNKNOWN_TYPE, EventFields, received_of, sent_at, stamp_of
+from push_job.flower.table import TaskTable
+from push_job.flower.task import STATES, UNKNOWN_TYPE, label_text, received_of, retries_of, sent_at, stamp_of
 
 #: Events that end a task; each task shows the time of each of them.
 _ENDS = ("succeeded", "failed", "revoked", "rejected")
@@ -22,10 +23,8 @@ _RECEIVED = "received"
 _SENT = "sent"
 _COUNTED = frozenset({*_ENDS, _RECEIVED, _SENT})
 _EVENT_STATES = frozenset({*STATES, "REJECTED"})
+_ATTEMPTS = {_RECEIVED: received_of, _SENT: sent_at}
 _ALL = (*_ENDS, _RECEIVED, _SENT, "started", "retried")
-
-#: Retries of one task that are believed.
-_RETRY_LIMIT = 1000
 
 
 def shown_events(state: ScrapeState, taken: Mapping[str, TaskPage]) -> Counter[EventKind]:
@@ -45,8 +44,10 @@ def shown_events(state: ScrapeState, taken: Mapping[str, TaskPage]) -> Counter[E
             # An end that was the task's newest event at the last scrape is not new.
             if at is not None and (known_stamp is None or stamp_of(at) != known_stamp):
                 shown[EventKind(end, name)] += 1
-        shown[EventKind(_RECEIVED, name)] += _attempts(task, received_of(task), tasks.value_of(received_of, task_id))
-        shown[EventKind(_SENT, name)] += _attempts(task, sent_at(task), tasks.value_of(sent_at, task_id))
+        known_retries = tasks.value_of(retries_of, task_id) or 0.0
+        for event, time_column in _ATTEMPTS.items():
+            known = tasks.value_of(time_column, task_id)
+            shown[EventKind(event, name)] += _attempts(time_column(task), known, retries_of(task) - known_retries)
     return shown
 
 
@@ -62,19 +63,18 @@ def events_of(tasks: Mapping[str, TaskPage]) -> Counter[EventKind]:
     return shown
 
 
-def _attempts(task: EventFields, at: float, known: float | None) -> int:
-    """Return how often the task may have been sent or received since.
+def _attempts(at: float, known: float | None, retries: float) -> int:
+    """Return how often a task may have been sent or received since the last scrape.
 
     Args:
-        task: the task.
         at: when it was sent or received last.
-        known: the same at the last scrape.
+        known: the same at the last scrape; NOT_REPORTED if it had not been; None if the task was not known.
+        retries: how often it has been retried since.
     """
     if not at > 0 or at == known:
         return 0
-    retries = task.retries if type(task.retries) is int and 0 <= task.retries <= _RETRY_LIMIT else 0
     was_known = known is not None and known > 0
-    return max(1, retries) if was_known else 1 + retries
+    return max(1, int(retries)) if was_known else 1 + max(0, int(retries))
 
 
 def missing_events(counted: Counter[EventKind], available: Counter[EventKind]) -> dict[EventKind, tuple[int, int]]:
@@ -121,6 +121,48 @@ def surplus_events(
     """
     rest = available - counted
     return Counter({kind: min(rest[kind], count) for kind, count in since.items() if rest[kind] > 0})
+
+
+def surplus_of_full_scrape(
+    former: ScrapeState, tasks: TaskTable, counted: Counter[EventKind], since: Counter[EventKind]
+) -> Counter[EventKind]:
+    """Return the events that a full scrape may show although Flower counted them later, at most.
+
+    Args:
+        former: what was known of the same process of Flower before.
+        tasks: the tasks that the scrape read.
+        counted: number of events by kind that Flower counted since then, before the tasks were read.
+        since: number of events that it counted while they were read.
+    """
+    if not any(kind.type in _ATTEMPTS for kind in since):
+        return since
+    available = former.surplus + _attempts_since(former.tasks.compact(), tasks.compact(), tasks.shared.kinds)
+    exact = surplus_events(counted, available, since)
+    return Counter({kind: exact[kind] if _is_label(kind) else count for kind, count in since.items()})
+
+
+def _is_label(kind: EventKind) -> bool:
+    """Return whether a kind's events can be counted by the labels of tasks: its task type is a label as it is."""
+    return kind.type in _ATTEMPTS and label_text(kind.task_type, "") == kind.task_type != ""
+
+
+def _attempts_since(former: TaskPage, page: TaskPage, kinds: Sequence[tuple[str, str]]) -> Counter[EventKind]:
+    """Return how often the tasks of `page` may have been sent and received since those of `former` were read."""
+    shown: Counter[EventKind] = Counter()
+    retries, former_retries = page.columns[retries_of], former.columns[retries_of]
+    for event, column in _ATTEMPTS.items():
+        times, former_times = page.columns[column], former.columns[column]
+        for task_id, row in page.rows.items():
+            known = former.rows.get(task_id)
+            if known is None:
+                count = _attempts(times[row], None, retries[row])
+            elif times[row] != former_times[known]:
+                count = _attempts(times[row], former_times[known], retries[row] - former_retries[known])
+            else:
+                continue
+            if count:
+                shown[EventKind(event, kinds[page.kinds[row]][0])] += count
+    return shown
 
 
 def may_hide_renamings(counted: Counter[EventKind], available: Counter[EventKind]) -> bool:

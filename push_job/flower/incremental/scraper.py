@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,8 +16,16 @@ from push_job import log
 from push_job.flower.api import Flower, FlowerError, optional_deadline
 from push_job.flower.full_scrape import scrape_all_tasks
 from push_job.flower.incremental.changes import read_changes
-from push_job.flower.incremental.event_counts import EventCounts, read_event_counts
-from push_job.flower.incremental.state import COLUMNS, NotProvenError, ScrapeState, is_same_process, new_state
+from push_job.flower.incremental.event_balance import surplus_of_full_scrape
+from push_job.flower.incremental.event_counts import EventCounts, EventKind, read_event_counts
+from push_job.flower.incremental.state import (
+    COLUMNS,
+    NotProvenError,
+    ScrapeState,
+    count_left_out,
+    is_same_process,
+    new_state,
+)
 from push_job.flower.incremental.state_file import StateFile
 from push_job.flower.table import Content, TaskTable
 from push_job.flower.task import STATES, UNKNOWN_TYPE
@@ -156,6 +165,7 @@ class TaskScraper:
         state.changes_by_events_alone = state.counts is not None and _changes_by_events_alone(flower, state, until)
         if former and is_same_process(former, state.counts):
             _log_differences(flower, former, state, after)
+            state.surplus = _surplus(former, state)
         if state.counts and state.surplus and not state.pause:
             # Events came during the scrape. It is not known which of them the tasks show, so the balance of the next
             # scrape could not find a missed one among them. This one has to consider much fewer events.
@@ -177,6 +187,14 @@ class TaskScraper:
             address = flower.client.endpoint.address
             log.event(logging.DEBUG, "event counters not readable; no state kept", flower=address, error=str(error))
             return None
+
+
+def _surplus(former: ScrapeState, state: ScrapeState) -> Counter[EventKind]:
+    """Return the surplus of a full scrape, given the one before it."""
+    if former.counts is None or state.counts is None:
+        return state.surplus
+    count_left_out(former)
+    return surplus_of_full_scrape(former, state.tasks, state.counts.kinds_since(former.counts), state.surplus)
 
 
 class _Failure(NamedTuple):

@@ -10,14 +10,14 @@ from push_job.flower.incremental.event_counts import EventCounts, EventKind
 from push_job.flower.incremental.list_order import ListOrder, order_of
 from push_job.flower.page import TaskPage
 from push_job.flower.table import TaskTable
-from push_job.flower.task import Column, clock_of, received_of, sent_at
+from push_job.flower.task import Column, clock_of, received_of, retries_of, sent_at
 
 #: The fewest tasks that are read of the front and of the end of the list.
 SMALLEST_FRONT = 300
 SMALLEST_END = 300
 
 #: Columns that incremental scrapes need of each task.
-COLUMNS: tuple[Column, ...] = (received_of, sent_at, clock_of)
+COLUMNS: tuple[Column, ...] = (received_of, sent_at, retries_of, clock_of)
 
 
 class NotProvenError(Exception):

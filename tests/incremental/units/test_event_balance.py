@@ -10,6 +10,7 @@ from push_job.flower.incremental.event_balance import (
     may_hide_renamings,
     shown_events,
     surplus_events,
+    surplus_of_full_scrape,
 )
 from push_job.flower.incremental.event_counts import EventKind
 from push_job.flower.incremental.state import NotProvenError
@@ -18,6 +19,7 @@ from tests.flower.tasks import event
 from tests.incremental.units.states import read, state_of
 
 KNOWN = {"a": event(state="RECEIVED", received=1.0, timestamp=1.0), "b": event(succeeded=2.0, timestamp=2.0)}
+KNOWN["c"] = event(state="RECEIVED", received=1.5, retries=2, timestamp=1.5)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,9 @@ KNOWN = {"a": event(state="RECEIVED", received=1.0, timestamp=1.0), "b": event(s
         ("a", event(received=1.0, succeeded=6.0, timestamp=6.0), {"succeeded": 1}),
         ("a", event(received=5.0, failed=6.0, timestamp=6.0), {"received": 1, "failed": 1}),
         ("a", event(received=5.0, retries=3, timestamp=5.0), {"received": 3}),
+        ("c", event(received=5.0, retries=3, timestamp=5.0), {"received": 1}),
+        ("c", event(received=5.0, retries=2, timestamp=5.0), {"received": 1}),  # delivered again
+        ("c", event(received=5.0, retries=5, timestamp=5.0), {"received": 3}),
         ("b", event(succeeded=2.0, timestamp=2.0), {}),
         ("b", event(succeeded=2.0, revoked=3.0, timestamp=3.0), {"revoked": 1}),
         ("b", event(succeeded=4.0, rejected=5.0, timestamp=5.0), {"succeeded": 1, "rejected": 1}),
@@ -106,6 +111,38 @@ def test_the_new_surplus_is_what_was_counted_after_the_pages(
     since: Counter[EventKind], shown: Counter[EventKind], surplus: Counter[EventKind]
 ) -> None:
     assert surplus_events(events(succeeded=2), shown, since) == surplus
+
+
+@pytest.mark.parametrize(
+    ("task", "counted", "since", "surplus"),
+    [
+        (event(received=5.0), events(), events(received=1), events(received=1)),
+        (event(received=5.0), events(received=1), events(received=1), events()),  # that one is not shown
+        (event(received=5.0, retries=1), events(received=1), events(received=1), events(received=1)),
+        (event(received=5.0, retries=4), events(received=1), events(received=2), events(received=2)),
+        (event(received=5.0), events(received=3), events(received=1), events()),  # Flower has forgotten some
+        (event(sent=5.0), events(sent=1), events(sent=1, received=1), events()),
+        (event(received=5.0), events(received=1), events(received=1, failed=2), events(failed=2)),  # not known: at most
+        (event(received=5.0), events(received=1), events(received_=1), events(received_=1)),  # the same
+        (event(received=5.0), events(received=1), events(failed=1), events(failed=1)),
+    ],
+)
+def test_the_surplus_of_a_full_scrape_is_what_its_tasks_show_beyond_the_counters_before(
+    task: EventFields, counted: Counter[EventKind], since: Counter[EventKind], surplus: Counter[EventKind]
+) -> None:
+    former, now = state_of("stamp", KNOWN), state_of("stamp", {**KNOWN, "new": task})
+    found = surplus_of_full_scrape(former, now.tasks, counted, since)
+    assert +found == surplus
+
+
+def test_a_known_task_shows_in_a_full_scrape_how_often_it_was_received_since() -> None:
+    former = state_of("stamp", KNOWN)
+    again = {"a": event(received=4.0, retries=2), "c": event(received=1.5, retries=2)}
+    now = state_of("stamp", {**KNOWN, **again})
+    assert (
+        surplus_of_full_scrape(former, now.tasks, events(received=1), events(received=5))[EventKind("received", "t")]
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
