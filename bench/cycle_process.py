@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from push_job.job import Job
+from push_job.metrics.families import SCRAPE_FULL
 from push_job.settings import Endpoint, Settings
 
 
@@ -27,7 +28,9 @@ def main(flower: str, pushgateway: str, name: str, *extras: str) -> None:
         if outcome.push_error or not outcome.scrape.snapshot:
             raise SystemExit(f"a cycle failed: {outcome.push_error or outcome.scrape.error}")
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        cost = {"seconds": seconds, "cpu": cpu, "memory": _peak(), "read": outcome.scrape.snapshot.tasks_read}
+        snapshot = outcome.scrape.snapshot
+        full = any(family.name == SCRAPE_FULL.name and family.samples[0].value for family in snapshot.task_families)
+        cost = {"seconds": seconds, "cpu": cpu, "memory": _peak(), "read": snapshot.tasks_read, "full": full}
         print(json.dumps(cost), flush=True)
 
 

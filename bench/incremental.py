@@ -57,11 +57,17 @@ class IncrementalResults:
 
 
 class CycleProcess:
-    """Context manager for a process that runs cycles on request."""
+    """Context manager for a process that runs cycles on request.
+
+    Attributes:
+        read: number of tasks that the last cycle read.
+        full: whether its scrape was full.
+    """
 
     def __init__(self, flower: Flower, pushgateway: Pushgateway, job: str, extras: Sequence[str] = ()) -> None:
         """Start the process."""
         self.read = 0
+        self.full = True
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.cycle_process", flower.url, pushgateway.url, job, *extras],
             stdin=subprocess.PIPE,
@@ -93,6 +99,7 @@ class CycleProcess:
             raise BenchError("a cycle failed")
         cost = json.loads(line)
         self.read = cost.pop("read")
+        self.full = cost.pop("full")
         return Cost(**cost)
 
 

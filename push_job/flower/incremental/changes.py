@@ -12,7 +12,6 @@ from itertools import islice
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.incremental.event_balance import (
     check_balance,
-    events_of,
     may_hide_renamings,
     shown_events,
     surplus_events,
@@ -20,7 +19,7 @@ from push_job.flower.incremental.event_balance import (
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender, read_event_counts
 from push_job.flower.incremental.forgotten import Membership, MoreIsGoneError, membership
 from push_job.flower.incremental.list_order import possibly_moved, tasks_at_front
-from push_job.flower.incremental.senders import counted_senders, field_of, note_clients, sender_of, unsettled_senders
+from push_job.flower.incremental.senders import counted_senders, note_clients, unsettled_senders
 from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState, count_left_out
 from push_job.flower.incremental.worker_pages import read_worker_pages
 from push_job.flower.page import TaskPage
@@ -87,14 +86,12 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     if not state.order.is_kept((*pages, end)):
         raise NotProvenError("its list is in another order than before")
     # Step 8: what belongs to the list. (It comes first, because it may require a longer end page.)
-    found = membership(state, pages, end, listed)
-    late_senders = Counter(sender_of(field_of(page, task_id)) for task_id, page in found.late.items())
-    if events_of(found.late) - last.kinds_since(before) or late_senders - last.senders_since(before):
-        raise MoreIsGoneError(f"{len(found.late)} new tasks are more than it lists, and came before that")
+    came, came_from = last.kinds_since(before), last.senders_since(before)
+    found = membership(state, pages, end, listed, came, came_from)
     # Step 7: the balance of events.
     available = state.surplus + _shown(state, pages, end)
     check_balance(front.counts_before.kinds_since(base), available)
-    surplus = surplus_events(before.kinds_since(base), available, last.kinds_since(before))
+    surplus = surplus_events(before.kinds_since(base), available, came)
     # Step 9: the new state. Nothing below can fail.
     changed = {*state.tasks.changed(front.page.rows, front.page)}
     depth = max((place for place, task_id in enumerate(front.page.fields, 1) if task_id in changed), default=0)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from push_job.flower.incremental.event_balance import events_of
+from push_job.flower.incremental.event_counts import EventKind, Sender
+from push_job.flower.incremental.senders import field_of, sender_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
+from push_job.flower.task import came_at
 
 
 class MoreIsGoneError(NotProvenError):
@@ -31,7 +38,14 @@ class Membership:
     end_depth: int
 
 
-def membership(state: ScrapeState, pages: list[TaskPage], end: TaskPage, listed: int) -> Membership:
+def membership(
+    state: ScrapeState,
+    pages: list[TaskPage],
+    end: TaskPage,
+    listed: int,
+    came: Counter[EventKind],
+    came_from: Counter[Sender],
+) -> Membership:
     """Add up the tasks.
 
     Args:
@@ -39,6 +53,8 @@ def membership(state: ScrapeState, pages: list[TaskPage], end: TaskPage, listed:
         pages: the pages with news, the front first.
         end: the page that reaches the end of the list; it was read before the others.
         listed: number of tasks in the list then.
+        came: number of events by kind that Flower counted since shortly before that.
+        came_from: the same by sender.
 
     Raises:
         NotProvenError: if they do not add up.
@@ -58,9 +74,34 @@ def membership(state: ScrapeState, pages: list[TaskPage], end: TaskPage, listed:
     # A list that grew since the last scrape belongs to a Flower that is not full. It has forgotten nothing for the late
     # tasks either, so they can be counted now. (Up to 2.0.1 the length of the list does not show that.)
     has_room = state.order.is_by_stamp and not gone and (state.has_room or listed > len(tasks))
-    late_tasks = {task_id: seen[task_id] for task_id in new[:late]}
+    late_tasks = _late_tasks({task_id: seen[task_id] for task_id in new}, late, came, came_from)
+    if len(late_tasks) < late:
+        raise MoreIsGoneError(f"{late} new tasks are more than it lists, and came before that")
     depth = tasks.depth_of(missing[-1], end) if missing else 0
     return Membership(gone, late_tasks, set() if has_room else set(late_tasks), has_room, depth)
+
+
+def _late_tasks(
+    new: Mapping[str, TaskPage], late: int, came: Counter[EventKind], came_from: Counter[Sender]
+) -> dict[str, TaskPage]:
+    """Return the tasks that came last, at most `late`, as far as their events are among those that came."""
+    found: dict[str, TaskPage] = {}
+    earlier: set[Sender] = set()
+    for task_id in sorted(new, key=lambda task_id: _came_at(new[task_id], task_id), reverse=True):
+        sender, events = sender_of(field_of(new[task_id], task_id)), events_of({task_id: new[task_id]})
+        if len(found) == late or sender in earlier:
+            continue
+        if not (came_from[sender] and events <= came):
+            earlier.add(sender)  # this task came before, and so did all earlier ones of the same sender
+            continue
+        found[task_id] = new[task_id]
+        came, came_from = came - events, came_from - Counter([sender])
+    return found
+
+
+def _came_at(page: TaskPage, task_id: str) -> float:
+    came = came_at(field_of(page, task_id))
+    return 0.0 if math.isnan(came) else came
 
 
 def _missing_at_end(state: ScrapeState, end: TaskPage) -> list[str]:
