@@ -91,6 +91,7 @@ class Load:
         self._chance = random.Random(rate)
         self._ended = threading.Event()
         self._running: deque[tuple[float, str, str, int]] = deque()
+        self._extra = 0
         self._thread = threading.Thread(target=self._send)
 
     def __enter__(self) -> "Load":
@@ -105,8 +106,15 @@ class Load:
         self._ended.set()
         self._thread.join()
 
+    def send_more(self, count: int) -> None:
+        """Send this number of further tasks as fast as possible."""
+        self._extra = count
+
     def _send(self) -> None:
         while not self._ended.wait(0.1):
+            if self._extra:
+                send_tasks(self._events, self._extra, seed=self._extra)
+                self._extra = 0
             for _ in range(self._rate // 10):
                 self._start(str(uuid.uuid4()), f"shop.step_{self._chance.randrange(40)}", 0)
             while self._running and self._running[0][0] < time.monotonic():
@@ -151,7 +159,7 @@ def _measure(plan: HardCasesPlan, case: HardCase) -> Iterator[tuple[str, HardCas
         events.flush()
         for flower in flowers.values():
             flower.wait_for_tasks(plan.tasks, 600.0)
-        stack.enter_context(Load(events, plan.rate, case.retried))
+        load = stack.enter_context(Load(events, plan.rate, case.retried))
         running = {
             version: stack.enter_context(CycleProcess(flower, pushgateway, f"hard-{version}"))
             for version, flower in flowers.items()
@@ -162,7 +170,10 @@ def _measure(plan: HardCasesPlan, case: HardCase) -> Iterator[tuple[str, HardCas
                 flower.stop()
             for flower in flowers.values():
                 flower.start()
-            time.sleep(_INTERVAL)
+            if not case.persistent:
+                load.send_more(plan.tasks)
+            for flower in flowers.values():
+                flower.wait_for_tasks(plan.tasks, 600.0)
             first = _cycles(flowers, running, 1)
         cycles = _cycles(flowers, running, plan.cycles)
         for version, found in cycles.items():

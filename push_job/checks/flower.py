@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.metrics_core import Metric
 
 from push_job.checks.connectivity import check_connection
+from push_job.checks.scrape_time import check_scrape_time
 from push_job.checks.step import CheckError, Step
 from push_job.flower.api import Flower
 from push_job.flower.page import SharedIndex
@@ -50,9 +51,13 @@ def check_flower(flower: Endpoint, settings: Settings, extras: list[Metric]) -> 
             live = sum(workers.values())
             yield _workers(live, len(workers))
             tasks = TaskTable(SharedIndex())
-            page = client.retrying(lambda: api.page(tasks.shared, 0, settings.page_size or PAGE_SIZE, until), until)
+            size, started = settings.page_size or PAGE_SIZE, time.monotonic()
+            page = client.retrying(lambda: api.page(tasks.shared, 0, size, until), until)
+            seconds = time.monotonic() - started
             tasks.merge(page)
             yield Step(True, f"its newest tasks can be read, {len(tasks):,} in one request")
+            if len(page) == size:
+                yield check_scrape_time(api, size, seconds, settings, until)
             yield _events(api, tasks, max(page.stamps, default=0.0), rows, now, live, until)
             for name in settings.extras:
                 yield _extra(name, api, tasks, settings, until, extras)

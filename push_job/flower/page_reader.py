@@ -32,6 +32,9 @@ class PageReader:
         given_size: tasks per page as the user set it; None to choose a size.
         until: deadline on the clock of ``time.monotonic()``.
         progress: called with the number of tasks read so far.
+
+    Attributes:
+        size: tasks per page.
     """
 
     def __init__(self, flower: Flower, given_size: int | None, until: float, progress: Callable[[int], None]) -> None:
@@ -39,8 +42,12 @@ class PageReader:
         self.progress = progress
         self.size = given_size or PAGE_SIZE
         self._given_size = given_size
-        self._until = until
+        self.until = until
         self._last_seconds = 0.0
+
+    def go_on(self, flower: Flower, until: float, progress: Callable[[int], None]) -> None:
+        """Continue with a new deadline; the arguments are those of the constructor."""
+        self.flower, self.until, self.progress = flower, until, progress
 
     def enlarge(self) -> None:
         """Use fewer, larger pages, unless the user set a size or the last page took too long."""
@@ -64,7 +71,7 @@ class PageReader:
             nonlocal size
             started = time.monotonic()
             try:
-                page = self.flower.page(tasks.shared, offset, size, self._until)
+                page = self.flower.page(tasks.shared, offset, size, self.until)
             except TransportError as error:
                 if error.overloaded or error.status in _OVERLOADED_STATUSES:
                     smaller = max(min(size, SMALLEST_PAGE), size // 2)
@@ -74,14 +81,14 @@ class PageReader:
             self._last_seconds = time.monotonic() - started
             return page, size
 
-        if time.monotonic() >= self._until:
+        if time.monotonic() >= self.until:
             raise FlowerError("not all of its tasks could be read before the deadline")
-        return self.flower.client.retrying(attempt, self._until)
+        return self.flower.client.retrying(attempt, self.until)
 
     def ignores_offset(self, tasks: TaskTable) -> bool:
         """Return whether Flower answers an offset beyond the end of its list with tasks (up to 0.9.5)."""
 
         def attempt() -> bool:
-            return len(self.flower.page(tasks.shared, _BEYOND_ANY_LIST, 1, self._until)) > 0
+            return len(self.flower.page(tasks.shared, _BEYOND_ANY_LIST, 1, self.until)) > 0
 
-        return self.flower.client.retrying(attempt, self._until)
+        return self.flower.client.retrying(attempt, self.until)

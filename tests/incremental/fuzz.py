@@ -324,13 +324,13 @@ def live(found: Found, cycles: int, seed: int) -> None:
         life.pass_time()
         moving = _plan_movement(life)
         life.witness.start()
-        pauses = scraper._state is not None and scraper._state.pause > 0
+        pauses = scraper._state is not None and scraper._state.incremental.pause > 0
         try:
             flower = Flower(cast(Client, client), (wait_of,))
             flower.get_json("/api/workers", never())  # as every scrape does first
             scraped = scraper.scrape(flower, PAGE, never())
         except FlowerError:
-            if fault != "break":
+            if fault not in ("break", "deadline"):
                 found.wrong.append(f"seed {seed} cycle {cycle}: an error without a fault")
             continue
         finally:
@@ -373,8 +373,8 @@ def _fault(life: Life, client: DirectClient) -> str | None:
     """Let something go wrong in some cycles; return what."""
     chance = life.chance
     # A Flower that has just restarted has counted few events, and soon counts more after another restart.
-    weights = (60, 2, 2, 1, 35) if life.has_restarted else (94, 2, 2, 1, 1)
-    kind = chance.choices((None, "break", "cache", "restart", "restart from saved"), weights)[0]
+    weights = (60, 2, 2, 2, 1, 35) if life.has_restarted else (92, 2, 2, 2, 1, 1)
+    kind = chance.choices((None, "break", "deadline", "cache", "restart", "restart from saved"), weights)[0]
     life.has_restarted = False
     if kind == "break":
 
@@ -383,6 +383,16 @@ def _fault(life: Life, client: DirectClient) -> str | None:
                 raise TransportError("the connection broke", transient=True)
 
         life.flower.before_answer = refuse
+    elif kind == "deadline":
+        left = chance.randint(0, 12)
+
+        def run_out_of_time(_path: str) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise TransportError("the time is up")
+
+        life.flower.before_answer = run_out_of_time
     elif kind == "cache":
         life.flower.answers += 1  # another client's request filled the cache
         life.flower.cached_metrics = life.flower.metrics(), life.flower.now

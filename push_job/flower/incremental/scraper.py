@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from push_job import log
 from push_job.flower.api import Flower, FlowerError, optional_deadline
-from push_job.flower.full_scrape import scrape_all_tasks
+from push_job.flower.full_scrape import FullScrape, scrape_all_tasks, scrape_in_one_request
+from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.changes import read_changes
 from push_job.flower.incremental.event_balance import surplus_of_full_scrape
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, read_event_counts
@@ -38,11 +39,6 @@ FEW_TASKS = 1000
 #: this number of seconds, if its worker's clock is slow.
 _CLOCK_SLACK = 300.0
 
-#: After this number of failures in a row, incremental scrapes pause for as many full ones, then for twice as many, and
-#: so on. A failed attempt costs Flower up to as much as the full scrape that follows.
-_FAILURES = 3
-_LONGEST_PAUSE = 24
-
 #: Differing tasks that the verbose log names.
 _NAMED_LIMIT = 100
 
@@ -62,6 +58,13 @@ class ScrapedTasks:
     tasks_read: int
 
 
+class _BegunScrape(NamedTuple):
+    """A full scrape that may go on in the next cycle, and Flower's event counters before its first page."""
+
+    tasks: FullScrape
+    before: EventCounts | None
+
+
 class TaskScraper:
     """Scrapes one Flower cycle after cycle and keeps state.
 
@@ -75,6 +78,7 @@ class TaskScraper:
         self._file = file
         self._is_loaded = False
         self._state: ScrapeState | None = None
+        self._begun: _BegunScrape | None = None
         self._lock = threading.Lock()
 
     @property
@@ -117,7 +121,7 @@ class TaskScraper:
             if self._file and not self._is_loaded:
                 self._state, self._is_loaded = self._file.load(flower.columns), True
             read_before = flower.tasks_read
-            full = not self._scrape_changes(flower, page_size or PAGE_SIZE, until)
+            full = self._begun is not None or not self._scrape_changes(flower, page_size or PAGE_SIZE, until)
             tasks = self._scrape_all(flower, page_size, until, progress) if full else self._known_tasks()
             return ScrapedTasks(tasks, full, flower.tasks_read - read_before)
         finally:
@@ -132,23 +136,19 @@ class TaskScraper:
         state = self._state
         if state is None or state.counts is None or self._has_few_tasks(page_size) or not self._is_recent(state):
             return False
-        if state.pause:
-            state.pause -= 1
+        if not state.incremental.allows_attempt():
             return False
         failure = _read_changes(flower, state, page_size, until)
+        # A failed attempt costs Flower up to as much as the full scrape that follows.
+        state.incremental.note(success=failure is None)
         if failure is None:
-            state.failures = 0
             return True
-        state.failures += 1
-        if state.failures >= _FAILURES:
-            doublings = min(state.failures - _FAILURES, _LONGEST_PAUSE)
-            state.pause = min(_FAILURES * 2**doublings, _LONGEST_PAUSE)
         log.event(
             failure.level,
             "incremental scrape not possible; reading all tasks",
             flower=flower.client.endpoint.address,
             reason=failure.reason,
-            full_scrapes=1 + state.pause,
+            full_scrapes=1 + state.incremental.pause,
         )
         return False
 
@@ -159,19 +159,61 @@ class TaskScraper:
         former = self._state
         few = self._has_few_tasks(page_size or PAGE_SIZE)
         before = None if few else self._counters(flower, until)
-        tasks = scrape_all_tasks(flower, page_size, until, progress)
+        pages = former.pages if former else Backoff()
+        if pages.allows_attempt():
+            scrape = self._begin_or_go_on(flower, before, page_size, until, progress)
+            before = scrape.before
+            tasks = self._complete(flower, scrape)
+            pages.note(success=not scrape.tasks.needed_one_request)
+        else:
+            tasks = scrape_in_one_request(flower, until)
         after = self._counters(flower, until) if before else None
         self._state = state = new_state(tasks, before, after, former)
+        state.pages = pages
         state.changes_by_events_alone = state.counts is not None and _changes_by_events_alone(flower, state, until)
         if former and is_same_process(former, state.counts):
             _log_differences(flower, former, state, after)
             state.surplus = _surplus(former, state)
-        if state.counts and state.surplus and not state.pause:
+        if state.counts and state.surplus and not state.incremental.pause:
             # Events came during the scrape. It is not known which of them the tasks show, so the balance of the next
             # scrape could not find a missed one among them. This one has to consider much fewer events.
             with contextlib.suppress(FlowerError):
                 _read_changes(flower, state, page_size or PAGE_SIZE, until)
         return state.tasks
+
+    def _begin_or_go_on(
+        self,
+        flower: Flower,
+        counts: EventCounts | None,
+        page_size: int | None,
+        until: float,
+        progress: Callable[[int], None],
+    ) -> _BegunScrape:
+        """Return the full scrape that was begun in an earlier cycle, or a new one if Flower has restarted.
+
+        Args:
+            flower: the Flower.
+            counts: its event counters now.
+            page_size: tasks per request; None to choose.
+            until: deadline on the clock of ``time.monotonic()``.
+            progress: called with the number of tasks read so far.
+        """
+        begun, self._begun = self._begun, None
+        if begun and begun.before and counts and counts.follows(begun.before):
+            begun.tasks.go_on(flower, until, progress)
+            return begun
+        return _BegunScrape(FullScrape(flower, page_size, until, progress), counts)
+
+    def _complete(self, flower: Flower, scrape: _BegunScrape) -> TaskTable:
+        """Read what remains; if time runs out, keep what was read for the next cycle. Raises FlowerError."""
+        try:
+            return scrape.tasks.complete()
+        except FlowerError:
+            if scrape.before and scrape.tasks.can_go_on:
+                self._begun = scrape
+                address = flower.client.endpoint.address
+                log.event(logging.INFO, "full scrape not done; it goes on in the next cycle", flower=address)
+            raise
 
     def _has_few_tasks(self, page_size: int) -> bool:
         return self._state is not None and len(self._state.tasks) <= min(FEW_TASKS, page_size)

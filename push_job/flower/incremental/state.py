@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.event_counts import EventCounts, EventKind
 from push_job.flower.incremental.list_order import ListOrder, order_of
 from push_job.flower.page import TaskPage
@@ -43,8 +44,8 @@ class ScrapeState:
         has_room: whether Flower is known to remember more tasks without forgetting one.
         changes_by_events_alone: whether the list changes with events only (Flower 2.1 and later).
         unplaced: tasks whose place in the list is not known.
-        failures: number of incremental scrapes in a row that could not be proven.
-        pause: number of full scrapes to come before the next incremental one is tried.
+        incremental: when incremental scrapes are attempted.
+        pages: when full scrapes attempt to read pages, and not all tasks in one request.
     """
 
     tasks: TaskTable
@@ -61,8 +62,8 @@ class ScrapeState:
     has_room: bool = False
     changes_by_events_alone: bool = False
     unplaced: set[str] = field(default_factory=set)
-    failures: int = 0
-    pause: int = 0
+    incremental: Backoff = field(default_factory=Backoff)
+    pages: Backoff = field(default_factory=Backoff)
 
 
 def count_left_out(state: ScrapeState) -> None:
@@ -93,7 +94,7 @@ def new_state(
     if counts and after:
         state.surplus = after.kinds_since(counts)
     if former:
-        state.kept, state.failures, state.pause = former.kept, former.failures, former.pause
+        state.kept, state.incremental = former.kept, former.incremental
     if former and is_same_process(former, counts):
         state.sent_at = {**former.sent_at, **former.noted_sent_at}
     return state

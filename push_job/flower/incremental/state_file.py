@@ -29,6 +29,7 @@ from typing import BinaryIO
 import msgspec
 
 from push_job import __version__, log
+from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender
 from push_job.flower.incremental.list_order import ORDERS
 from push_job.flower.incremental.state import ScrapeState, count_left_out
@@ -75,8 +76,8 @@ class _Stored(msgspec.Struct, array_like=True):
     has_room: bool
     changes_by_events_alone: bool
     unplaced: list[str]
-    failures: int
-    pause: int
+    incremental: Backoff
+    pages: Backoff
     kinds: list[tuple[str, str]]
     texts: list[str]
     ids: list[str]
@@ -237,8 +238,8 @@ def _encode(state: ScrapeState, flower: str) -> bytes:
             has_room=state.has_room,
             changes_by_events_alone=state.changes_by_events_alone,
             unplaced=sorted(state.unplaced),
-            failures=state.failures,
-            pause=state.pause,
+            incremental=state.incremental,
+            pages=state.pages,
             kinds=state.tasks.shared.kinds,
             texts=state.tasks.shared.texts,
             ids=list(page.rows),
@@ -277,8 +278,8 @@ def _decode(stored: _Stored, columns: tuple[Column, ...]) -> ScrapeState:
         has_room=stored.has_room,
         changes_by_events_alone=stored.changes_by_events_alone,
         unplaced=set(stored.unplaced),
-        failures=stored.failures,
-        pause=stored.pause,
+        incremental=stored.incremental,
+        pages=stored.pages,
     )
 
 

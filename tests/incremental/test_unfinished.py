@@ -1,0 +1,104 @@
+"""A full scrape that runs out of time goes on in the next cycle."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from push_job.flower.api import FlowerError
+from push_job.flower.incremental.scraper import TaskScraper
+from push_job.http.errors import TransportError
+from tests.fakes.celery_flower import BY_CLOCK, BY_STAMP, CeleryFlower
+from tests.incremental.shared import PAGE, Scene
+
+ORDERS = pytest.mark.parametrize("order", [BY_STAMP, BY_CLOCK])
+
+
+def fail_after(scene: Scene, pages: int) -> None:
+    """Let the scrape read this number of pages and then run out of time; check that it says so."""
+    left = pages
+
+    def before(path: str) -> None:
+        nonlocal left
+        if path == "/api/tasks":
+            left -= 1
+        if left < 0:
+            raise TransportError("the time is up")
+
+    scene.flower.before_answer = before
+    with pytest.raises(FlowerError):
+        scene.scrape()
+    scene.flower.before_answer = lambda _path: None
+
+
+def offsets(scene: Scene) -> list[int]:
+    """Return the offsets of the pages of the last scrape."""
+    return [params["offset"] for path, params in scene.flower.requests if path == "/api/tasks" and "offset" in params]
+
+
+@ORDERS
+@pytest.mark.parametrize("pages", [1, 3, 8])
+def test_pages_that_were_read_are_not_read_again(order: str, pages: int) -> None:
+    scene = Scene(order)
+    scene.receive(8 * PAGE, "task")
+    fail_after(scene, pages)
+    assert scene.scrape().full
+    assert 0 not in offsets(scene)[:-1]  # only the front is read again, at the end
+    assert not scene.scrape().full
+
+
+@ORDERS
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda scene: scene.receive(30, "new"),
+        lambda scene: [scene.send("task-succeeded", f"task-{number}", runtime=1.0) for number in range(0, 800, 7)],
+        lambda scene: [scene.send("task-received", f"task-{number}", name="shop.mail") for number in range(20)],
+    ],
+    ids=["new tasks", "ends", "receptions"],
+)
+def test_what_happens_between_the_cycles_is_counted(order: str, change: Callable[[Scene], object]) -> None:
+    scene = Scene(order, room=8 * PAGE)
+    scene.receive(8 * PAGE, "task")
+    for _ in range(3):
+        fail_after(scene, 2)
+        change(scene)
+    assert scene.scrape().full  # it is compared with Flower's list
+    scene.scrape()
+
+
+def test_a_full_scrape_does_not_go_on_in_another_process_of_flower() -> None:
+    scene = Scene(BY_STAMP)
+    scene.receive(8 * PAGE, "task")
+    fail_after(scene, 4)
+    scene.flower = scene.client.flower = CeleryFlower(BY_STAMP, 10_000, started=2.0)
+    scene.receive(4 * PAGE, "other")
+    assert scene.scrape().full
+    assert offsets(scene)[0] == 0
+
+
+def test_a_full_scrape_does_not_go_on_without_counters_that_prove_the_process() -> None:
+    scene = Scene(BY_STAMP)
+    scene.flower.started = 0.0
+    scene.receive(8 * PAGE, "task")
+    fail_after(scene, 4)
+    assert scene.scrape().full
+    assert offsets(scene)[0] == 0
+
+
+def test_without_state_nothing_goes_on() -> None:
+    scene = Scene(BY_STAMP)
+    scene.scraper = TaskScraper(0.0)
+    scene.receive(8 * PAGE, "task")
+    fail_after(scene, 4)
+    assert scene.scraper._begun is None
+
+
+def test_one_cycle_after_another_makes_progress_until_all_tasks_are_read() -> None:
+    scene = Scene(BY_STAMP)
+    scene.scraper = TaskScraper(math.inf)
+    scene.receive(12 * PAGE, "task")
+    for _ in range(3):
+        fail_after(scene, 4)
+        scene.receive(5, f"new-{scene.flower.now}")
+    assert scene.scrape().full
