@@ -137,11 +137,13 @@ class FullScrape:
                 _check_stall(reader, down)
             if down.page_count == 1 and reader.flower.is_sorted and down.page.is_by_stamp():
                 reader.enlarge()  # this Flower sorts all its tasks for every page
-        self._down = None  # step 2 cannot go on later
-        if down.page_count > 1:
-            reader.restore()
-            _read_front_again(reader, down.tasks, down)
-        return down.tasks
+        if down.page_count == 1:
+            return down.tasks
+        # Steps 2 and 3. They begin anew if they are interrupted.
+        reader.restore()
+        tasks = down.tasks.copy()
+        _read_front_again(reader, tasks, down)
+        return tasks
 
 
 def scrape_in_one_request(flower: Flower, until: float) -> TaskTable:

@@ -168,9 +168,16 @@ class TaskPage:
 
     def split(self, task_ids: Iterable[str]) -> TaskPage:
         """Move tasks into a page of their own, which shares the columns, and return it."""
+        return self._with_rows({task_id: self.rows.pop(task_id) for task_id in task_ids})
+
+    def copy(self) -> TaskPage:
+        """Return a page with the same tasks, which shares the columns."""
+        return self._with_rows(dict(self.rows))
+
+    def _with_rows(self, rows: dict[str, int]) -> TaskPage:
         page = TaskPage(self._shared, (), self.now)
         page.kinds, page.seconds, page.stamps, page.columns = self.kinds, self.seconds, self.stamps, self.columns
-        page.rows = {task_id: self.rows.pop(task_id) for task_id in task_ids}
+        page.rows = rows
         return page
 
     def is_by_stamp(self) -> bool:

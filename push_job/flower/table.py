@@ -81,6 +81,12 @@ class TaskTable:
         self._pages.insert(len(self._pages) if place is None else place, page)
         return len(page.rows) - len(known)
 
+    def copy(self) -> TaskTable:
+        """Return a table with the same tasks that can be changed independently."""
+        table = TaskTable(self.shared)
+        table.now, table._pages = self.now, [page.copy() for page in self._pages]
+        return table
+
     def drop(self, task_ids: Iterable[str]) -> None:
         """Remove tasks."""
         for task_id in task_ids:

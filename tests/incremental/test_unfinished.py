@@ -37,7 +37,7 @@ def offsets(scene: Scene) -> list[int]:
 
 
 @ORDERS
-@pytest.mark.parametrize("pages", [1, 3, 8])
+@pytest.mark.parametrize("pages", [1, 3, 8, 11])
 def test_pages_that_were_read_are_not_read_again(order: str, pages: int) -> None:
     scene = Scene(order)
     scene.receive(8 * PAGE, "task")
