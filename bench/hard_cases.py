@@ -23,9 +23,8 @@ from bench.incremental import CycleProcess
 from testbed.events import TaskEvents, send_tasks
 from testbed.services import Flower, Testbed
 
-#: Seconds that a task of the load takes, and seconds between two cycles.
+#: Seconds that a task of the load takes.
 _DURATION = 2.0
-_INTERVAL = 3.0
 
 
 @dataclass(frozen=True)
@@ -59,25 +58,37 @@ CASES = (
 
 @dataclass(frozen=True)
 class HardCasesPlan:
-    """Extent: versions, tasks of each Flower at the start, tasks per second, and measured cycles."""
+    """Extent: versions, tasks of each Flower at the start, tasks per second, cycles, and seconds between them."""
 
     versions: tuple[str | None, ...] = (None, "2.0.1")
+    cases: tuple[HardCase, ...] = CASES
     tasks: int = 20_000
     rate: int = 50
-    cycles: int = 8
+    cycles: int = 9
+    interval: float = 3.0
 
 
-QUICK = HardCasesPlan(versions=(None,), tasks=1_500, rate=20, cycles=2)
+QUICK = HardCasesPlan(versions=(None,), tasks=1_500, rate=20, cycles=2, interval=0.5)
+
+#: Results by version of Flower and name of the case.
+HardCasesResults = dict[tuple[str, str], "HardCaseResult"]
 
 
 @dataclass(frozen=True)
 class HardCaseResult:
-    """The cycles of one case after the first one, which is full: medians, and how many were full too."""
+    """The result of one case with one Flower.
 
-    cost: Cost
-    full: int
-    cycles: int
+    Attributes:
+        first: cost of the first cycle, whose scrape is full.
+        cost: medians of the cycles after it.
+        cycles: their number.
+        full: how many of them were full, too.
+    """
+
     first: Cost
+    cost: Cost
+    cycles: int
+    full: int
 
 
 class Load:
@@ -134,10 +145,10 @@ class Load:
             self._events.send("task-succeeded", uuid=task, result="None", runtime=_DURATION)
 
 
-def measure_hard_cases(plan: HardCasesPlan, log: Callable[[str], None]) -> dict[tuple[str, str], HardCaseResult]:
-    """Return the results by version of Flower and name of the case."""
-    results: dict[tuple[str, str], HardCaseResult] = {}
-    for case in CASES:
+def measure_hard_cases(plan: HardCasesPlan, log: Callable[[str], None]) -> HardCasesResults:
+    """Start the services of each case, measure and stop them."""
+    results: HardCasesResults = {}
+    for case in plan.cases:
         log(f"hard cases: {case.name}")
         results |= {(version, case.name): result for version, result in _measure(plan, case)}
     return results
@@ -164,7 +175,7 @@ def _measure(plan: HardCasesPlan, case: HardCase) -> Iterator[tuple[str, HardCas
             version: stack.enter_context(CycleProcess(flower, pushgateway, f"hard-{version}"))
             for version, flower in flowers.items()
         }
-        first = _cycles(flowers, running, 1)
+        first = _cycles(flowers, running, plan.interval, 1)
         if case.restart:
             for flower in flowers.values():
                 flower.stop()
@@ -174,19 +185,19 @@ def _measure(plan: HardCasesPlan, case: HardCase) -> Iterator[tuple[str, HardCas
                 load.send_more(plan.tasks)
             for flower in flowers.values():
                 flower.wait_for_tasks(plan.tasks, 600.0)
-            first = _cycles(flowers, running, 1)
-        cycles = _cycles(flowers, running, plan.cycles)
+            first = _cycles(flowers, running, plan.interval, 1)
+        cycles = _cycles(flowers, running, plan.interval, plan.cycles)
         for version, found in cycles.items():
             costs, full = zip(*found, strict=True)
-            yield version, HardCaseResult(medians(costs), sum(full), len(costs), first[version][0][0])
+            yield version, HardCaseResult(first[version][0][0], medians(costs), len(costs), sum(full))
 
 
 def _cycles(
-    flowers: dict[str, Flower], running: dict[str, CycleProcess], count: int
+    flowers: dict[str, Flower], running: dict[str, CycleProcess], interval: float, count: int
 ) -> dict[str, list[tuple[Cost, bool]]]:
     found: dict[str, list[tuple[Cost, bool]]] = {version: [] for version in flowers}
     for _ in range(count):
-        time.sleep(_INTERVAL)
+        time.sleep(interval)
         for version, flower in flowers.items():
             before = processor_time(psutil.Process(flower.pid))
             cost = running[version].cycle()

@@ -13,6 +13,8 @@ from bench import commands
 from bench.cost import Cost, medians, run, run_probed
 from bench.encoding import cost_of_encoding
 from bench.flowers import FilledFlowers, flower_of_many_types, require_same_counts, small_flower
+from bench.hard_cases import QUICK as QUICK_HARD_CASES
+from bench.hard_cases import HardCasesPlan, HardCasesResults, measure_hard_cases
 from bench.incremental import QUICK as QUICK_INCREMENTAL
 from bench.incremental import IncrementalPlan, IncrementalResults, measure_incremental
 from bench.pools import QUICK as QUICK_POOLS
@@ -45,6 +47,7 @@ class Plan:
     types_rounds: int = 3
     pools: PoolsPlan = field(default_factory=PoolsPlan)
     incremental: IncrementalPlan = field(default_factory=IncrementalPlan)
+    hard_cases: HardCasesPlan = field(default_factory=HardCasesPlan)
 
 
 QUICK = Plan(
@@ -59,6 +62,7 @@ QUICK = Plan(
     types_rounds=1,
     pools=QUICK_POOLS,
     incremental=QUICK_INCREMENTAL,
+    hard_cases=QUICK_HARD_CASES,
 )
 
 
@@ -76,6 +80,7 @@ class Results:
     encoding: dict[str, Cost] = field(default_factory=dict)  # PROTOBUF or TEXT
     pools: PoolsResults = field(default_factory=PoolsResults)
     incremental: IncrementalResults = field(default_factory=IncrementalResults)
+    hard_cases: HardCasesResults = field(default_factory=dict)
 
 
 def measure(plan: Plan) -> Results:
@@ -102,6 +107,7 @@ def measure(plan: Plan) -> Results:
         measure_page_sizes(results, filled, pushgateway)
     results.pools = measure_pools(plan.pools, log)
     results.incremental = measure_incremental(plan.incremental, log)
+    results.hard_cases = measure_hard_cases(plan.hard_cases, log)
     return results
 
 

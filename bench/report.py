@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import incremental
 from bench.cost import Cost
+from bench.hard_cases import HardCasesPlan, HardCasesResults
 from bench.measure import DOWNLOAD, PUSH_JOB, SIMPLE, Plan, Results
 from bench.pools import PoolsResults
 from bench.targets import Target, targets
@@ -61,6 +62,8 @@ def report(results: Results, load: tuple[float, float, float]) -> str:
             *[_incremental(results, version) for version in _incremental_versions(results)],
             "A cycle of `run` by number of tasks and by number of changes. *Read* is the number of transferred tasks.",
             *[_incremental_by(results, version) for version in _incremental_versions(results)],
+            "## Hard cases of incremental scrapes",
+            hard_cases_text(results.hard_cases, plan.hard_cases),
             "## The extra pools",
             f"A push of a Flower with {plan.pools.workers} workers and no task, with and without the extra that "
             f"sends requests to the workers. {_rounds(plan.pools.rounds)}",
@@ -200,6 +203,28 @@ def _incremental_by(results: Results, version: str) -> str:
     ]
     columns = ["by", "number", "read", "wall s", "CPU s", "MiB", "Flower's CPU s"]
     return f"Flower {version}:\n\n{_table(columns, rows)}"
+
+
+def hard_cases_text(results: HardCasesResults, plan: HardCasesPlan) -> str:
+    """Return a sentence and a table about hard cases."""
+    rows = [
+        (
+            version,
+            name,
+            f"{result.full} of {result.cycles}",
+            f"{result.cost.flower_cpu:.2f}",
+            f"{result.first.flower_cpu:.2f}",
+            f"{result.cost.cpu:.3f}",
+        )
+        for (version, name), result in results.items()
+    ]
+    columns = ["Flower", "case", "full scrapes", "Flower's CPU s", "of the first cycle", "CPU s"]
+    return (
+        f"Cycles of `run` on Flowers with {plan.tasks:,} tasks that receive {plan.rate} tasks per second, also during"
+        f" the scrapes. *Full scrapes* counts those after the first cycle, or after the first one since a restart; the"
+        f" costs are medians of these cycles. `python -m bench --hard-cases` measures only this.\n\n"
+        f"{_table(columns, rows)}"
+    )
 
 
 def pools_table(results: PoolsResults) -> str:

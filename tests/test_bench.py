@@ -5,6 +5,7 @@ import pytest
 from bench import commands
 from bench.cost import BenchError, run
 from bench.flowers import FilledFlowers, require_same_counts, task_counts
+from bench.hard_cases import HardCase, HardCasesPlan
 from bench.incremental import CYCLE, CYCLE_EXTRAS, STATE_FILE_EXTRAS, IncrementalPlan
 from bench.measure import PUSH_JOB, Plan, measure
 from bench.pools import WITH, PoolsPlan
@@ -13,6 +14,9 @@ from bench.targets import targets
 from testbed.services import Pushgateway, Testbed
 
 pytestmark = pytest.mark.services
+
+#: Every part of the load: retries, a restart, and a file of tasks.
+RESTARTED = HardCase("restarted", retried=0.2, persistent=True, restart=True)
 
 TINY = Plan(
     versions=(None,),
@@ -28,6 +32,7 @@ TINY = Plan(
     types_rounds=1,
     pools=PoolsPlan(versions=(None,), workers=1, rounds=1, pushes=1),
     incremental=IncrementalPlan(versions=(None,), sizes=(1_200,), changes=(20,), usual=50, rounds=1),
+    hard_cases=HardCasesPlan(versions=(None,), cases=(RESTARTED,), tasks=1_200, rate=20, cycles=1, interval=0.2),
 )
 
 
@@ -45,6 +50,9 @@ def test_benchmark_prints_a_line_for_each_target() -> None:
     assert min(results.pools.answer_bytes.values()) > 500  # contains at least its queues and its pool
     [(cycle, read)] = results.incremental.by_size.values()
     assert cycle.flower_cpu > 0
+    [hard] = results.hard_cases.values()
+    assert hard.first.cpu > 0
+    assert hard.cycles == 1
     assert read < 1_200  # an incremental scrape
     assert all(cost.cpu > 0 and cost.stall > 0 for cost in results.by_size.values())
 
