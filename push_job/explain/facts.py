@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
-from push_job.explain.model import ConsumedQueue, Queue, Queues, Task, TaskType, Unfinished, Worker
+from push_job.explain.model import Queue, Queues, Task, TaskType, Unfinished, Worker
 from push_job.flower.page import OTHER_TYPES
+from push_job.flower.routing import ConsumedQueue
 from push_job.flower.task import UNKNOWN_TYPE
 
 #: Seconds by which a heartbeat may be older than a task event: two heartbeat intervals, plus rounding.

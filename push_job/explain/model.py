@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from push_job.flower.routing import ConsumedQueue, Route
 from push_job.flower.task import STATES
 
 #: Heartbeats that Flower keeps of a worker (celery.events.state.Worker.heartbeat_max).
@@ -50,21 +51,16 @@ class Task:
     lost_by: str = ""
 
     @property
+    def route(self) -> Route:
+        """The route by which it was sent."""
+        return Route(self.exchange, self.routing_key)
+
+    @property
     def has_started(self) -> bool:
         """Return whether the task is STARTED or in a custom state that follows STARTED."""
         return self.state == "STARTED" or (
             self.state not in STATES and self.state not in FINAL_STATES and self.started is not None
         )
-
-
-@dataclass(frozen=True)
-class ConsumedQueue:
-    """A queue, as described by a worker that consumes it."""
-
-    name: str
-    routing_key: str
-    exchange: str
-    exchange_type: str
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding
-from push_job.explain.model import Answer, ConsumedQueue, Queue, Queues, Task, TaskType, Unfinished, Worker
+from push_job.explain.model import Answer, Queue, Queues, Task, TaskType, Unfinished, Worker
 from push_job.explain.rules import findings_of
+from push_job.flower.routing import ConsumedQueue
 
 NOW = 1_795_564_800.0  # at midnight
 

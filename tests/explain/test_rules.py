@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from push_job.explain.model import Answer, ConsumedQueue, Queue, Queues, Task, Worker
+from push_job.explain.model import Answer, Queue, Queues, Task, Worker
 from push_job.explain.rules import findings_of
-from push_job.explain.rules.queues import receives
 from tests.explain.made_up import ANSWER, CELERY, NOW, a_type, facts, found, only, task, worker
 
 DAY = 86_400.0
@@ -224,28 +223,6 @@ def test_without_workers_and_queues_the_broker_is_suspected() -> None:
     assert found(known)[0] == ("broker-away", "wrong", "celery@b")
     without_api = facts(workers={"celery@b": GONE}, queues=Queues(None, "empty", empty=True))
     assert found(without_api)[0] == ("no-workers", "wrong", "celery@b")
-
-
-@pytest.mark.parametrize(
-    ("key", "exchange", "queue", "expected"),
-    [
-        ("celery", "", CELERY, True),
-        ("clery", "", CELERY, False),
-        ("shop.orders.new", "shop", ConsumedQueue("q", "shop.#", "shop", "topic"), True),
-        ("shop", "shop", ConsumedQueue("q", "shop.#", "shop", "topic"), True),
-        ("shpo.orders", "shop", ConsumedQueue("q", "shop.#", "shop", "topic"), False),
-        ("shop.orders.new", "shop", ConsumedQueue("q", "shop.*", "shop", "topic"), False),
-        ("shop.new", "shop", ConsumedQueue("q", "#.new", "shop", "topic"), True),
-        ("new", "shop", ConsumedQueue("q", "#.new", "shop", "topic"), True),
-        ("clery", "", ConsumedQueue("q", "#", "shop", "topic"), True),
-        ("clery", "other", ConsumedQueue("q", "#", "shop", "topic"), False),
-        ("anything", "all", ConsumedQueue("q", "", "all", "fanout"), True),
-    ],
-)
-def test_a_queue_receives_tasks_by_routing_key_and_exchange(
-    key: str, exchange: str, queue: ConsumedQueue, expected: bool
-) -> None:
-    assert receives(queue, Task("1", "shop.a", "PENDING", routing_key=key, exchange=exchange)) is expected
 
 
 def test_a_queue_has_no_consumer_only_if_all_workers_replied() -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from push_job import log
 from push_job.explain.model import Task
 from push_job.flower.api import Flower
+from push_job.flower.routing import route
 from push_job.flower.task import TaskFields, label_text, reported, since_of, time_of
 from push_job.http.errors import TransportError
 
@@ -20,10 +21,6 @@ T = TypeVar("T")
 
 #: Limits of one response: number of tasks and bytes.
 MAX_TASKS, _MAX_BYTES = 1000, 16 * 2**20
-
-#: Prefix that kombu.transport.native_delayed_delivery adds to the routing key of a delayed message.
-_DELAY = re.compile(r"(?:[01]\.){28}")
-
 
 #: The end of a pool process in the message of a WorkerLostError.
 _PROCESS_END = re.compile(r"exited prematurely: ((?:signal|exitcode) -?[0-9]+(?: \([A-Z0-9]+\))?)")
@@ -77,19 +74,15 @@ def task_of(task_id: str, entry: Mapping[str, Any]) -> Task:
     since = next(reported([since_of(fields)]), None)
     received = time_of(fields.received)
     waits_for_eta = fields.eta is not None and since is not None and since > (received or 0.0)
-    name, state, worker, routing_key, exchange = (
-        label_text(entry.get(key), "") for key in ("name", "state", "worker", "routing_key", "exchange")
-    )
-    # With native delayed delivery, the message passes one exchange per bit of its delay. The real key follows the bits.
-    if delay := _DELAY.match(routing_key):
-        routing_key, exchange = routing_key[delay.end() :], ""
+    name, state, worker = (label_text(entry.get(key), "") for key in ("name", "state", "worker"))
+    sent_by = route(entry.get("exchange"), entry.get("routing_key"))
     return Task(
         task_id,
         name,
         state,
         worker,
-        routing_key,
-        exchange,
+        sent_by.routing_key,
+        sent_by.exchange,
         since=time_of(fields.timestamp) if since is None else since,
         sent=time_of(fields.sent),
         received=received,

@@ -12,7 +12,8 @@ from typing import Any
 
 from push_job.explain.facts import Facts
 from push_job.explain.gather.requests import OptionalRequests
-from push_job.explain.model import Answer, ConsumedQueue, Task, Worker
+from push_job.explain.model import Answer, Task, Worker
+from push_job.flower.routing import queues_in
 from push_job.flower.task import label_text
 from push_job.metrics.extras.known_workers import ask_worker, ask_workers, known_workers, pool_size
 from push_job.metrics.extras.numbers import finite_number, finite_numbers
@@ -159,10 +160,9 @@ def _answer(reply: Mapping[str, Any], *, of_one: bool) -> Answer:
     active, held = _dicts(reply.get("active")), _dicts(reply.get("reserved"))
     # A task that is held until its ETA is the request of an entry.
     held += [entry["request"] for entry in _dicts(reply.get("scheduled")) if isinstance(entry.get("request"), dict)]
-    queues = reply.get("active_queues")
     accepted = _part(reply, "stats", "total").items()
     return Answer(
-        queues=tuple(map(_consumed, _dicts(queues))) if isinstance(queues, list) else None,
+        queues=queues_in(reply),
         processes=pool_size(dict(reply)),
         running=frozenset(_ids(active)) if of_one else None,
         unacknowledged=frozenset(_ids(task for task in active if task.get("acknowledged") is False)),
@@ -189,13 +189,3 @@ def _dicts(found: Any) -> list[dict[str, Any]]:
 
 def _ids(tasks: Iterable[dict[str, Any]]) -> Iterator[str]:
     return (task["id"] for task in tasks if isinstance(task.get("id"), str))
-
-
-def _consumed(queue: Mapping[str, Any]) -> ConsumedQueue:
-    exchange = _part(queue, "exchange")
-    return ConsumedQueue(
-        label_text(queue.get("name"), "unknown"),
-        label_text(queue.get("routing_key"), ""),
-        label_text(exchange.get("name"), ""),
-        label_text(exchange.get("type"), "direct"),
-    )

@@ -8,7 +8,6 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
 from push_job.explain.model import Task, Worker
 from push_job.explain.phrases import names, types, when
-from push_job.explain.rules.queues import receives
 from push_job.explain.silent_workers import is_at_silent_worker
 from push_job.terminal.formatting import format_count
 
@@ -53,7 +52,7 @@ def _has_left(facts: Facts, task: Task) -> bool:
     if facts.age(task.since) <= REPORTED_WITHIN or is_at_silent_worker(facts, task):
         return False
     empty = {queue.name for queue in facts.queues.known or () if not queue.ready and not queue.unacknowledged}
-    its_queues = {queue.name for queue in facts.all_consumed if receives(queue, task)}
+    its_queues = {queue.name for queue in facts.all_consumed if queue.receives(task.route)}
     return bool(its_queues) and its_queues <= empty
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
-from push_job.explain.model import ConsumedQueue, Task
+from push_job.explain.model import Task
 from push_job.explain.phrases import oldest, types, when
 from push_job.terminal.formatting import format_count, format_name
 
@@ -52,30 +51,6 @@ def unrouted(facts: Facts) -> dict[str, list[Task]]:
         return {}
     found: dict[str, list[Task]] = defaultdict(list)
     for task in facts.tasks_in("PENDING"):
-        if task.routing_key and not any(receives(queue, task) for queue in facts.all_consumed):
+        if task.routing_key and not any(queue.receives(task.route) for queue in facts.all_consumed):
             found[task.routing_key].append(task)
     return found
-
-
-def receives(queue: ConsumedQueue, task: Task) -> bool:
-    """Return whether the broker routes a task to a queue, by the task's exchange and routing key."""
-    if task.routing_key == queue.name:
-        return True
-    if task.exchange and task.exchange != queue.exchange:
-        return False
-    if queue.exchange_type == "direct":
-        return task.routing_key == queue.routing_key
-    # Other types (fanout, headers) do not route by the key: assume that the queue receives the task.
-    return queue.exchange_type != "topic" or _topic(queue.routing_key).fullmatch(task.routing_key) is not None
-
-
-def _topic(key: str) -> re.Pattern[str]:
-    """Return a pattern for an AMQP topic: words separated by dots, ``*`` is one word, ``#`` any number of words."""
-    pattern = ""
-    for place, word in enumerate(key.split(".")):
-        dot = r"\." if place else ""
-        if word == "#":
-            pattern += rf"(?:{dot}[^.]+)*" if place else r"(?:[^.]+(?:\.[^.]+)*)?"
-        else:
-            pattern += dot + ("[^.]*" if word == "*" else re.escape(word))
-    return re.compile(pattern.replace(r"(?:[^.]+(?:\.[^.]+)*)?\.", r"(?:[^.]+\.)*"))

@@ -1,0 +1,81 @@
+"""Routing of tasks to queues, as Celery and AMQP do it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from push_job.flower.task import label_text
+
+#: Prefix that kombu.transport.native_delayed_delivery adds to the routing key of a delayed message: one bit for each
+#: exchange that the message passes.
+_DELAY = re.compile(r"(?:[01]\.){28}")
+
+
+class Route(NamedTuple):
+    """Exchange and routing key of a task; both are empty if Flower received no task-sent event of it."""
+
+    exchange: str
+    routing_key: str
+
+
+def route(exchange: Any, routing_key: Any) -> Route:
+    """Return the route in the fields of a task, without the prefix of a delay."""
+    key = label_text(routing_key, "")
+    if delay := _DELAY.match(key):
+        return Route("", key[delay.end() :])
+    return Route(label_text(exchange, ""), key)
+
+
+@dataclass(frozen=True)
+class ConsumedQueue:
+    """A queue, as described by a worker that consumes it."""
+
+    name: str
+    routing_key: str
+    exchange: str
+    exchange_type: str
+
+    def receives(self, sent: Route) -> bool:
+        """Return whether the broker routes a task to this queue."""
+        if sent.routing_key == self.name:
+            return True
+        if sent.exchange and sent.exchange != self.exchange:
+            return False
+        if self.exchange_type == "direct":
+            return sent.routing_key == self.routing_key
+        # Other types (fanout, headers) do not route by the key: assume that the queue receives the task.
+        return self.exchange_type != "topic" or _topic(self.routing_key).fullmatch(sent.routing_key) is not None
+
+
+def queues_in(reply: Mapping[str, Any]) -> tuple[ConsumedQueue, ...] | None:
+    """Return the queues that a worker consumes according to its reply; None if the reply does not have them."""
+    queues = reply.get("active_queues")
+    if not isinstance(queues, list):
+        return None
+    return tuple(_consumed(queue) for queue in queues if isinstance(queue, dict))
+
+
+def _consumed(queue: Mapping[str, Any]) -> ConsumedQueue:
+    exchange = queue.get("exchange")
+    exchange = exchange if isinstance(exchange, dict) else {}
+    return ConsumedQueue(
+        label_text(queue.get("name"), "unknown"),
+        label_text(queue.get("routing_key"), ""),
+        label_text(exchange.get("name"), ""),
+        label_text(exchange.get("type"), "direct"),
+    )
+
+
+def _topic(key: str) -> re.Pattern[str]:
+    """Return a pattern for an AMQP topic: words separated by dots, ``*`` is one word, ``#`` any number of words."""
+    pattern = ""
+    for place, word in enumerate(key.split(".")):
+        dot = r"\." if place else ""
+        if word == "#":
+            pattern += rf"(?:{dot}[^.]+)*" if place else r"(?:[^.]+(?:\.[^.]+)*)?"
+        else:
+            pattern += dot + ("[^.]*" if word == "*" else re.escape(word))
+    return re.compile(pattern.replace(r"(?:[^.]+(?:\.[^.]+)*)?\.", r"(?:[^.]+\.)*"))
