@@ -88,6 +88,8 @@ class SharedIndex:
         """Return the column's number of each task."""
         if isinstance(column, TextColumn):
             number, of, state = self._text_number, column.of, column.state
+            if state is None:
+                return [number(of(task)) for task in tasks]
             return [number(of(task)) if task.state == state else NOT_REPORTED for task in tasks]
         return IN_BULK[column](tasks) if column in IN_BULK else list(map(column, tasks))
 

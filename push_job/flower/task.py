@@ -62,6 +62,8 @@ class TaskFields(msgspec.Struct, gc=False):
     timestamp: Any = None
     runtime: Any = None
     traceback: Any = None
+    exchange: Any = None
+    routing_key: Any = None
     clock: Any = None
 
 
@@ -71,11 +73,11 @@ class TextColumn:
 
     Attributes:
         of: returns the text of a task.
-        state: the state.
+        state: the state; None for all.
     """
 
     of: Callable[[TaskFields], str]
-    state: str
+    state: str | None = None
 
 
 class EventFields(TaskFields, gc=False):

@@ -133,6 +133,14 @@ class TasksByKind:
             if state == column.state and (values := self._reported([(name, state)], lambda page: page.columns[column]))
         }
 
+    def texts_by_state(self, column: TextColumn) -> dict[str, Counter[str]]:
+        """Count the tasks by each text of a text column of all states, by state."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for kind in self._parts:
+            numbers = Counter(self._reported([kind], lambda page: page.columns[column]))
+            found[kind[1]].update({self._texts[int(number)]: count for number, count in numbers.items()})
+        return found
+
     def _seconds(self, kinds: Iterable[tuple[str, str]]) -> list[float]:
         return self._reported(kinds, lambda page: page.seconds)
 
