@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from push_job.flower.task import label_text
+from push_job.flower.task import TaskFields, TextColumn, label_text
 
 #: Prefix that kombu.transport.native_delayed_delivery adds to the routing key of a delayed message: one bit for each
 #: exchange that the message passes.
@@ -27,6 +28,29 @@ def route(exchange: Any, routing_key: Any) -> Route:
     if delay := _DELAY.match(key):
         return Route("", key[delay.end() :])
     return Route(label_text(exchange, ""), key)
+
+
+@lru_cache(maxsize=1000)
+def _text(exchange: str | None, routing_key: str) -> str:
+    found = route(exchange, routing_key)
+    return f"{found.exchange}\n{found.routing_key}" if found.routing_key else ""
+
+
+def _route_text(task: TaskFields) -> str:
+    exchange, routing_key = task.exchange, task.routing_key
+    if type(routing_key) is not str:
+        return ""
+    return _text(exchange if type(exchange) is str else None, routing_key)
+
+
+#: The route of each task as a text; see `route_in`.
+ROUTE = TextColumn(_route_text)
+
+
+def route_in(text: str) -> Route | None:
+    """Return the route in a text of the column ROUTE; None if there is none."""
+    exchange, separator, routing_key = text.partition("\n")
+    return Route(exchange, routing_key) if separator else None
 
 
 @dataclass(frozen=True)

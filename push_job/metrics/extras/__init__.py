@@ -35,6 +35,7 @@ _MODULES = (
     "ages",
     "failures",
     "last_run",
+    "by_queue",
     "activity",
     "flower_metrics",
 )

@@ -15,6 +15,13 @@ _MAX_BYTES = 4 * 2**20
 _CLOCK_SLACK = 30.0
 
 
+#: Seconds after which Flower asks the workers again, because a pool or its queues may have changed.
+ASK_EVERY = 300.0
+
+#: Seconds after which it asks again if a live worker has not replied, e.g. a new one.
+ASK_AGAIN_AFTER = 50.0
+
+
 def ask_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
     """Ask all workers; return the last reply of each worker by node name.
 
@@ -59,6 +66,37 @@ def known_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
     known = flower.get_json("/api/workers", until, max_bytes=_MAX_BYTES)
     found = known.items() if isinstance(known, dict) else ()
     return {name: reply for name, reply in found if isinstance(reply, dict)}
+
+
+def replies_of_workers(
+    flower: Flower, now: float, until: float, max_age: float = ASK_EVERY
+) -> tuple[set[str], dict[str, dict[str, Any]]]:
+    """Return the live workers and the last reply of each worker that has ever replied, by node name.
+
+    The workers are asked if a live one has not replied for `max_age` seconds, but not within ASK_AGAIN_AFTER seconds
+    after the last time.
+
+    Args:
+        flower: the Flower.
+        now: Flower's Unix time.
+        until: deadline, a time of ``time.monotonic()``.
+        max_age: maximum age of a reply in seconds.
+
+    Raises:
+        FlowerError: Flower did not answer, or with another format.
+    """
+    # Flower keeps the replies of workers that have stopped, so they are compared with the list of live workers.
+    live = {worker for worker, is_alive in flower.workers(until).items() if is_alive}
+    replies = known_workers(flower, until)
+    return live, ask_workers(flower, until) if _is_due(replies, live, now, max_age) else replies
+
+
+def _is_due(replies: dict[str, dict[str, Any]], live: set[str], now: float, max_age: float) -> bool:
+    times = [finite_number(reply.get("timestamp")) for reply in replies.values()]
+    ages = {worker: now - (at or 0.0) for worker, at in zip(replies, times, strict=True)}
+    if not live or any(age < ASK_AGAIN_AFTER for age in ages.values()):
+        return False
+    return any(ages.get(worker, max_age) >= max_age for worker in live)
 
 
 def pool_size(reply: dict[str, Any]) -> float | None:

@@ -11,16 +11,9 @@ from prometheus_client.metrics_core import Metric
 from push_job.flower.api import FlowerError
 from push_job.flower.task import label_text
 from push_job.metrics.extras.interface import Extra, ExtraContext
-from push_job.metrics.extras.known_workers import ask_workers, known_workers, pool_size
-from push_job.metrics.extras.numbers import finite_number
+from push_job.metrics.extras.known_workers import pool_size, replies_of_workers
 from push_job.metrics.extras.queues import CONSUMERS, ask_queues, consumers_of, waiting_in
 from push_job.metrics.families import Gauge
-
-#: Seconds after which Flower asks the workers again, because a pool or its queues may have changed.
-_ASK_EVERY = 300.0
-
-#: Seconds after which it asks again if a live worker has not replied, e.g. a new one.
-_ASK_AGAIN_AFTER = 50.0
 
 PROCESSES = Gauge("celery_worker_pool_processes", "How many tasks the worker can run at once.", ("worker",))
 
@@ -31,12 +24,7 @@ def _read(context: ExtraContext) -> list[Metric]:
     Raises:
         FlowerError: Flower did not answer.
     """
-    # Flower keeps the replies of workers that have stopped, so they are compared with the list of live workers.
-    alive = context.flower.workers(context.until)
-    live = {worker for worker, is_alive in alive.items() if is_alive}
-    replies = known_workers(context.flower, context.until)
-    if _is_due(replies, live, context.now):
-        replies = ask_workers(context.flower, context.until)
+    live, replies = replies_of_workers(context.flower, context.now, context.until)
     processes, consumers = PROCESSES.empty(), CONSUMERS.empty()
     sizes = {
         label_text(worker, "unknown"): size
@@ -48,21 +36,6 @@ def _read(context: ExtraContext) -> list[Metric]:
     for queue, count in sorted(_consumed(context, replies, live).items()):
         consumers.add_metric([queue], count)
     return [processes, consumers]
-
-
-def _is_due(replies: dict[str, dict[str, Any]], live: set[str], now: float) -> bool:
-    """Return whether Flower must ask the workers again.
-
-    Args:
-        replies: the replies that Flower keeps.
-        live: the live workers.
-        now: Flower's Unix time.
-    """
-    times = [finite_number(reply.get("timestamp")) for reply in replies.values()]
-    ages = {worker: now - (at or 0.0) for worker, at in zip(replies, times, strict=True)}
-    if not live or any(age < _ASK_AGAIN_AFTER for age in ages.values()):
-        return False
-    return any(ages.get(worker, _ASK_EVERY) >= _ASK_EVERY for worker in live)
 
 
 def _consumed(context: ExtraContext, replies: dict[str, dict[str, Any]], live: set[str]) -> dict[str, float]:
