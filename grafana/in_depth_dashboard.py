@@ -31,7 +31,7 @@ from grafana.panel_types import (
     table,
 )
 from grafana.problems_row import problem_panels
-from grafana.queries import CHOSEN, fresh, fresh_window, most, of_live_workers, selector, workers
+from grafana.queries import CHOSEN, fresh, fresh_window, in_state, most, of_live_workers, selector, workers
 from grafana.tiles import alerts, flowers, idle_workers, live_workers, tasks_in_queues
 
 QUEUE = 'queue=~"$queue"'
@@ -99,18 +99,41 @@ def _queues() -> list[AnyPanel]:
         height=8,
         empty=not_pushed("queues"),
     )
+    by_queue = _graph(
+        "Unfinished tasks by queue",
+        "PENDING, RECEIVED, STARTED and RETRY tasks by routing key, which is the name of the queue by default. Tasks "
+        "without a task-sent event (task_send_sent_event) are in unknown." + TEN,
+        COUNT,
+        "by-queue",
+    )
+    orphaned = _graph(
+        "Orphaned tasks by queue",
+        "PENDING tasks with a routing key that no live worker consumes. Above 0, they are never run: the name is "
+        "misspelled, or its worker is missing. A gap: the queues of a live worker are not known. Needs "
+        "task_send_sent_event." + TEN,
+        COUNT,
+        "by-queue",
+    )
+    unfinished = in_state("PENDING", "RECEIVED", "STARTED", "RETRY")
     slope = fresh_window("deriv", "celery_queue_length", QUEUE)
     ten = most(10, selector("celery_queue_length", QUEUE), "queue")
     return [
-        lines(length, Query(f"sum({fresh('celery_queue_length', QUEUE)}) by (queue) and {ten}", "{{queue}}")),
+        _by_queue(length, "celery_queue_length", QUEUE),
         lines(
             against,
             Query(f"sum({fresh('celery_queue_length', QUEUE)})", "queued"),
             Query(f"sum({of_live_workers('celery_worker_active_tasks')})", "running"),
             Query(f"sum({workers()})", "live workers"),
         ),
+        _by_queue(by_queue, "celery_tasks_by_queue", QUEUE, unfinished),
+        _by_queue(orphaned, "celery_queue_orphaned_tasks", QUEUE),
         lines(growth, Query(f"sum({slope}) by (queue) and {ten}", "{{queue}}")),
     ]
+
+
+def _by_queue(spec: PanelSpec, family: str, *matchers: str) -> AnyPanel:
+    ten = most(10, selector(family, *matchers), "queue")
+    return lines(spec, Query(f"sum({fresh(family, *matchers)}) by (queue) and {ten}", "{{queue}}"))
 
 
 def _rates() -> list[AnyPanel]:

@@ -38,7 +38,10 @@ WAIT_LIMIT = alert_limit("CeleryTasksWaitTooLong")
 FAILURE_LIMIT = alert_limit("CeleryFailureRatioHigh")
 
 WAITS = mean_duration(in_state("PENDING", "RECEIVED"), by="name, state")
-NO_CONSUMER = f"{fresh('celery_queue_length', call='{} > 0')} and {fresh('celery_queue_consumers', call='{} == 0')}"
+NO_CONSUMER = (
+    f"{fresh('celery_queue_length', call='{} > 0')} and {fresh('celery_queue_consumers', call='{} == 0')}"
+    f" or {fresh('celery_queue_orphaned_tasks', call='{} > 0')}"
+)
 """Queues in which tasks wait and that no live worker consumes."""
 
 SUCCEEDED = "instance_type:celery_tasks_succeeded:sum"

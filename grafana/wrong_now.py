@@ -101,7 +101,7 @@ def _waits() -> list[str]:
 
 
 def _from_extras() -> list[str]:
-    """Return the causes that need `--with queues,pools,activity,ages,last-run`."""
+    """Return the causes that need `--with queues,pools,by-queue,activity,ages,last-run`."""
     stuck = fresh("celery_task_oldest_seconds", 'name=~"$task_type"', call=f"{{}} / 60 > {STUCK_LIMIT / 60:g}")
     overdue = f"{overdue_intervals()} > {OVERDUE_LIMIT:g}"
     active, processes = (

@@ -53,6 +53,7 @@ def healthy(every: int) -> Scene:
         'celery_task_duration_seconds_by_state{name="t", state="PENDING"}': _cycling(30, 4, 9),
         'celery_queue_length{queue="q"}': _cycling(3, 8, 2, 0, 5),
         'celery_queue_consumers{queue="q"}': _always(2),
+        'celery_queue_orphaned_tasks{queue="q"}': _always(0),
         'celery_worker_active_tasks{worker="w1"}': _cycling(1, 0, 4),
         'celery_worker_active_tasks{worker="w2"}': _cycling(0, 2, 1),
         'celery_worker_processed_tasks{worker="w1"}': lambda push, _: 5 * push,
@@ -114,6 +115,7 @@ def troubles(every: int) -> dict[str, Scene]:
         "CeleryQueueNotConsumed": {
             'celery_queue_consumers{queue="q"}': _then(2, 0),
             'celery_queue_length{queue="q"}': _growing(3, 1),
+            'celery_queue_orphaned_tasks{queue="typo"}': _then(None, 1),
         },
         "CeleryWorkersFull": {
             **{f'celery_worker_active_tasks{{worker="{worker}"}}': _then(1, 4) for worker in ("w1", "w2")},

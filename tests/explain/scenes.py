@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery import Celery  # type: ignore[import-untyped]  # celery ships no types
+from prometheus_client.parser import text_string_to_metric_families
 
 from push_job.explain.diagnosis import Diagnosis, diagnose
 from push_job.explain.findings import Finding, Level
 from push_job.explain.report import as_text
 from push_job.settings import Endpoint, Settings
+from testbed.command import run_push_job
 from testbed.events import TaskEvents
 from testbed.process import wait_for
 from testbed.services import Broker, Flower, Redis, Service, Testbed, VirtualHost, Worker
@@ -114,6 +116,16 @@ class Scene:
 
         wait_for(f"the findings {kinds}", are_found, timeout, every=0.5)
         return [finding for finding in found if finding.kind in kinds]
+
+    def orphaned(self) -> dict[str, float]:
+        """Return the orphaned tasks of each queue, as the extra `by-queue` pushes them."""
+        shown = run_push_job("show", "--flower", self.flower.url, "--with", "by-queue", "--format", "prometheus")
+        return {
+            sample.labels["queue"]: sample.value
+            for family in text_string_to_metric_families(shown.stdout)
+            for sample in family.samples
+            if sample.name == "celery_queue_orphaned_tasks"
+        }
 
     def close(self) -> None:
         """End all services except the broker."""

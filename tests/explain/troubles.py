@@ -257,6 +257,7 @@ def mistyped_queue(scene: Scene) -> None:
     [finding] = scene.until("no-consumer")
     assert finding.subject == "clery"
     assert str(finding.link).endswith(sent)
+    assert scene.orphaned() == {"celery": 0, "clery": 1}
 
 
 @trouble(
@@ -270,6 +271,7 @@ def mistyped_queue_unseen(scene: Scene) -> None:
     scene.send("t.quick", queue="clery")
     [finding] = scene.until("sending-unknown")
     assert "task_send_sent_event" in finding.unknown
+    assert scene.orphaned() == {}
 
 
 @trouble("only some senders send task-sent events", "sending-unknown", REDIS)
@@ -296,6 +298,7 @@ def mistyped_key_beside_a_topic(scene: Scene) -> None:
     scene.wait("PENDING", bad)
     [finding] = scene.until("no-consumer", timeout=60)
     assert finding.subject == "shpo.orders.new"
+    assert scene.orphaned() == {"shop.orders.new": 0, "shpo.orders.new": 1}
 
 
 @trouble("`cancel_consumer` removes a queue from its only worker", "no-consumer")
@@ -306,6 +309,7 @@ def cancelled_consumer(scene: Scene) -> None:
     scene.wait("PENDING", sent)
     [finding] = scene.until("no-consumer", timeout=60)
     assert finding.subject == "celery"
+    assert scene.orphaned() == {"celery": 1}
 
 
 @trouble("a worker rejects the serializer of a message", "message-lost", conf={"accept_content": ["json"]})

@@ -65,6 +65,10 @@ class Group:
         yield 'celery_queue_length{queue="celery"} 5'
         yield 'celery_queue_consumers{queue="celery"} 4'
         yield 'celery_queue_consumers{queue="unconsumed"} 0'
+        yield 'celery_tasks_by_queue{queue="celery",state="STARTED"} 3'
+        yield 'celery_tasks_by_queue{queue="typo",state="PENDING"} 2'
+        yield 'celery_queue_orphaned_tasks{queue="celery"} 0'
+        yield 'celery_queue_orphaned_tasks{queue="typo"} 2'
         for extra in EXTRAS:
             yield f'flower_scrape_extra_success{{extra="{extra}"}} 1'
         for worker in (f"celery@w-{number}" for number in range(self.workers)):

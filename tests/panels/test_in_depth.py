@@ -160,6 +160,10 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
         labels: number for extra in EXTRAS for labels, number in each_flower(1, extra=extra)(scene).items()
     },
     ("Queue length", "A"): always(by("queue", {"celery": QUEUED})),
+    # Only the tasks in the queue have a task-sent event.
+    ("Unfinished tasks by queue", "A"): always(by("queue", {"celery": QUEUED, "unknown": 3})),
+    # The workers cannot be asked for their queues.
+    ("Orphaned tasks by queue", "A"): nothing,
     ("Queued, running, live workers", "A"): always(of(QUEUED)),
     ("Queued, running, live workers", "B"): always(of(2)),
     ("Queued, running, live workers", "C"): always(of(2)),

@@ -206,6 +206,8 @@ def test_problems_are_shown_by_type_queue_and_worker(world: World) -> None:
         assert ago == pytest.approx(120 * (place + 1), abs=6)
         assert interval == 60
     assert world.panel("ok", "Consumers of each queue", board=IN_DEPTH) == {("celery",): 12, ("unconsumed",): 0}
+    assert world.panel("ok", "Unfinished tasks by queue", board=IN_DEPTH) == {("celery",): 9, ("typo",): 6}
+    assert world.panel("ok", "Orphaned tasks by queue", board=IN_DEPTH) == {("celery",): 0, ("typo",): 6}
     assert world.panel("ok", "Saturation: running / processes", "A", IN_DEPTH) == {(): 1 / 4}
     assert world.panel("ok", "Saturation: running / processes", "B", IN_DEPTH) == {
         (f"celery@w-{number}",): 1 / 4 for number in range(4)

@@ -75,7 +75,7 @@ annotations:
 
 {{/* The extras that are selected, or that rules and dashboards need, as a JSON list. */}}
 {{- define "flower-push-job.extras" -}}
-{{- $needed := list "queues" "runtimes" "waits" "ages" "failures" "last-run" "activity" "pools" -}}
+{{- $needed := list "queues" "runtimes" "waits" "ages" "failures" "last-run" "activity" "pools" "by-queue" -}}
 {{- if kindIs "slice" .Values.with -}}
 {{- toJson .Values.with -}}
 {{- else -}}
