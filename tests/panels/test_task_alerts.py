@@ -19,7 +19,7 @@ from tests.panels.boards import ROOT
 from tests.panels.scene import Tasks, send_tasks
 from tests.panels.test_trouble import Bed, shortened
 
-EXTRAS = "queues,activity,ages,failures,last-run,pools"
+EXTRAS = "queues,activity,ages,failures,last-run,pools,by-queue"
 
 #: What the alerts ask is known, and well.
 QUIET = {
@@ -35,6 +35,7 @@ TROUBLE = {
     ("CeleryPeriodicTaskOverdue", "shop.nightly"),
     ("CeleryNewException", "shop.errors.OutOfStock"),
     ("CeleryQueueNotConsumed", "mail"),
+    ("CeleryQueueNotConsumed", "mial"),
     ("CeleryWorkersFull", ""),
 }
 
@@ -109,7 +110,8 @@ def test_each_alert_is_quiet_when_all_is_well_and_fires_when_it_is_not(bed: Bed,
         )
     mailer.stop()
     with shop_app(bed.redis.url) as shop:
-        shop.send_task("shop.mail.send_receipt", (1,), queue="mail")
+        for queue in ("mail", "mial"):
+            shop.send_task("shop.mail.send_receipt", (1,), queue=queue)
         for _ in range(8):  # more than a worker with one process fetches ahead
             shop.send_task("shop.reports.daily_sales", (60,))
 
