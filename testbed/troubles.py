@@ -79,6 +79,12 @@ def sleep(seconds: float) -> float:
     return seconds
 
 
+@task("t.sleep_late", acks_late=True)
+def sleep_late(seconds: float) -> None:
+    """Run for `seconds`; the message is acknowledged afterwards."""
+    time.sleep(seconds)
+
+
 @task("t.fail")
 def fail(kind: str = "value") -> None:
     """Raise an exception of this kind."""
@@ -143,10 +149,10 @@ def retry(self: Task) -> None:
 
 
 @task("t.flaky", bind=True, max_retries=3)
-def flaky(self: Task) -> int:
-    """Succeed at the second attempt."""
+def flaky(self: Task, countdown: float = 0.2) -> int:
+    """Succeed at the second attempt, after `countdown` seconds."""
     if not self.request.retries:
-        raise self.retry(countdown=0.2)
+        raise self.retry(countdown=countdown)
     return 1
 
 
