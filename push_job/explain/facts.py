@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
-from push_job.explain.model import Queue, Queues, Task, TaskType, Unfinished, Worker
+from push_job.explain.model import HeldTwice, Queue, Queues, Task, TaskType, Unfinished, Worker
 from push_job.flower.page import OTHER_TYPES
 from push_job.flower.routing import ConsumedQueue
 from push_job.flower.task import UNKNOWN_TYPE
@@ -54,6 +54,7 @@ class Facts:
         newest: the tasks with the newest events.
         events: number of events that Flower has received since its start, by (task type, event type).
         received: number of task-received events since Flower's start, by (worker, task type).
+        held_twice: tasks that workers hold more than once, because the broker has delivered them again.
         were_asked: whether all workers were asked, through Flower, for the queues that they consume.
         unanswered: requests that Flower did not answer: the missing information and the reason.
     """
@@ -74,6 +75,7 @@ class Facts:
     newest: tuple[Task, ...] = ()
     events: Mapping[tuple[str, str], int] = field(default_factory=dict)
     received: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    held_twice: tuple[HeldTwice, ...] = ()
     were_asked: bool = False
     unanswered: Mapping[str, str] = field(default_factory=dict)
 

@@ -171,6 +171,21 @@ class Queues:
 
 
 @dataclass(frozen=True)
+class HeldTwice:
+    """A task that workers hold more than once.
+
+    Attributes:
+        workers: the workers that hold it.
+        copies: number of times that they hold it, at least.
+    """
+
+    id: str
+    name: str
+    workers: tuple[str, ...]
+    copies: int
+
+
+@dataclass(frozen=True)
 class TaskType:
     """Statistics of the tasks of one type that Flower remembers.
 

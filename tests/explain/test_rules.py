@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from push_job.explain.model import Answer, Queue, Queues, Task, Worker
+from push_job.explain.model import Answer, HeldTwice, Queue, Queues, Task, Worker
 from push_job.explain.rules import findings_of
 from tests.explain.made_up import ANSWER, CELERY, NOW, a_type, facts, found, only, task, worker
 
@@ -281,6 +281,16 @@ def test_endless_rejections_and_retries(
     kind = a_type(counts=counts, last_success=success)
     known = facts(types=kind, events={("shop.a", event): count for event, count in events.items()})
     assert found(known) == [("repeats", "wrong", "shop.a")] * expected
+
+
+def test_a_task_that_workers_hold_more_than_once_is_reported_with_the_cause() -> None:
+    twice = (HeldTwice("id", "shop.a", ("celery@a", "celery@b"), 2),)
+    of_redis = only(facts(held_twice=twice))
+    assert (of_redis.kind, of_redis.subject) == ("redelivered", "shop.a")
+    assert "visibility_timeout" in of_redis.do
+    assert str(of_redis.link).endswith("/task/id")
+    of_rabbitmq = only(facts(held_twice=twice, queues=Queues((Queue("celery", 0, 0, 1),))))
+    assert "visibility_timeout" not in of_rabbitmq.do
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,46 @@ def killed_again_and_again(scene: Scene) -> None:
     assert "reject_on_worker_lost" in finding.likely
 
 
+#: Redis delivers an unacknowledged message again after a second.
+FORGETFUL = {
+    "broker_transport_options": {
+        "visibility_timeout": 1,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
+}
+
+
+@trouble(
+    "Redis delivers a task with an ETA again and again, because its ETA is later than `visibility_timeout`",
+    "redelivered",
+    REDIS,
+    workers=("worker-1", "worker-2"),
+    conf=FORGETFUL,
+)
+def redelivered_eta(scene: Scene) -> None:
+    sent = scene.send("t.quick", countdown=600)
+    scene.wait("RECEIVED", sent)
+    [finding] = scene.until("redelivered", timeout=40)
+    assert finding.subject == "t.quick"
+    assert str(finding.link).endswith(sent)
+    assert "visibility_timeout" in finding.do
+
+
+@trouble(
+    "the same with a task that runs longer than `visibility_timeout` with `acks_late`",
+    "redelivered",
+    REDIS,
+    conf=FORGETFUL,
+)
+def redelivered_late(scene: Scene) -> None:
+    sent = scene.send("t.sleep_late", 30)
+    scene.wait("STARTED", sent)
+    [finding] = scene.until("redelivered", timeout=40)
+    assert finding.subject == "t.sleep_late"
+    assert "visibility_timeout" in finding.do
+
+
 @trouble("a task is retried without limit", "repeats", REDIS)
 def retried_for_ever(scene: Scene) -> None:
     scene.send("t.retry")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from push_job.explain.facts import Facts
+from push_job.explain.gather.copies import with_copies
 from push_job.explain.gather.counters import counters_of
 from push_job.explain.gather.queues import queues_of
 from push_job.explain.gather.requests import OptionalRequests
@@ -75,6 +76,7 @@ def gather(
     facts = with_process_ids(requests, facts)
     facts = with_pools(requests, facts)
     facts = with_answers(requests, facts)
+    facts = with_copies(requests, facts)
     return replace(facts, unanswered=requests.unanswered)
 
 

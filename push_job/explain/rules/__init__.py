@@ -22,6 +22,7 @@ _ORDER = (
     "capacity.held_back",
     "stuck.stuck",
     "repeats.repeated",
+    "redelivered.redelivered",
     "lost_messages.lost_messages",
     "waiting.waiting",
     "capacity.idle",

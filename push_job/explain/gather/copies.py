@@ -1,0 +1,106 @@
+"""Tasks that workers hold more than once, because the broker has delivered them again."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from push_job.explain.facts import Facts
+from push_job.explain.gather.requests import OptionalRequests
+from push_job.explain.model import FINAL_STATES, HeldTwice
+from push_job.flower.task import label_text
+from push_job.metrics.extras.known_workers import ask_worker
+
+#: Number of workers that are asked, those that have received most of the tasks first.
+_MAX_WORKERS = 8
+
+#: States of tasks that no worker holds, in addition to FINAL_STATES.
+_NOT_HELD = frozenset({"PENDING", "RETRY"})
+
+
+def with_copies(requests: OptionalRequests, facts: Facts) -> Facts:
+    """Add the tasks that workers hold more than once.
+
+    1. Select the task types that were received more often than sent or retried, and the workers that received them.
+    2. Ask each of these workers for the tasks that it holds, and look for copies.
+    3. If there are any, ask again. What is a copy both times was not just moving from one worker to another.
+    """
+    # Step 1.
+    workers = _suspects(facts)
+    # Step 2.
+    found = _copies(requests, workers)
+    # Step 3.
+    again = _copies(requests, workers) if found else {}
+    held_twice = tuple(copies for task_id, copies in sorted(found.items()) if task_id in again)
+    return replace(facts, held_twice=held_twice)
+
+
+def _suspects(facts: Facts) -> list[str]:
+    """Return the live workers that may hold copies. On a full Flower, every type may have been received too often."""
+    received: Counter[str] = Counter()
+    for (worker, name), count in facts.received.items():
+        if worker in facts.workers and facts.workers[worker].alive and _is_received_again(facts, name):
+            received[worker] += count
+    return sorted(received, key=lambda worker: (-received[worker], worker))[:_MAX_WORKERS]
+
+
+def _is_received_again(facts: Facts, name: str) -> bool:
+    kind = facts.types.get(name)
+    if kind is None or not kind.counts.keys() - FINAL_STATES - _NOT_HELD:
+        return False
+    received, retried, rejected = (
+        facts.events.get((name, f"task-{event}"), 0) for event in ("received", "retried", "rejected")
+    )
+    return received > sum(kind.counts.values()) + retried + rejected
+
+
+def _copies(requests: OptionalRequests, workers: Iterable[str]) -> dict[str, HeldTwice]:
+    """Return the tasks that the workers hold more than once, at least once after a redelivery, by id."""
+    copies: dict[str, Counter[str]] = defaultdict(Counter)
+    redelivered: dict[str, str] = {}
+    for worker in workers:
+        reply = requests.ask(functools.partial(ask_worker, requests.flower, worker, requests.until)) or {}
+        for task_id, requests_of_task in _held(reply).items():
+            copies[task_id][worker] = _count(requests_of_task)
+            redelivered.update((task_id, one.name) for one in requests_of_task if one.is_redelivered)
+    return {
+        task_id: HeldTwice(task_id, name, tuple(sorted(copies[task_id])), copies[task_id].total())
+        for task_id, name in redelivered.items()
+        if copies[task_id].total() > 1
+    }
+
+
+class _Request(NamedTuple):
+    """A task in one of the lists of a worker's reply."""
+
+    name: str
+    is_redelivered: bool
+    in_list: str
+
+
+def _held(reply: Mapping[str, Any]) -> dict[str, list[_Request]]:
+    """Return the requests in a worker's reply by task id."""
+    found: dict[str, list[_Request]] = defaultdict(list)
+    for name in ("active", "reserved", "scheduled"):
+        entries = reply.get(name)
+        for entry in entries if isinstance(entries, list) else ():
+            # A task that is held until its ETA is the request of an entry.
+            request = entry.get("request", entry) if isinstance(entry, dict) else None
+            if isinstance(request, dict) and isinstance(request.get("id"), str):
+                delivery = request.get("delivery_info")
+                is_redelivered = isinstance(delivery, dict) and delivery.get("redelivered") is True
+                found[request["id"]].append(_Request(label_text(request.get("name"), ""), is_redelivered, name))
+    return found
+
+
+def _count(requests: Iterable[_Request]) -> int:
+    """Return the number of copies of a task that a worker holds at least.
+
+    Flower asks for the lists one after the other, so one request may be in two lists.
+    """
+    requests = list(requests)
+    by_list = Counter(one.in_list for one in requests)
+    return max(*by_list.values(), len({one.is_redelivered for one in requests}))
