@@ -19,6 +19,7 @@ from grafana.queries import (
     labelled,
     missing,
     recorded,
+    selector,
     workers,
 )
 from grafana.tiles import NO_CONSUMER, WAIT_LIMIT, WAITS, failing_types, failing_types_for_sure
@@ -103,6 +104,9 @@ def _waits() -> list[str]:
 def _from_extras() -> list[str]:
     """Return the causes that need `--with queues,pools,by-queue,activity,ages,last-run`."""
     stuck = fresh("celery_task_oldest_seconds", 'name=~"$task_type"', call=f"{{}} / 60 > {STUCK_LIMIT / 60:g}")
+    running = selector("celery_task_oldest_seconds", 'state!~"PENDING|RECEIVED|RETRY"')
+    # As in the alert: a success of the type has taken a third of the time.
+    stuck += f" unless {running} < ignoring (state) group_left () (3 * celery_task_longest_success_seconds)"
     overdue = f"{overdue_intervals()} > {OVERDUE_LIMIT:g}"
     active, processes = (
         f"sum by (instance) ({fresh(family)})"

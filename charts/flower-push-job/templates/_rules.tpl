@@ -44,7 +44,7 @@ up to an interval of five minutes.
 {{- $matcher := printf "name!~%s" (quote .all) -}}
 {{- $list = concat $list (list
   (dict "name" "ignoredTasks" "alert" "CeleryTasksWaitTooLong" "from" "celery_task_duration_seconds_by_state{" "to" (printf "celery_task_duration_seconds_by_state{%s, " $matcher))
-  (dict "name" "ignoredTasks" "alert" "CeleryTaskStuck" "from" "celery_task_oldest_seconds" "to" (printf "celery_task_oldest_seconds{%s}" $matcher))
+  (dict "name" "ignoredTasks" "alert" "CeleryTaskStuck" "from" "celery_task_oldest_seconds{" "to" (printf "celery_task_oldest_seconds{%s, " $matcher))
   (dict "name" "ignoredTasks" "alert" "CeleryPeriodicTaskOverdue" "from" "celery_task_last_success_timestamp_seconds" "to" (printf "celery_task_last_success_timestamp_seconds{%s}" $matcher))
   (dict "name" "ignoredTasks" "alert" "CeleryNewException" "from" "celery_task_failures{exception" "to" (printf "celery_task_failures{%s, exception" $matcher))
 ) -}}

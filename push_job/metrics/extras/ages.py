@@ -44,6 +44,12 @@ ENDED_UNHEARD = Gauge(
     ("name",),
 )
 
+LONGEST = Gauge(
+    "celery_task_longest_success_seconds",
+    "Longest runtime of the successes that Flower remembers, for types with a started task.",
+    ("name",),
+)
+
 #: Minimum age in seconds of a started task that is compared with the tasks that its worker runs. Younger tasks are not
 #: stuck, and the last heartbeat may be some seconds older than their start.
 COMPARED_AFTER = 60
@@ -95,7 +101,20 @@ def _read(context: ExtraContext) -> list[Metric]:
         family.add_metric(label, age_at(context.now, since))
     for name, count in sorted(unheard.items()):
         ended_family.add_metric([name], count)
-    return [family, ended_family]
+    return [family, ended_family, _longest(context, {name for name, _ in begun})]
+
+
+def _longest(context: ExtraContext, types: Iterable[str]) -> Metric:
+    """Return the longest runtimes of these types, to which the ages of started tasks can be compared."""
+    longest: dict[str, float] = {}
+    for name in types:
+        label = context.label(name)
+        longest[label] = max(longest.get(label, 0.0), *context.tasks.runtimes_in(name, "SUCCESS"), 0.0)
+    family = LONGEST.empty()
+    for label, seconds in sorted(longest.items()):
+        if seconds:
+            family.add_metric([label], seconds)
+    return family
 
 
 def _started_tasks(context: ExtraContext, kinds: Iterable[tuple[str, str]]) -> list[_Started]:
@@ -180,4 +199,4 @@ def _running_ids(started: list[_Started], can_run: int, reply: dict[str, Any] | 
     return {task.id for task in started[max(0, len(started) - can_run) :]}
 
 
-EXTRA = Extra("ages", (OLDEST, ENDED_UNHEARD), _read)
+EXTRA = Extra("ages", (OLDEST, ENDED_UNHEARD, LONGEST), _read)

@@ -43,6 +43,17 @@ def test_a_started_task_counts_while_its_worker_runs_it() -> None:
     assert found == {(OLDEST, "t", "STARTED"): 900.0}
 
 
+def test_the_longest_success_of_a_type_is_known_while_a_task_of_it_has_started() -> None:
+    tasks = {
+        "a": event(**started(30)),
+        **{f"{name}-{seconds}": event(name, runtime=seconds) for name in ("t", "u") for seconds in (7.0, 9.0)},
+    }
+    assert samples_of(ages.EXTRA, tasks) == {
+        (OLDEST, "t", "STARTED"): 30.0,
+        ("celery_task_longest_success_seconds", "t"): 9.0,
+    }
+
+
 def test_more_started_tasks_than_a_worker_runs_have_ended_unheard() -> None:
     tasks = {"a": started(900), "b": started(700), "c": started(30)}
     found = ages_with(tasks, [{"hostname": "celery@a", "status": True, "active": 0}], {})
