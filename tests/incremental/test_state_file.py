@@ -98,8 +98,9 @@ def test_a_file_that_is_cut_off_or_has_a_flipped_bit_is_not_used(worker: Worker,
     file = StateFile(path, URL, ADDRESS)
     assert file.load(COLUMNS)
     chance = random.Random(13)
-    cuts = [good[:length] for length in range(len(good))]
-    flips = [_flipped(good, position, chance.randrange(8)) for position in range(len(good))]
+    lengths = {*range(60), *chance.sample(range(len(good)), 400), len(good) - 1}  # the head, and some of the rest
+    cuts = [good[:length] for length in lengths]
+    flips = [_flipped(good, position, chance.randrange(8)) for position in lengths]
     for damaged in (*cuts, *flips, good + b"\0"):
         path.write_bytes(damaged)
         assert file.load(COLUMNS) is None
