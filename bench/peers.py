@@ -331,7 +331,7 @@ def _installed_peer() -> Watcher:
     program = folder / "bin" / "celery"
     if not program.exists():
         venv.create(folder, clear=True, with_pip=True)
-        subprocess.run([folder / "bin" / "pip", "-q", "install", _REQUIREMENT, "redis"], check=True)
+        subprocess.run([folder / "bin" / "pip", "-q", "install", _REQUIREMENT, "celery[redis]"], check=True)
     return Watcher(
         _REQUIREMENT.replace("==", " "), f"{program} -b {{broker}} prometheus --host 127.0.0.1 --port {{port}}"
     )
