@@ -324,13 +324,14 @@ def live(found: Found, cycles: int, seed: int) -> None:
         life.pass_time()
         moving = _plan_movement(life)
         life.witness.start()
+        goes_on = scraper._begun is not None
         pauses = scraper._state is not None and scraper._state.incremental.pause > 0
         try:
             flower = Flower(cast(Client, client), (wait_of,))
             flower.get_json("/api/workers", never())  # as every scrape does first
             scraped = scraper.scrape(flower, PAGE, never())
         except FlowerError:
-            if fault not in ("break", "deadline"):
+            if fault not in ("break", "deadline") and not goes_on:
                 found.wrong.append(f"seed {seed} cycle {cycle}: an error without a fault")
             continue
         finally:
@@ -339,7 +340,8 @@ def live(found: Found, cycles: int, seed: int) -> None:
         if fault is None and not pauses and (not scraped.full or len(scraped.tasks) > PAGE):
             found.expected[life.kind] += 1
             found.incremental[life.kind] += not scraped.full
-        complaint = None if scraped.full else life.witness.complaint(scraped)
+        found.events["several cycles"] += goes_on and scraped.full
+        complaint = None if scraped.full and not goes_on else life.witness.complaint(scraped)
         if not moving:
             complaint = complaint or difference(life.flower, scraped.tasks) or disorder(life.flower, scraper)
         life.witness.seen_before = set(scraped.tasks)
