@@ -88,14 +88,17 @@ def _late_tasks(
     found: dict[str, TaskPage] = {}
     earlier: set[Sender] = set()
     for task_id in sorted(new, key=lambda task_id: _came_at(new[task_id], task_id), reverse=True):
-        sender, events = sender_of(field_of(new[task_id], task_id)), events_of({task_id: new[task_id]})
-        if len(found) == late or sender in earlier:
+        if len(found) == late:
+            break
+        sender = sender_of(field_of(new[task_id], task_id))
+        if sender in earlier:
             continue
-        if not (came_from[sender] and events <= came):
+        events = events_of({task_id: new[task_id]})
+        if came_from[sender] and events <= came:
+            found[task_id] = new[task_id]
+            came, came_from = came - events, came_from - Counter([sender])
+        else:
             earlier.add(sender)  # this task came before, and so did all earlier ones of the same sender
-            continue
-        found[task_id] = new[task_id]
-        came, came_from = came - events, came_from - Counter([sender])
     return found
 
 
