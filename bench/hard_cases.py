@@ -133,6 +133,7 @@ class Load:
             self._events.flush()
 
     def _start(self, task: str, name: str, retries: int) -> None:
+        self._events.send("task-sent", hostname="gen1@web", uuid=task, name=name, retries=retries, queue="celery")
         self._events.send("task-received", uuid=task, name=name, retries=retries, args="x" * 500)
         self._events.send("task-started", uuid=task)
         self._running.append((time.monotonic() + _DURATION, task, name, retries))

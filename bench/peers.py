@@ -266,6 +266,7 @@ def counts_after_restart(watcher: Watcher) -> tuple[float, float]:
                     scene.flower.start()
                 else:
                     scene.start()
+                time.sleep(5)  # so that it receives events
         app.close()
         return _successes(scene), 2 * _SUCCESSES
 
@@ -287,13 +288,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rates", default="5,50,200", help="tasks per second, separated by commas")
+    parser.add_argument("--rates", default="5,50,200", help="tasks per second, separated by commas; may be empty")
     parser.add_argument("--seconds", type=float, default=45.0, help="time of each measurement")
     parser.add_argument("--program", action="append", default=[], help="NAME=COMMAND of a further program")
     arguments = parser.parse_args()
     watchers = [PUSH_JOB, FLOWER, _installed_peer()]
     watchers += [Watcher(name, command) for name, _, command in (text.partition("=") for text in arguments.program)]
-    for rate in map(int, arguments.rates.split(",")):
+    for rate in map(int, filter(None, arguments.rates.split(","))):
         _print_costs(watchers, rate, arguments.seconds)
     print("\n| program | killed worker shows after | successes after its restart |\n|---|---|---|")
     for watcher in watchers:

@@ -12,14 +12,14 @@ from itertools import islice
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.incremental.event_balance import (
     check_balance,
-    may_hide_renamings,
+    hidden_renamings,
     shown_events,
     surplus_events,
 )
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender, read_event_counts
 from push_job.flower.incremental.forgotten import Membership, MoreIsGoneError, membership
 from push_job.flower.incremental.list_order import possibly_moved, tasks_at_front
-from push_job.flower.incremental.senders import counted_senders, note_clients, unsettled_senders
+from push_job.flower.incremental.senders import counted_senders, has_unnamed, note_clients, unsettled_senders
 from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState, count_left_out
 from push_job.flower.incremental.worker_pages import read_worker_pages
 from push_job.flower.page import TaskPage
@@ -81,8 +81,7 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     if front.unsettled:
         pages += read_worker_pages(flower, state, base, front.unsettled, front.page, end, page_size, until)
         last = _counters_after(flower, before, until)
-        if _may_hide_event(state, base, front.counts_before, last, pages, end):
-            raise NotProvenError("an event that renames a task may be hidden among those that came meanwhile")
+        _check_renamings(flower, state, base, front, pages, end, last, until)
     if not state.order.is_kept((*pages, end)):
         raise NotProvenError("its list is in another order than before")
     # Step 8: what belongs to the list. (It comes first, because it may require a longer end page.)
@@ -117,12 +116,21 @@ def _news(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> dict[str,
 
 @dataclass(frozen=True)
 class _Front:
-    """The front page, the counters before and after it, and the senders that it does not settle."""
+    """The front of the list.
+
+    Attributes:
+        page: the front page.
+        counts_before: the counters before it.
+        counts: the counters after it.
+        unsettled: the senders that it does not settle.
+        hidden: the result of `hidden_renamings` that all pages of the front have in common.
+    """
 
     page: TaskPage
     counts_before: EventCounts
     counts: EventCounts
     unsettled: list[Sender]
+    hidden: set[EventKind]
 
 
 def _read_counters(flower: Flower, until: float) -> EventCounts | None:
@@ -175,6 +183,7 @@ def _read_front(
         NotProvenError: if too many senders stay unsettled.
     """
     limit, counts, first = min(page_size, state.front), before, None
+    hidden: set[EventKind] | None = None
     for _ in range(_FRONT_ATTEMPTS):
         page = flower.page_with_fields(state.tasks.shared, 0, limit, until)
         if len(page) != limit:
@@ -184,10 +193,10 @@ def _read_front(
         active, active_before = counts.senders_since(base), earlier.senders_since(base)
         unsettled = unsettled_senders(state, page, active, active_before)
         unsettled -= counted_senders(state, [page], end, unsettled, active)
+        hidden = _still_hidden(hidden, state, base, counts, [page], end)
         if not unsettled:
             first = first or counts
-            can_look = counts.cpu - first.cpu < _LOOK_CPU
-            if not (can_look and _may_hide_event(state, base, earlier, counts, [page], end)):
+            if not hidden or counts.cpu - first.cpu >= _LOOK_CPU or counts.kinds_since(earlier).total() > _LOOK_EVENTS:
                 break
         # Senders that were silent until the first page was requested need a later page, not a longer one.
         elif earlier is not before or not unsettled.isdisjoint(active_before):
@@ -196,7 +205,7 @@ def _read_front(
             limit = min(page_size, 4 * limit)
     if len(unsettled) > _SENDER_LIMIT:
         raise NotProvenError(f"events of {len(unsettled)} senders were not found at the front of its list")
-    return _Front(page, earlier, counts, sorted(unsettled))
+    return _Front(page, earlier, counts, sorted(unsettled), hidden or set())
 
 
 def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit: int, page_size: int) -> bool:
@@ -205,28 +214,64 @@ def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit
     return limit == page_size or (few and not state.tasks.changed(islice(reversed(page.rows), len(page) // 4), page))
 
 
-def _may_hide_event(
+def _still_hidden(
+    hidden: set[EventKind] | None,
     state: ScrapeState,
     base: EventCounts,
-    earlier: EventCounts,
     counts: EventCounts,
     pages: list[TaskPage],
     end: TaskPage,
-) -> bool:
-    """Return whether events came while pages were read, and one that renames a task may hide among them.
+) -> set[EventKind]:
+    """Return the kinds of events of which neither these pages nor earlier ones show all that were counted after them.
 
     Args:
+        hidden: the result for the earlier pages; None if there are none.
         state: what is known.
         base: the counters of the last scrape.
-        earlier: the counters before the pages.
         counts: the counters after the pages.
         pages: the pages with news.
         end: the page at the end of the list.
     """
-    came = counts.kinds_since(earlier).total()
-    return 0 < came <= _LOOK_EVENTS and may_hide_renamings(
-        counts.kinds_since(base), state.surplus + _shown(state, pages, end)
-    )
+    if hidden is not None and not hidden:
+        return hidden
+    found = hidden_renamings(counts.kinds_since(base), state.surplus + _shown(state, pages, end))
+    return found if hidden is None else hidden & found
+
+
+def _check_renamings(
+    flower: Flower,
+    state: ScrapeState,
+    base: EventCounts,
+    front: _Front,
+    pages: list[TaskPage],
+    end: TaskPage,
+    last: EventCounts,
+    until: float,
+) -> None:
+    """Look at the front again while an event that renames a task in place may be hidden.
+
+    Args:
+        flower: the Flower.
+        state: what is known.
+        base: the counters of the last scrape.
+        front: the front.
+        pages: the pages with news, the front first.
+        end: the page at the end of the list.
+        last: the counters after the pages.
+        until: deadline on the clock of ``time.monotonic()``.
+
+    Raises:
+        NotProvenError: if it still may be hidden, and few events came.
+    """
+    hidden, counts = _still_hidden(front.hidden, state, base, last, pages, end), last
+    while hidden and counts.cpu - last.cpu < _LOOK_CPU:
+        page = flower.page_with_fields(state.tasks.shared, 0, len(front.page), until)
+        counts = _counters_after(flower, counts, until)
+        hidden = _still_hidden(hidden, state, base, counts, [page, *pages[1:]], end)
+    came = last.kinds_since(front.counts_before).total()
+    unnamed = any(kind.type == "sent" for kind in hidden) and has_unnamed(state.tasks, front.page)
+    if hidden and (came <= _LOOK_EVENTS or unnamed):
+        raise NotProvenError("an event that renames a task may be hidden among those that came meanwhile")
 
 
 def _keep_client_times(state: ScrapeState, front: TaskPage) -> None:

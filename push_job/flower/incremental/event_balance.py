@@ -165,14 +165,14 @@ def _attempts_since(former: TaskPage, page: TaskPage, kinds: Sequence[tuple[str,
     return shown
 
 
-def may_hide_renamings(counted: Counter[EventKind], available: Counter[EventKind]) -> bool:
-    """Return whether an event that renames a task in place may be hidden among events that came after the page.
+def hidden_renamings(counted: Counter[EventKind], available: Counter[EventKind]) -> set[EventKind]:
+    """Return the kinds of events that may rename a task in place of which a page does not show all.
 
     Args:
         counted: number of events by kind that Flower counted by the time after the page.
         available: see `missing_events`.
     """
-    return any(kind.type in (_RECEIVED, _SENT) for kind in missing_events(counted, available))
+    return {kind for kind in missing_events(counted, available) if kind.type in _ATTEMPTS}
 
 
 def _total(counts: Counter[EventKind], event_type: str) -> int:

@@ -237,7 +237,7 @@ class TaskScraper:
         try:
             return scrape.tasks.complete()
         except FlowerError:
-            if scrape.before and scrape.tasks.can_go_on:
+            if scrape.before and scrape.before.started and scrape.tasks.can_go_on:
                 self._begun = scrape
                 address = flower.client.endpoint.address
                 log.event(logging.INFO, "full scrape not done; it goes on in the next cycle", flower=address)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from push_job.flower.api import Flower
 from push_job.flower.incremental.event_counts import EventCounts, Sender, read_event_counts
-from push_job.flower.incremental.senders import anchors_on, counted_senders, fields_of, has_unnamed
+from push_job.flower.incremental.senders import anchors_on, counted_senders, fields_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
 
@@ -33,13 +33,13 @@ class _Request:
         """Read a page of the tasks that Flower filters."""
         return self.flower.page_with_fields(self.state.tasks.shared, 0, self.limit, self.until, **filters)
 
-    def are_counted(self, page: TaskPage, senders: list[Sender]) -> bool:
-        """Return whether the front and the page show as many events of the senders as Flower has counted by now."""
+    def is_counted(self, page: TaskPage, sender: Sender) -> bool:
+        """Return whether the front and the page show as many events of the sender as Flower has counted by now."""
         now = read_event_counts(self.flower, self.until)
         if now is None or not now.follows(self.base):
             return False
         active = now.senders_since(self.base)
-        return counted_senders(self.state, (self.front, page), self.end, senders, active) >= set(senders)
+        return sender in counted_senders(self.state, (self.front, page), self.end, [sender], active)
 
 
 def read_worker_pages(
@@ -74,7 +74,7 @@ def _page_of_worker(request: _Request, worker: Sender) -> TaskPage:
         raise NotProvenError(f"the page of {worker.name} has tasks of other workers")
     # A name that Flower does not find makes an empty page.
     has_all = 0 < len(page) < request.limit
-    if not (has_all or _is_anchored(state, page, worker) or request.are_counted(page, [worker])):
+    if not (has_all or _is_anchored(state, page, worker) or request.is_counted(page, worker)):
         raise NotProvenError(f"not all events of {worker.name} were found")
     # Up to Flower 2.0.1 a task may have moved although it looks unchanged.
     if not (state.order.is_by_stamp or state.tasks.keeps_order(page, state.unplaced)):
@@ -86,9 +86,6 @@ def _page_of_pending(request: _Request, clients: list[Sender]) -> TaskPage:
     page, state = request.page(state="PENDING"), request.state
     if len(page) == request.limit and not all(_is_anchored(state, page, client) for client in clients):
         raise NotProvenError(f"not all tasks that {clients[0].name} sent were found")
-    # A late task-sent may give an old task its name. Such a task is neither received again nor PENDING.
-    if has_unnamed(state.tasks, request.front) and not request.are_counted(page, clients):
-        raise NotProvenError(f"a task may have learnt its name from {clients[0].name} without moving")
     return page
 
 
