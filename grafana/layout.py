@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models import dashboard as model
 
 from grafana.alert_limits import age_limit
 from grafana.panel_types import DATASOURCE, AnyPanel
-from grafana.queries import CHOSEN, PUSHED, age, fresh, selector
+from grafana.queries import CHOSEN, PUSHED, age, fresh, selector, too_old
 
 TAG = "celery-by-flower"
 
@@ -165,7 +165,9 @@ def _annotations() -> list[model.AnnotationQuery]:
     return [
         PrometheusAnnotation("A worker went away", "{{app}} went away", "red", _worker_went_away()),
         PrometheusAnnotation("Flower down", "{{instance}} could not be scraped", "orange", _flower_down()),
-        PrometheusAnnotation("Data too old", "{{instance}}: no push", "purple", age(">= bool $max_age")),
+        PrometheusAnnotation(
+            "Data too old", "{{instance}}: no push", "purple", f"0 * ({too_old()}) + 1 or 0 * ({age()})"
+        ),
     ]
 
 

@@ -2,11 +2,17 @@
 
 The Pushgateway keeps a group for ever, and Prometheus scrapes it as if it were new. So every query has a guard:
 
-    SERIES and ignoring (OWN LABELS) (time() - push_time_seconds < $max_age and flower_up == 1)
+    SERIES and ignoring (OWN LABELS) (
+        time() - push_time_seconds < $max_age and flower_up == 1
+        unless timestamp(push_time_seconds) - push_time_seconds > push_job_max_age_seconds
+    )
 
 `push_time_seconds` has only the grouping labels. So does a series if the labels of its family are ignored. Each group
 is therefore matched with its own push, whatever grouping labels the user added. `and on (job, instance)` would not do
 that: if two groups differ only in an added label, a stale one would pass because the other one is fresh.
+
+`push-job run` pushes `push_job_max_age_seconds`, so that the numbers of a loop that has ended are hidden sooner. It is
+compared with the age at the time of the scrape, so that a long scrape interval does not matter.
 
 `flower_up` is the last family of each push, whatever its value. A group without it is incomplete.
 
@@ -48,11 +54,16 @@ def _labels_by_series() -> dict[str, tuple[str, ...]]:
     return labels
 
 
-PUSHED = "(time() - push_time_seconds < $max_age and flower_up)"
-"""Groups that are not older than `$max_age`, including those whose Flower is down."""
+NOT_LATE = "unless timestamp(push_time_seconds) - push_time_seconds > push_job_max_age_seconds"
 
-FRESH = "(time() - push_time_seconds < $max_age and flower_up == 1)"
-"""Groups that are not older than `$max_age` and whose Flower is up."""
+IN_TIME = f"(time() - push_time_seconds < $max_age {NOT_LATE})"
+"""Groups that are not too old, including incomplete ones."""
+
+PUSHED = f"(time() - push_time_seconds < $max_age and flower_up {NOT_LATE})"
+"""Groups that are not too old, including those whose Flower is down."""
+
+FRESH = f"(time() - push_time_seconds < $max_age and flower_up == 1 {NOT_LATE})"
+"""Groups that are not too old and whose Flower is up."""
 
 UNKNOWN, GOOD, ODD, BAD = -1, 0, 1, 2
 """Levels of a tile and of a row in a list: grey, green, orange and red."""
@@ -146,18 +157,22 @@ def most(count: int, series: str, by: str) -> str:
     return f"topk({count}, sum(max_over_time({series}{IN_RANGE})) by ({by}))"
 
 
-def age(comparison: str = "") -> str:
-    """Return the seconds since each group was pushed, filtered by `comparison`.
+def age() -> str:
+    """Return the seconds since each group was pushed.
 
     `push_job_build_info` selects this job's groups, because other programs push to the same Pushgateway.
     """
-    compared = f" {comparison}" if comparison else ""
-    return f"time() - {selector('push_time_seconds')}{compared} and ignoring (version) push_job_build_info"
+    return f"time() - {selector('push_time_seconds')} and ignoring (version) push_job_build_info"
 
 
 def flower_state() -> str:
     """Return for each group 1 (up), 0 (down), -1 (too old) or -2 (incomplete push)."""
-    return f"{pushed('flower_up')} or 0 * ({age('>= $max_age')}) - 1 or 0 * ({age()}) - 2"
+    return f"{pushed('flower_up')} or 0 * ({too_old()}) - 1 or 0 * ({age()}) - 2"
+
+
+def too_old() -> str:
+    """Return the age of the groups that are too old."""
+    return f"{age()} unless {IN_TIME}"
 
 
 def missing() -> str:

@@ -67,6 +67,11 @@ class Cycle:
         self._permits = {flower: threading.Lock() for flower in flowers}
         self._push_slots = threading.Semaphore(PUSHES_AT_ONCE)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since the cycle began."""
+        return time.monotonic() - self._started
+
     def take_permit(self, flower: Endpoint) -> bool:
         """Take the permit to push the group of `flower`; return whether it was still free."""
         return self._permits[flower].acquire(blocking=False)
@@ -83,4 +88,4 @@ class Cycle:
 
     def unfinished(self, error: str | None = "it was not scraped by the deadline") -> ScrapeResult:
         """Return the result of a scrape that is not over yet."""
-        return ScrapeResult(None, error, 0, time.monotonic() - self._started)
+        return ScrapeResult(None, error, 0, self.seconds)

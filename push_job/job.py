@@ -34,6 +34,9 @@ from push_job.settings import Endpoint, Settings
 #: Grace period in seconds after a deadline, so that work that has just timed out can report it.
 _GRACE = 0.25
 
+#: Minimum time in seconds by which a planned push may be late.
+_MIN_SLACK = 10.0
+
 Progress = Callable[[Endpoint, int], None]
 
 
@@ -50,6 +53,8 @@ class Job:
         self, settings: Settings, progress: Progress = lambda _flower, _tasks: None, *, keep_state: bool = False
     ) -> None:
         self._settings = settings
+        self._every = 0.0
+        self._longest = dict.fromkeys(settings.flowers, 0.0)
         self._scrapers = {flower: _task_scraper(settings, flower, keep_state) for flower in settings.flowers}
         self._progress = progress
         self._clients = {flower: open_client(flower, settings) for flower in settings.flowers}
@@ -78,6 +83,7 @@ class Job:
             seconds: the interval between cycles.
             on_end: called at the end of the cycle, in its thread.
         """
+        self._every = seconds
         cycle = self._begin()
 
         def push() -> None:
@@ -237,18 +243,28 @@ class Job:
 
     def _push_accepted_families(self, cycle: Cycle, flower: Endpoint, scrape: ScrapeResult) -> None:
         """Push everything, or everything except the extras if the server rejects those. Raises PushgatewayError."""
-        snapshot = scrape.snapshot
+        snapshot, max_age = scrape.snapshot, self._max_age(cycle, flower)
         if snapshot is None:
-            self._push_registry(cycle, flower, scrape, down_registry(scrape.seconds))
+            self._push_registry(cycle, flower, scrape, down_registry(scrape.seconds, max_age))
             return
         try:
-            self._push_registry(cycle, flower, scrape, up_registry(snapshot, scrape.seconds))
+            self._push_registry(cycle, flower, scrape, up_registry(snapshot, scrape.seconds, max_age))
         except PushgatewayError as error:
             if not (error.rejected and snapshot.extras):
                 raise
             plain = replace(snapshot, extras=[all_extras_failed(self._settings.extras)])
-            self._push_registry(cycle, flower, scrape, up_registry(plain, scrape.seconds))
+            self._push_registry(cycle, flower, scrape, up_registry(plain, scrape.seconds, max_age))
             log.event(logging.WARNING, "pushed without extras", flower=flower.address, error=str(error))
+
+    def _max_age(self, cycle: Cycle, flower: Endpoint) -> float | None:
+        """Return the seconds after which the next push of a Flower's group is late; None if none is planned.
+
+        One cycle may be left out, and the next one may take twice as long as the longest so far.
+        """
+        if not self._every:
+            return None
+        self._longest[flower] = longest = max(self._longest[flower], cycle.seconds)
+        return 2 * self._every + min(self._settings.deadline, max(self._every, 2 * longest, _MIN_SLACK))
 
     def _push_registry(self, cycle: Cycle, flower: Endpoint, scrape: ScrapeResult, registry: CollectorRegistry) -> None:
         """Push, and verify the first push of the process. Raises PushgatewayError."""

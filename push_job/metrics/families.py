@@ -81,6 +81,7 @@ SCRAPE_FULL = Gauge(
     "Whether all tasks were read from Flower (1) or only what changed since the last scrape (0).",
 )
 SCRAPE_READ_TASKS = Gauge("flower_scrape_read_tasks", "Tasks that were transferred from Flower.")
+MAX_AGE = Gauge("push_job_max_age_seconds", "Seconds after which the next push of this group is late. Only from run.")
 BUILD = Gauge("push_job_build_info", "The version of flower-push-job.", ("version",))
 
 #: Every family of a plain push. ``check`` looks for other jobs that push families of the same names.
@@ -93,6 +94,7 @@ PLAIN: tuple[Family, ...] = (
     SCRAPE_TASKS,
     SCRAPE_FULL,
     SCRAPE_READ_TASKS,
+    MAX_AGE,
     BUILD,
 )
 
@@ -130,9 +132,10 @@ def of_scrape(*, full: bool, tasks_read: int) -> list[Metric]:
     return [SCRAPE_FULL.of(int(full)), SCRAPE_READ_TASKS.of(tasks_read)]
 
 
-def of_the_job(*, up: bool, scrape_seconds: float) -> list[Metric]:
-    """Return the job's own families, which are in every push."""
+def of_the_job(*, up: bool, scrape_seconds: float, max_age: float | None = None) -> list[Metric]:
+    """Return the job's own families, which are in every push; `max_age` is None if no next push is planned."""
     build = BUILD.empty()
     build.add_metric([__version__], 1)
+    planned = [] if max_age is None else [MAX_AGE.of(max_age)]
     # flower_up is the last family: a push that has it is complete.
-    return [build, SCRAPE_DURATION.of(scrape_seconds), UP.of(int(up))]
+    return [build, SCRAPE_DURATION.of(scrape_seconds), *planned, UP.of(int(up))]

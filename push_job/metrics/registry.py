@@ -30,21 +30,21 @@ def registry_of(collected: Iterable[Metric]) -> CollectorRegistry:
     return registry
 
 
-def up_registry(snapshot: Snapshot, scrape_seconds: float) -> CollectorRegistry:
+def up_registry(snapshot: Snapshot, scrape_seconds: float, max_age: float | None = None) -> CollectorRegistry:
     """Return what is pushed for a Flower that was scraped in `scrape_seconds`."""
     return registry_of(
         [
             families.of_workers(snapshot.workers),
             *snapshot.task_families,
             *snapshot.extras,
-            *families.of_the_job(up=True, scrape_seconds=scrape_seconds),
+            *families.of_the_job(up=True, scrape_seconds=scrape_seconds, max_age=max_age),
         ]
     )
 
 
-def down_registry(scrape_seconds: float) -> CollectorRegistry:
+def down_registry(scrape_seconds: float, max_age: float | None = None) -> CollectorRegistry:
     """Return what is pushed for a Flower that could not be scraped: a gap in every panel, and the reason."""
-    return registry_of(families.of_the_job(up=False, scrape_seconds=scrape_seconds))
+    return registry_of(families.of_the_job(up=False, scrape_seconds=scrape_seconds, max_age=max_age))
 
 
 def exposition(snapshot: Snapshot, scrape_seconds: float) -> str:

@@ -29,6 +29,7 @@ def test_the_contracts_families_have_the_contracts_labels() -> None:
         "flower_scrape_tasks": (),
         "flower_scrape_full": (),
         "flower_scrape_read_tasks": (),
+        "push_job_max_age_seconds": (),
         "push_job_build_info": ("version",),
     }
     assert all(family.type == "gauge" and family.help.endswith(".") for family in families.PLAIN)
@@ -79,6 +80,14 @@ def test_flower_up_is_the_last_family_of_every_push() -> None:
     assert names(down) == ["push_job_build_info", "flower_scrape_duration_seconds", "flower_up"]
     assert set(names(down)) < set(names(up))
     assert values(down[1]) == {(): 0.5}
+
+
+def test_a_push_that_another_one_follows_says_when_that_one_is_late() -> None:
+    snapshot = Snapshot({}, {}, 0, [])
+    for registry in (up_registry(snapshot, 0.5, 45.0), down_registry(0.5, 45.0)):
+        by_name = {family.name: family for family in registry.collect()}
+        assert values(by_name["push_job_max_age_seconds"]) == {(): 45.0}
+        assert list(by_name)[-1] == "flower_up"
 
 
 def test_a_registry_has_the_families_in_their_order_each_time() -> None:

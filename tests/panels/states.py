@@ -27,6 +27,7 @@ class Group:
         workers: number of workers.
         extras: whether the push contains extras.
         complete: False for a push that was interrupted before `flower_up`, the last family.
+        late_after: seconds after which the next push of a loop is late; None without a loop.
     """
 
     instance: str
@@ -35,6 +36,7 @@ class Group:
     workers: int = 4
     extras: bool = True
     complete: bool = True
+    late_after: float | None = None
 
     def text(self, push: int) -> str:
         """Return the text of the push with this number; counters grow with it."""
@@ -42,6 +44,8 @@ class Group:
         if self.up:
             lines += ["flower_scrape_tasks 1000", *self._workers(), *self._tasks(push)]
             lines += self._extras(push) if self.extras else ()
+        if self.late_after is not None:
+            lines.append(f"push_job_max_age_seconds {self.late_after}")
         if self.complete:
             lines.append(f"flower_up {int(self.up)}")
         return "\n".join(lines) + "\n"
@@ -109,6 +113,7 @@ FRESH: dict[str, Sequence[Group]] = {
     "one-down": [*(Group(instance) for instance in of(2)), Group(of(3)[2], up=False)],
     "one-too-old": [Group(instance) for instance in of(2)],
     "partial": [Group(of(1)[0]), Group(of(2)[1], complete=False)],
+    "loops": [Group(of(1)[0], late_after=3600.0), Group(of(2)[1], late_after=0.0001)],
     "many-types": [Group(of(1)[0], types=60)],
     "many-workers": [Group(of(1)[0], workers=40)],
     "many-flowers": [Group(instance) for instance in of(12)],

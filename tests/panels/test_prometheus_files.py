@@ -76,3 +76,13 @@ def test_rules_use_one_age_limit() -> None:
         assert text.count("time() - push_time_seconds") == text.count("push_time_seconds < 300") + text.count(
             "push_time_seconds > 300"
         )
+
+
+def test_every_guard_hides_groups_whose_next_push_is_late() -> None:
+    late = re.compile(
+        r"push_time_seconds < 300( and flower_up == 1)?\s+"
+        r"unless timestamp\(push_time_seconds\) - push_time_seconds > push_job_max_age_seconds\s+\)"
+    )
+    for path in PROMETHEUS.glob("rules/*.yml"):
+        text = path.read_text()
+        assert len(late.findall(text)) == text.count("push_time_seconds < 300"), path

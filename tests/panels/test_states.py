@@ -104,7 +104,7 @@ def test_every_query_is_valid_in_every_state(world: World, board: str, job: str)
 
 
 @pytest.mark.parametrize(
-    "job", ["ok", "one-down", "one-too-old", "partial", "many-types", "many-workers", "many-flowers"]
+    "job", ["ok", "one-down", "one-too-old", "partial", "loops", "many-types", "many-workers", "many-flowers"]
 )
 @pytest.mark.parametrize("board", BOARDS)
 def test_no_panel_is_empty_while_a_flower_is_up(world: World, board: str, job: str) -> None:
@@ -136,6 +136,8 @@ def test_table_lists_flowers_that_are_down_or_too_old(world: World) -> None:
     assert set(world.panel("all-too-old", "Each Flower").values()) == {-1}
     assert world.panel("all-too-old", "Each Flower").keys() == {(name, "all-too-old") for name in names}
     assert world.panel("partial", "Each Flower")[names[1], "partial"] == -2
+    assert world.panel("loops", "Each Flower") == {(names[0], "loops"): 1, (names[1], "loops"): -1}
+    assert world.panel("loops", "Data too old", "") == {(names[0], "loops"): 0, (names[1], "loops"): 1}
     assert len(world.panel("many-flowers", "Each Flower")) == 12
 
 
@@ -146,6 +148,7 @@ def test_table_lists_flowers_that_are_down_or_too_old(world: World) -> None:
         ("one-down", ("2 of 3", BAD), ("8 of 8", ODD)),
         ("one-too-old", ("2 of 3", BAD), ("8 of 8", ODD)),
         ("partial", ("1 of 2", BAD), ("4 of 4", ODD)),
+        ("loops", ("1 of 2", BAD), ("4 of 4", ODD)),
         ("all-too-old", ("0 of 3", BAD), ("no fresh data", UNKNOWN)),
     ],
 )

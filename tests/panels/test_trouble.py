@@ -290,6 +290,9 @@ def test_stale_group_with_another_grouping_label_is_hidden(bed: Bed) -> None:
 
 def test_only_panels_about_age_alerts_and_the_past_are_unguarded() -> None:
     """Recorded series have the guard in their rule."""
-    guard = re.compile(r"\(time\(\) - push_time_seconds < \$max_age and flower_up( == 1)?\)|instance_type\w*:")
+    guard = re.compile(
+        r"\(time\(\) - push_time_seconds < \$max_age and flower_up( == 1)?"
+        r" unless timestamp\(push_time_seconds\) - push_time_seconds > push_job_max_age_seconds\)|instance_type\w*:"
+    )
     unguarded = {query.where for query in queries_of("celery-by-flower") if not guard.search(query.expr)}
     assert unguarded == ABOUT_AGE | {"Firing alerts", "Alerts", "Each Flower", "A worker went away"}
