@@ -45,6 +45,21 @@ class _Numbers(dict[tuple[Any, Any], int]):
         return self._missing(kind)
 
 
+class _TextNumbers(dict[str, float]):
+    """Numbers of texts; a new text gets the next one, up to _TEXT_LIMIT texts."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__((text, float(number)) for number, text in enumerate(texts))
+        self._texts = texts
+
+    def __missing__(self, text: str) -> float:
+        if len(self._texts) >= _TEXT_LIMIT and text != OTHER_TEXTS:
+            return self[OTHER_TEXTS]
+        self[text] = number = float(len(self._texts))
+        self._texts.append(text)
+        return number
+
+
 class SharedIndex:
     """Values that the pages of one scrape share, so that each is held once.
 
@@ -63,7 +78,7 @@ class SharedIndex:
         self._numbers = _Numbers(self._number_of_label)
         self._numbers.update({kind: number for number, kind in enumerate(self.kinds)})
         self.texts = list(texts)
-        self._text_numbers = {text: float(number) for number, text in enumerate(self.texts)}
+        self._text_numbers = _TextNumbers(self.texts)
 
     def kinds_of(self, tasks: Collection[TaskFields]) -> list[int]:
         """Return the number of each task's kind; name and state may be of any JSON type."""
@@ -87,19 +102,12 @@ class SharedIndex:
     def values_of(self, column: Column, tasks: Collection[TaskFields]) -> list[float]:
         """Return the column's number of each task."""
         if isinstance(column, TextColumn):
-            number, of, state = self._text_number, column.of, column.state
+            numbers, of, state = self._text_numbers, column.of, column.state
             if state is None:
-                return [number(of(task)) for task in tasks]
-            return [number(of(task)) if task.state == state else NOT_REPORTED for task in tasks]
+                texts = column.of_many(tasks) if column.of_many else map(of, tasks)
+                return [numbers[text] for text in texts]
+            return [numbers[of(task)] if task.state == state else NOT_REPORTED for task in tasks]
         return IN_BULK[column](tasks) if column in IN_BULK else list(map(column, tasks))
-
-    def _text_number(self, text: str) -> float:
-        if text not in self._text_numbers and len(self.texts) >= _TEXT_LIMIT:
-            text = OTHER_TEXTS
-        if text not in self._text_numbers:
-            self._text_numbers[text] = float(len(self.texts))
-            self.texts.append(text)
-        return self._text_numbers[text]
 
 
 class TaskPage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -30,21 +30,27 @@ def route(exchange: Any, routing_key: Any) -> Route:
     return Route(label_text(exchange, ""), key)
 
 
-@lru_cache(maxsize=1000)
-def _text(exchange: str | None, routing_key: str) -> str:
+def _text(exchange: Any, routing_key: Any) -> str:
     found = route(exchange, routing_key)
     return f"{found.exchange}\n{found.routing_key}" if found.routing_key else ""
 
 
 def _route_text(task: TaskFields) -> str:
-    exchange, routing_key = task.exchange, task.routing_key
-    if type(routing_key) is not str:
-        return ""
-    return _text(exchange if type(exchange) is str else None, routing_key)
+    return _text(task.exchange, task.routing_key)
 
+
+def _route_texts(tasks: Collection[TaskFields]) -> list[str]:
+    text = _cached_text
+    try:
+        return ["" if (key := task.routing_key) is None else text(task.exchange, key) for task in tasks]
+    except TypeError:  # a list or an object, which cannot be hashed
+        return list(map(_route_text, tasks))
+
+
+_cached_text = lru_cache(maxsize=1000)(_text)
 
 #: The route of each task as a text; see `route_in`.
-ROUTE = TextColumn(_route_text)
+ROUTE = TextColumn(_route_text, of_many=_route_texts)
 
 
 def route_in(text: str) -> Route | None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from push_job.flower.routing import ConsumedQueue, Route, queues_in, route
+from push_job.flower.routing import ROUTE, ConsumedQueue, Route, queues_in, route, route_in
+from push_job.flower.task import TaskFields
 
 CELERY = ConsumedQueue("celery", "celery", "celery", "direct")
 
@@ -44,6 +45,16 @@ def test_a_queue_receives_tasks_by_routing_key_and_exchange(
 )
 def test_route_is_that_of_the_queue(exchange: Any, routing_key: Any, expected: Route) -> None:
     assert route(exchange, routing_key) == expected
+
+
+@pytest.mark.parametrize("odd", [[{}], [{"routing_key": 7}], [{"routing_key": "q", "exchange": ["odd"]}]])
+def test_routes_of_many_tasks_equal_those_of_each(odd: list[dict[str, Any]]) -> None:
+    usual = [{"routing_key": "celery", "exchange": ""}, {"routing_key": "new", "exchange": "shop"}]
+    tasks = [TaskFields(**fields) for fields in (*usual, *odd, *usual)]
+    assert ROUTE.of_many is not None
+    texts = ROUTE.of_many(tasks)
+    assert texts == [ROUTE.of(task) for task in tasks]
+    assert [route_in(text) for text in texts[:2]] == [Route("", "celery"), Route("shop", "new")]
 
 
 @pytest.mark.parametrize(
