@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-pythons test-newest lint format bench chaos soak dashboards states generate pictures dist relock requirements clean
+.PHONY: help install servers tools demo playground test test-fast test-random test-lowest test-pythons test-newest lint format bench chaos soak truth dashboards states generate pictures dist relock requirements clean
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -100,6 +100,10 @@ bench: install servers ## measure the cost of a push, and write bench/RESULTS.md
 RUNS ?= 1000
 chaos: install servers ## break connections at random in RUNS runs, and check every push
 	@$(BIN)/python -m tests.chaos --runs $(RUNS)
+
+truth: RUNS = 10
+truth: install servers ## compare the totals of RUNS runs of 20,000 tasks with what the workers counted, with restarts in between
+	@$(BIN)/python -m tests.truth --runs $(RUNS)
 
 MINUTES ?= 10
 soak: install servers ## run a healthy busy system on RabbitMQ and Redis for MINUTES minutes, and expect no finding and no alert

@@ -17,6 +17,7 @@ from push_job import __version__, log
 from push_job.cycle import Outcome, ScrapeResult
 from push_job.deletion import delete_groups, delete_stale, groups_of_job
 from push_job.job import Job
+from push_job.metrics.extras import needing_state, stateless
 from push_job.options.table import (
     command_option,
     extra_options,
@@ -83,7 +84,7 @@ def push(**options: Any) -> NoReturn:
                2 an option is wrong
                3 the Pushgateway could not be reached or rejected the push
     """
-    settings = read_settings(options)
+    settings = _checked_extras(read_settings(options), options, keeps_state=False)
     _require_state_folder(settings)
     with TerminalProgress() as progress:
         outcomes = Job(settings, progress).push()
@@ -125,7 +126,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     """
     from push_job.scheduler import Stop, repeat
 
-    settings = read_settings(options)
+    settings = _checked_extras(read_settings(options), options, keeps_state=True)
     _require_state_folder(settings)
     heartbeat = None if heartbeat_file is None else Path(heartbeat_file)
     if heartbeat:
@@ -176,9 +177,10 @@ def show(output: str, **options: Any) -> NoReturn:
     It does not contact the Pushgateway.
     """
     settings = read_settings(options)
+    settings = replace(settings, state_file=None, extras=stateless(settings.extras))
     _require_stdout()
     with TerminalProgress() as progress:
-        scrapes = Job(replace(settings, state_file=None), progress).scrape()
+        scrapes = Job(settings, progress).scrape()
     if output == "json":
         from push_job.terminal.snapshot_json import as_json
 
@@ -286,6 +288,23 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
     if any(outcome.push_error for outcome in outcomes):
         return PUSHGATEWAY_DOWN
     return OK if all(outcome.scrape.snapshot for outcome in outcomes) else FLOWER_DOWN
+
+
+def _checked_extras(settings: Settings, options: Mapping[str, Any], *, keeps_state: bool) -> Settings:
+    """Return the settings for which every extra has the state that it needs; `all` leaves out those without one.
+
+    Raises:
+        OneLineError: if an extra was named that needs a state, and none is kept.
+    """
+    needing = needing_state(settings.extras)
+    if not needing or ((keeps_state or settings.state_file) and settings.full_every):
+        return settings
+    named = {name.strip() for text in options["extras"] for name in text.split(",")}
+    if refused := [name for name in needing if name in named]:
+        raise OneLineError(
+            f"--with: {refused[0]} needs a state: use push with --state-file, or run; and --full-every above 0"
+        )
+    return replace(settings, extras=stateless(settings.extras))
 
 
 def _require_state_folder(settings: Settings) -> None:

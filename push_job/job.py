@@ -23,7 +23,7 @@ from push_job.flower.incremental.scraper import TaskScraper
 from push_job.flower.incremental.state_file import StateFile
 from push_job.http.client import Client, open_client
 from push_job.http.errors import TransportError
-from push_job.metrics.extras import all_extras_failed
+from push_job.metrics.extras import all_extras_failed, needing_state
 from push_job.metrics.registry import down_registry, up_registry
 from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.pushgateway.encoding import ENCODINGS
@@ -308,6 +308,7 @@ class Job:
 def _task_scraper(settings: Settings, flower: Endpoint, keep_state: bool) -> TaskScraper:
     """Return the scraper of a Flower's tasks, with or without state."""
     path = settings.state_path(flower)
+    buckets = settings.buckets if needing_state(settings.extras) else None
     if path is None:
-        return TaskScraper(settings.full_every if keep_state else 0)
-    return TaskScraper(settings.full_every, StateFile(path, flower.url, flower.address))
+        return TaskScraper(settings.full_every if keep_state else 0, buckets=buckets)
+    return TaskScraper(settings.full_every, StateFile(path, flower.url, flower.address), buckets)

@@ -65,6 +65,8 @@ def read_snapshot(
             until - _EXTRAS_MARGIN,
             scraper.kept,
             settings.forget_workers_after,
+            scraped.totals,
+            settings.max_task_types,
         )
     folded = folding.fold(tallies)
     task_families = families.of_tasks(tasks, folded)

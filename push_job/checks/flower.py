@@ -19,7 +19,7 @@ from push_job.flower.task import STATES
 from push_job.http.client import open_client
 from push_job.http.errors import TransportError
 from push_job.metrics import families
-from push_job.metrics.extras import columns_of, read_extras
+from push_job.metrics.extras import columns_of, read_extras, stateless
 from push_job.settings import PAGE_SIZE, Endpoint, Settings
 from push_job.terminal.formatting import format_duration
 
@@ -59,7 +59,7 @@ def check_flower(flower: Endpoint, settings: Settings, extras: list[Metric]) -> 
             if len(page) == size:
                 yield check_scrape_time(api, size, seconds, settings, until)
             yield _events(api, tasks, max(page.stamps, default=0.0), rows, now, live, until)
-            for name in settings.extras:
+            for name in stateless(settings.extras):
                 yield _extra(name, api, tasks, settings, until, extras)
         except (TransportError, CheckError) as error:
             yield Step(False, str(error))

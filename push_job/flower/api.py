@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
 from push_job.flower.metrics_text import LINE_LIMIT
 from push_job.flower.page import SharedIndex, TaskPage
-from push_job.flower.task import Column, EventFields, TaskFields, label_text
+from push_job.flower.task import OF_EVENTS, Column, EventFields, TaskFields, label_text
 from push_job.http.client import REDIRECTS, Answer, Client
 from push_job.http.errors import TransportError
 from push_job.settings import Endpoint
@@ -96,7 +96,7 @@ class Flower:
     def page_with_fields(self, shared: SharedIndex, offset: int, limit: int, until: float, **filters: str) -> TaskPage:
         """Return a page as `page` does, with retries, filtered by Flower; the page keeps the tasks' fields."""
         return self.client.retrying(
-            lambda: self._tasks(shared, until, EventFields, limit=limit, offset=offset, **filters), until
+            lambda: self._tasks(shared, until, keep_fields=True, limit=limit, offset=offset, **filters), until
         )
 
     def all_tasks(self, shared: SharedIndex, until: float) -> TaskPage:
@@ -108,14 +108,13 @@ class Flower:
         with self._answer("/api/tasks", until, limit=1, state=state) as answer:
             return any(decode_tasks(_verified(answer, TASKS_LIMIT)))
 
-    def _tasks(
-        self, shared: SharedIndex, until: float, fields: type[TaskFields] = TaskFields, **params: int | str
-    ) -> TaskPage:
+    def _tasks(self, shared: SharedIndex, until: float, *, keep_fields: bool = False, **params: int | str) -> TaskPage:
+        fields = EventFields if keep_fields or not OF_EVENTS.isdisjoint(self.columns) else TaskFields
         with self._answer("/api/tasks", until, **params) as answer:
             self.now = self._date(answer)
             # The only trace of its version in an answer. A proxy may add the same header.
             self.is_sorted = "X-Content-Type-Options" in answer.headers
-            page = TaskPage(shared, self.columns, self.now, keep_fields=fields is EventFields)
+            page = TaskPage(shared, self.columns, self.now, keep_fields=keep_fields)
             for tasks in decode_tasks(_verified(answer, TASKS_LIMIT), fields):
                 page.add(tasks)
                 self.tasks_read += len(tasks)

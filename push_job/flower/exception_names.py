@@ -82,3 +82,11 @@ def failure_of(task: TaskFields) -> str:
         return name
     found = class_in_traceback(task.traceback)
     return name if found == UNKNOWN_CLASS else found
+
+
+def last_failure_of(task: TaskFields) -> str:
+    """Return the class of the exception of a task that has failed, in any state; empty if it has not failed.
+
+    Flower may show another state: the task has run again since, or its last ``task-retried`` arrived late.
+    """
+    return "" if task.failed is None else failure_of(task)

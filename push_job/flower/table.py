@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import NamedTuple
 
 from push_job.flower.page import SharedIndex, TaskPage
-from push_job.flower.task import Column
+from push_job.flower.task import FINAL_STATES, Column, TextColumn
 from push_job.flower.tasks_by_kind import Tally, TasksByKind
 
 
@@ -29,6 +29,26 @@ class Content(NamedTuple):
         """Return whether both result in the same samples."""
         both = self.seconds, other.seconds
         return self.labels == other.labels and (both[0] == both[1] or all(map(math.isnan, both)))
+
+
+class Change(NamedTuple):
+    """A task that is new or has changed.
+
+    Attributes:
+        kind: its type and state.
+        stamp: Unix time of its newest event.
+        seconds: the result of `seconds_of`.
+        text: its text in the watched text column; empty if it has none.
+        values: its values in the watched columns.
+        former: its former values; None if the task is new.
+    """
+
+    kind: tuple[str, str]
+    stamp: float
+    seconds: float
+    text: str
+    values: tuple[float, ...]
+    former: tuple[float, ...] | None
 
 
 class TaskTable:
@@ -46,6 +66,8 @@ class TaskTable:
         self.shared = shared
         self.now = 0.0
         self._pages: list[TaskPage] = []
+        self._watched: tuple[Column, ...] = ()
+        self._former: dict[str, tuple[float, ...] | None] = {}
 
     def __len__(self) -> int:
         return sum(len(page.rows) for page in self._pages)
@@ -77,6 +99,8 @@ class TaskTable:
         if self._pages:
             ids = set(page.rows)  # a set keeps the hashes of its strings, which makes lookups faster
             known = {task_id for earlier in self._pages for task_id in earlier.rows.keys() & ids}
+            if self._watched:
+                self._keep_former(page, known)
             self.drop(known)
         self._pages.insert(len(self._pages) if place is None else place, page)
         return len(page.rows) - len(known)
@@ -111,6 +135,56 @@ class TaskTable:
         page = self.compact()
         by_stamp = sorted(zip(map(page.stamps.__getitem__, page.rows.values()), page.rows.items(), strict=True))
         page.rows = {task_id: row for _, (task_id, row) in reversed(by_stamp)}
+
+    # Finding changes
+
+    def watch(self, columns: tuple[Column, ...]) -> None:
+        """Keep the former values of these columns of each task that is merged, until `take_changes`."""
+        self._watched = columns
+
+    def take_changes(self, text: TextColumn) -> list[Change]:
+        """Return the tasks that were merged since the last call, are still there and have other values than then."""
+        former, self._former = self._former, {}
+        return self._changes(former, text)
+
+    def changes_since(self, earlier: TaskTable, columns: tuple[Column, ...], text: TextColumn) -> list[Change]:
+        """Watch these columns, and return the tasks that are new or have other values than in an earlier table.
+
+        Tasks that were merged into that one since its last `take_changes` count as they were before.
+        """
+        self.watch(columns)
+        page, before = self.compact(), earlier.compact()
+        values = list(zip(*map(page.columns.__getitem__, columns), strict=True))
+        known = list(zip(*map(before.columns.__getitem__, columns), strict=True))
+        rows, merged = before.rows, earlier._former
+        former: dict[str, tuple[float, ...] | None] = {
+            task_id: None if old is None else known[old]
+            for task_id, row in page.rows.items()
+            if (old := rows.get(task_id)) is None or values[row] != known[old]
+        }
+        return self._changes({**former, **merged}, text)
+
+    def _keep_former(self, page: TaskPage, known: set[str]) -> None:
+        former = self._former
+        for task_id in page.rows:
+            if task_id not in former:
+                former[task_id] = self._values_of(task_id) if task_id in known else None
+
+    def _values_of(self, task_id: str) -> tuple[float, ...] | None:
+        page = self._page_of(task_id)
+        return None if page is None else tuple(page.columns[column][page.rows[task_id]] for column in self._watched)
+
+    def _changes(self, former: Mapping[str, tuple[float, ...] | None], text: TextColumn) -> list[Change]:
+        changes = []
+        for task_id, known in former.items():
+            page, values = self._page_of(task_id), self._values_of(task_id)
+            if page is not None and values is not None and values != known:
+                row = page.rows[task_id]
+                number = page.columns[text][row]
+                name = "" if math.isnan(number) else self.shared.texts[int(number)]
+                kind, stamp, seconds = self.shared.kinds[page.kinds[row]], page.stamps[row], page.seconds[row]
+                changes.append(Change(kind, stamp, seconds, name, values, known))
+        return changes
 
     # Looking up tasks
 
@@ -171,6 +245,15 @@ class TaskTable:
             for number, count in Counter(map(page.kinds.__getitem__, page.rows.values())).items():
                 states[self.shared.kinds[number][1]] += count
         return min(states, key=states.__getitem__, default=None)
+
+    def last_end(self) -> float | None:
+        """Return the stamp (Unix time) of the last finished task of the list; None without one."""
+        finished = {number for number, kind in enumerate(self.shared.kinds) if kind[1] in FINAL_STATES}
+        for page in reversed(self._pages):
+            for row in reversed(page.rows.values()):
+                if page.kinds[row] in finished:
+                    return page.stamps[row]
+        return None
 
     def _page_of(self, task_id: str) -> TaskPage | None:
         return next((page for page in self._pages if task_id in page.rows), None)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import filterfalse
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -23,6 +23,12 @@ UNKNOWN_STATE = "UNKNOWN"
 
 #: The field with the time of the event that led to an unfinished state, by state.
 SINCE = {"PENDING": "sent", "RECEIVED": "received", "STARTED": "started", "RETRY": "retried"}
+
+#: The states that end a task, by the event that leads to each.
+END_STATES = {"succeeded": "SUCCESS", "failed": "FAILURE", "revoked": "REVOKED", "rejected": "REJECTED"}
+
+#: The states of a task that has ended.
+FINAL_STATES = OTHER_FINAL_STATES | {*END_STATES.values()}
 
 #: Seconds in a century. A longer duration is not valid.
 CENTURY = 3.2e9
@@ -72,7 +78,7 @@ class TextColumn:
     """A column with a text for each task in one state. There must be few different texts: the store numbers them.
 
     Attributes:
-        of: returns the text of a task.
+        of: returns the text of a task; empty if it has none.
         state: the state; None for all.
         of_many: returns the texts of many tasks faster than `of`, for a column of all states.
     """
@@ -239,6 +245,40 @@ def ended_at(task: TaskFields) -> float:
     return time_of(ended) or time_of(task.timestamp) or NOT_REPORTED
 
 
+def last_end_of(task: TaskFields) -> float:
+    """Return the Unix time of the newest event that ended the task; 0.0 if none did. The task must have EventFields."""
+    return max(_end_times(task))
+
+
+def ends_of(task: TaskFields) -> float:
+    """Return which events have ended the task; see `new_ends`. The task must have EventFields."""
+    times = _end_times(task)
+    return float(sum(1 << bit for bit, at in enumerate(times) if at) + (times.index(max(times)) << len(END_STATES)))
+
+
+def _end_times(task: TaskFields) -> list[float]:
+    return [time_of(getattr(task, end)) or 0.0 for end in END_STATES]
+
+
+def new_ends(last: float, ends: float, former_last: float = 0.0, former_ends: float = 0.0) -> list[str]:
+    """Return the states in which a task has ended since it was last read.
+
+    An end is new if the task did not show one in this state before, or if it is the newest end and later than before.
+    The newest end is earlier than before if Flower restarted with an older saved state.
+
+    Args:
+        last: the result of `last_end_of`.
+        ends: the result of `ends_of`. It has a bit for each state in END_STATES, and above them the index of the state
+            of the newest end.
+        former_last: the former result of `last_end_of`.
+        former_ends: the former result of `ends_of`.
+    """
+    count = len(END_STATES)
+    seen, new = int(former_ends), int(ends)
+    is_new = (new & ~seen) | (1 << (new >> count) if last > former_last else 0)
+    return [state for bit, state in enumerate(END_STATES.values()) if is_new & 1 << bit]
+
+
 # The functions below return the same numbers for many tasks at once. The common cases are written inline, because a
 # function call per task would take as long as decoding the task. Comparisons of three values are not chained, because
 # Python evaluates chained ones more slowly.
@@ -302,6 +342,34 @@ def _ended_at(tasks: Collection[TaskFields]) -> list[float]:
     ]
 
 
+def _last_ends_of(tasks: Collection[TaskFields]) -> list[float]:
+    return [
+        ended
+        if type(ended := task.succeeded) is float
+        and task.failed is None
+        and task.revoked is None
+        and task.rejected is None
+        and ended > 0.0
+        and ended <= LATEST
+        else last_end_of(task)
+        for task in cast("Collection[EventFields]", tasks)
+    ]
+
+
+def _ends_of(tasks: Collection[TaskFields]) -> list[float]:
+    return [
+        1.0
+        if type(ended := task.succeeded) is float
+        and task.failed is None
+        and task.revoked is None
+        and task.rejected is None
+        and ended > 0.0
+        and ended <= LATEST
+        else ends_of(task)
+        for task in cast("Collection[EventFields]", tasks)
+    ]
+
+
 #: The functions that compute a column for many tasks at once.
 IN_BULK: dict[Column, Callable[[Collection[TaskFields]], list[float]]] = {
     received_of: _received_of,
@@ -309,4 +377,9 @@ IN_BULK: dict[Column, Callable[[Collection[TaskFields]], list[float]]] = {
     queue_wait_of: _queue_waits_of,
     came_at: _came_at,
     ended_at: _ended_at,
+    last_end_of: _last_ends_of,
+    ends_of: _ends_of,
 }
+
+#: The columns that need EventFields.
+OF_EVENTS: frozenset[Column] = frozenset({last_end_of, ends_of})

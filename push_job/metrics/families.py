@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from push_job import __version__
 from push_job.flower.table import TaskTable
@@ -46,6 +46,20 @@ class Gauge(Family):
         return GaugeMetricFamily(self.name, self.help, value=value)
 
 
+class Counter(Family):
+    """A counter family; its name ends with ``_total``."""
+
+    type = "counter"
+
+    def empty(self) -> CounterMetricFamily:
+        """Return the family without samples."""
+        return CounterMetricFamily(self.name, self.help, labels=self.labels)
+
+    def of(self, value: float) -> CounterMetricFamily:
+        """Return a family without labels, with its only sample."""
+        return CounterMetricFamily(self.name, self.help, value=value)
+
+
 class Histogram(Family):
     """A histogram family."""
 
@@ -76,6 +90,10 @@ DURATIONS = Gauge(
 UP = Gauge("flower_up", "Whether this Flower was scraped completely (1) or not at all (0).")
 SCRAPE_DURATION = Gauge("flower_scrape_duration_seconds", "Seconds that the scrape took.")
 SCRAPE_TASKS = Gauge("flower_scrape_tasks", "Tasks that Flower remembers.")
+WINDOW = Gauge(
+    "flower_scrape_window_seconds",
+    "Age of the oldest finished task that Flower remembers: numbers by state cover this time.",
+)
 SCRAPE_FULL = Gauge(
     "flower_scrape_full",
     "Whether all tasks were read from Flower (1) or only what changed since the last scrape (0).",
@@ -92,6 +110,7 @@ PLAIN: tuple[Family, ...] = (
     UP,
     SCRAPE_DURATION,
     SCRAPE_TASKS,
+    WINDOW,
     SCRAPE_FULL,
     SCRAPE_READ_TASKS,
     MAX_AGE,
@@ -124,7 +143,12 @@ def of_tasks(tasks: TaskTable, tallies: dict[tuple[str, str], Tally]) -> list[Me
         counts.add_metric([name, state], tally.count if tally else 0)
         if tally:
             durations.add_metric([name, state], tally.seconds)
-    return [SCRAPE_TASKS.of(len(tasks)), counts, durations]
+    return [SCRAPE_TASKS.of(len(tasks)), *_window(tasks), counts, durations]
+
+
+def _window(tasks: TaskTable) -> list[Metric]:
+    ended = tasks.last_end()
+    return [] if ended is None else [WINDOW.of(max(0.0, tasks.now - ended))]
 
 
 def of_scrape(*, full: bool, tasks_read: int) -> list[Metric]:

@@ -25,6 +25,7 @@ from push_job.flower.api import Flower, FlowerError
 from push_job.flower.incremental.scraper import ScrapedTasks, TaskScraper
 from push_job.flower.table import TaskTable
 from push_job.flower.task import wait_of
+from push_job.flower.totals import Totals
 from push_job.http.client import Client
 from push_job.http.errors import TransportError
 from tests.fakes.celery_flower import BY_CLOCK, BY_STAMP, CeleryFlower, DirectClient, never
@@ -33,6 +34,7 @@ from tests.independent import durations_by_labels
 PAGE = 150
 NAMES = ("shop.pay", "shop.mail", "shop.report")
 ENDS = ("task-succeeded", "task-failed", "task-revoked", "task-rejected")
+COUNTED = (*ENDS, "task-retried")
 LABELS = tuple[str, str]
 
 
@@ -176,6 +178,10 @@ class Life:
         self.owner: dict[str, EventSender] = {}
         self.ended: set[str] = set()
         self.named = 0
+        self.counted_events = 0
+        self.uncounted: int | None = None
+        self.first_uncounted = 0
+        self.is_exact = False
         self.has_restarted = False
 
     def send(self, kind: str, uuid: str, sender: EventSender, **fields: Any) -> None:
@@ -189,6 +195,7 @@ class Life:
             clock = sender.own_clock
         self.flower.event(kind, uuid, sender.name, self.flower.now + sender.skew, clock, **fields)
         self.witness.on_event(uuid)
+        self.counted_events += kind in COUNTED
         if kind in ENDS:
             self.ended.add(uuid)
 
@@ -267,7 +274,7 @@ class Life:
     def restart(self, client: DirectClient, *, from_saved: bool) -> None:
         """Restart Flower, with nothing or with a state that it saved earlier."""
         former = self.flower
-        self.started += 1.0 if self.started else 0.0
+        self.started = former.now if self.started else 0.0
         room = self.room if from_saved else self.chance.choice((200, 600, self.room))
         self.flower = client.flower = CeleryFlower(self.order, room, self.started)
         self.flower.now = former.now
@@ -282,6 +289,7 @@ class Life:
         else:  # no new task, so that the number of tasks does not show that the state is an older one
             self.burst()
         self.has_restarted = True
+        self.is_exact = False
 
 
 def _name_of(uuid: str) -> str:
@@ -315,7 +323,7 @@ def live(found: Found, cycles: int, seed: int) -> None:
     """Run one life until its end or the first wrong result."""
     life = Life(seed, found)
     client = DirectClient(life.flower)
-    scraper = TaskScraper(math.inf)
+    scraper = TaskScraper(math.inf, buckets=(0.5,))
     life.live(500)
     life.fill_sleeper()
     for cycle in range(cycles):
@@ -344,6 +352,8 @@ def live(found: Found, cycles: int, seed: int) -> None:
         complaint = None if scraped.full and not goes_on else life.witness.complaint(scraped)
         if not moving:
             complaint = complaint or difference(life.flower, scraped.tasks) or disorder(life.flower, scraper)
+            if fault != "cache":
+                complaint = complaint or wrong_totals(life, scraped.totals)
         life.witness.seen_before = set(scraped.tasks)
         life.witness.seen_before = set(scraped.tasks)
         if complaint:
@@ -416,6 +426,28 @@ def difference(flower: CeleryFlower, tasks: TaskTable) -> str | None:
     for labels, tally in tallies.items():
         if abs(tally.seconds - seconds[labels]) > 1e-6 * max(1.0, tally.seconds):
             return f"seconds of {labels}: {tally.seconds}, counted {seconds[labels]}: {_odd_ones(listed, tasks)[:3]}"
+    return None
+
+
+def wrong_totals(life: Life, totals: Totals | None) -> str | None:
+    """Return how the totals and what they missed differ from the events that were sent; None if they do not.
+
+    What was sent before the first scrape is not counted. What was sent before a restart of Flower may be missing. An id
+    that is used again counts under another name than Flower's events do.
+    """
+    if totals is None:
+        return "no totals"
+    counted = sum(found.retries + sum(found.ends.values()) for found in totals.types.values())
+    missed = sum(found.missed for found in totals.types.values())
+    former, life.uncounted = life.uncounted, life.counted_events - counted - missed
+    is_exact, life.is_exact = life.is_exact, totals.is_base_exact
+    if former is None:
+        life.first_uncounted = life.uncounted
+    is_exact = is_exact and life.order == BY_STAMP  # the list of an old Flower loses tasks, and shows them again
+    if life.reuse or not life.started:
+        return None
+    if life.uncounted + missed < life.first_uncounted or (is_exact and life.uncounted != former):
+        return f"{counted} counted, {missed} missed; {life.uncounted} less than were sent, before {former}"
     return None
 
 

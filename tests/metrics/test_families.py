@@ -27,6 +27,7 @@ def test_the_contracts_families_have_the_contracts_labels() -> None:
         "flower_up": (),
         "flower_scrape_duration_seconds": (),
         "flower_scrape_tasks": (),
+        "flower_scrape_window_seconds": (),
         "flower_scrape_full": (),
         "flower_scrape_read_tasks": (),
         "push_job_max_age_seconds": (),
@@ -58,7 +59,7 @@ def test_every_task_type_has_every_state_but_only_durations_it_has() -> None:
     page = TaskPage(tasks.shared)
     page.add({str(number): TaskFields(name="b", state="SUCCESS") for number in range(3)})
     tasks.merge(page)
-    total, counts, durations = families.of_tasks(tasks, tallies)
+    total, _, counts, durations = families.of_tasks(tasks, tallies)
     assert values(total) == {(): 3}
     assert values(counts) == {
         **{(name, state): 0 for name in "ab" for state in STATES},

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from push_job import log
+from push_job.flower import totals
 from push_job.flower.api import Flower, FlowerError, optional_deadline
 from push_job.flower.full_scrape import FullScrape, scrape_all_tasks, scrape_in_one_request
 from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.changes import read_changes
+from push_job.flower.incremental.counting import compare, count_changes, count_full_scrape, is_compared, start
 from push_job.flower.incremental.event_balance import surplus_of_full_scrape
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, read_event_counts
 from push_job.flower.incremental.state import (
@@ -30,6 +32,7 @@ from push_job.flower.incremental.state import (
 from push_job.flower.incremental.state_file import StateFile
 from push_job.flower.table import Content, TaskTable
 from push_job.flower.task import STATES, UNKNOWN_TYPE
+from push_job.flower.totals import COUNTED, Totals
 from push_job.settings import PAGE_SIZE
 
 #: With this number of tasks or fewer, a full scrape is one small page and costs no more than an incremental one.
@@ -51,11 +54,13 @@ class ScrapedTasks:
         tasks: all tasks.
         full: whether all of them were transferred.
         tasks_read: number of tasks that were transferred.
+        totals: the totals, if they are wanted and the state could be used.
     """
 
     tasks: TaskTable
     full: bool
     tasks_read: int
+    totals: Totals | None = None
 
 
 class _BegunScrape(NamedTuple):
@@ -78,11 +83,15 @@ class TaskScraper:
     Args:
         full_every: interval in seconds between full scrapes; 0 keeps no state.
         file: where the state is kept between runs.
+        buckets: upper bounds of the buckets of runtimes in seconds, if totals are counted; None if they are not.
     """
 
-    def __init__(self, full_every: float, file: StateFile | None = None) -> None:
+    def __init__(
+        self, full_every: float, file: StateFile | None = None, buckets: tuple[float, ...] | None = None
+    ) -> None:
         self._full_every = full_every
         self._file = file
+        self._buckets = buckets
         self._is_loaded = False
         self._state: ScrapeState | None = None
         self._begun: _BegunScrape | None = None
@@ -102,6 +111,8 @@ class TaskScraper:
         """Write the state file, if there is one."""
         if self._file and self._state and self._lock.acquire(blocking=False):
             try:
+                count_left_out(self._state)
+                count_changes(self._state)
                 self._file.save(self._state)
             finally:
                 self._lock.release()
@@ -124,19 +135,28 @@ class TaskScraper:
         if not self._full_every or not self._lock.acquire(blocking=False):
             return ScrapedTasks(scrape_all_tasks(flower, page_size, until, progress), True, flower.tasks_read)
         try:
-            flower.columns = tuple(dict.fromkeys((*flower.columns, *COLUMNS)))
+            wanted = COLUMNS if self._buckets is None else (*COLUMNS, *totals.COLUMNS)
+            flower.columns = tuple(dict.fromkeys((*flower.columns, *wanted)))
             if self._file and not self._is_loaded:
                 self._state, self._is_loaded = self._file.load(flower.columns), True
+                self._go_on_with_totals()
             read_before = flower.tasks_read
             full = self._begun is not None or not self._scrape_changes(flower, page_size or PAGE_SIZE, until)
-            tasks = self._scrape_all(flower, page_size, until, progress) if full else self._known_tasks()
-            return ScrapedTasks(tasks, full, flower.tasks_read - read_before)
+            state = self._scrape_all(flower, page_size, until, progress) if full else self._known_state()
+            return ScrapedTasks(state.tasks, full, flower.tasks_read - read_before, state.totals)
         finally:
             self._lock.release()
 
-    def _known_tasks(self) -> TaskTable:
+    def _known_state(self) -> ScrapeState:
         assert self._state is not None  # noqa: S101 - an incremental scrape has changed it
-        return self._state.tasks
+        count_changes(self._state)
+        compare(self._state, self._state, self._state.counts, None)
+        return self._state
+
+    def _go_on_with_totals(self) -> None:
+        if self._state and self._state.totals and self._buckets is not None:
+            self._state.totals.use_bounds(self._buckets)
+            self._state.tasks.watch(COUNTED)
 
     def _scrape_changes(self, flower: Flower, page_size: int, until: float) -> bool:
         """Try an incremental scrape; return whether it succeeded. Raises FlowerError."""
@@ -161,11 +181,11 @@ class TaskScraper:
 
     def _scrape_all(
         self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None]
-    ) -> TaskTable:
+    ) -> ScrapeState:
         """Do a full scrape and make a new state of it. Raises FlowerError."""
         former = self._state
         few = self._has_few_tasks(page_size or PAGE_SIZE)
-        before = None if few else self._counters(flower, until)
+        before = None if few and self._buckets is None else self._counters(flower, until)
         pages, goes_on = former.pages if former else Backoff(), False
         if pages.allows_attempt():
             scrape = self._begin_or_go_on(flower, before, page_size, until, progress)
@@ -174,8 +194,9 @@ class TaskScraper:
             pages.note(success=not scrape.tasks.needed_one_request)
         else:
             tasks = scrape_in_one_request(flower, until)
-        after = self._counters(flower, until) if before else None
+        after = self._counters(flower, until) if before and not (few and is_compared(former, before)) else None
         self._state = state = new_state(tasks, before, after, former)
+        self._count_full_scrape(flower, former, state, before)
         state.pages = pages
         state.changes_by_events_alone = state.counts is not None and _changes_by_events_alone(flower, state, until)
         if former and is_same_process(former, state.counts):
@@ -188,7 +209,19 @@ class TaskScraper:
             # scrape could not find a missed one among them. This one has to consider much fewer events.
             with contextlib.suppress(FlowerError):
                 _read_changes(flower, state, page_size or PAGE_SIZE, until)
-        return state.tasks
+        count_changes(state)
+        compare(former, state, before, after)
+        return state
+
+    def _count_full_scrape(
+        self, flower: Flower, former: ScrapeState | None, state: ScrapeState, before: EventCounts | None
+    ) -> None:
+        if self._buckets is None:
+            return
+        count_full_scrape(former, state, before)
+        if state.totals is None:
+            reason = self._file.reason if self._file else "no state is kept between runs"
+            start(state, self._buckets, flower.client.endpoint.address, reason)
 
     def _prove(self, flower: Flower, state: ScrapeState, page_size: int, until: float) -> None:
         """Prove that a scrape of several cycles has seen every event since it was begun.

@@ -12,6 +12,7 @@ from push_job.flower.incremental.list_order import ListOrder, order_of
 from push_job.flower.page import TaskPage
 from push_job.flower.table import TaskTable
 from push_job.flower.task import Column, clock_of, received_of, retries_of, sent_at
+from push_job.flower.totals import Totals
 
 #: The fewest tasks that are read of the front and of the end of the list.
 SMALLEST_FRONT = 300
@@ -46,6 +47,7 @@ class ScrapeState:
         unplaced: tasks whose place in the list is not known.
         incremental: when incremental scrapes are attempted.
         pages: when full scrapes attempt to read pages, and not all tasks in one request.
+        totals: the totals, which have counted what `tasks` show; None if they are not wanted.
     """
 
     tasks: TaskTable
@@ -64,6 +66,7 @@ class ScrapeState:
     unplaced: set[str] = field(default_factory=set)
     incremental: Backoff = field(default_factory=Backoff)
     pages: Backoff = field(default_factory=Backoff)
+    totals: Totals | None = None
 
 
 def count_left_out(state: ScrapeState) -> None:
@@ -94,7 +97,7 @@ def new_state(
     if counts and after:
         state.surplus = after.kinds_since(counts)
     if former:
-        state.kept, state.incremental = former.kept, former.incremental
+        state.kept, state.incremental, state.totals = former.kept, former.incremental, former.totals
     if former and is_same_process(former, counts):
         state.sent_at = {**former.sent_at, **former.noted_sent_at}
     return state

@@ -29,6 +29,7 @@ from typing import BinaryIO
 import msgspec
 
 from push_job import __version__, log
+from push_job.flower import totals
 from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender
 from push_job.flower.incremental.list_order import ORDERS
@@ -85,6 +86,7 @@ class _Stored(msgspec.Struct, array_like=True):
     seconds: bytes
     stamps: bytes
     columns: dict[str, bytes]
+    totals: totals.Totals | None = None
 
 
 class _UnusableError(Exception):
@@ -102,6 +104,9 @@ class StateFile:
         path: the file.
         flower: URL of the Flower.
         address: the Flower's ``instance``, for the log.
+
+    Attributes:
+        reason: why the file could not be used; empty if it could.
     """
 
     def __init__(self, path: Path, flower: str, address: str) -> None:
@@ -109,6 +114,7 @@ class StateFile:
         self._flower = flower
         self._address = address
         self._is_foreign = False
+        self.reason = ""
 
     def load(self, columns: Iterable[Column]) -> ScrapeState | None:
         """Return the saved state, with these columns; None if the file cannot be used."""
@@ -123,6 +129,7 @@ class StateFile:
             reason = str(error)
         except _ForeignFileError as error:
             level, reason, self._is_foreign = logging.ERROR, str(error), True
+        self.reason = reason
         self._log(level, "no state; reading all tasks", reason)
         return None
 
@@ -156,21 +163,33 @@ class StateFile:
             raise _UnusableError("the file is damaged")
         try:
             stored = msgspec.msgpack.decode(body, type=_Stored)
-            self._check(stored, columns)
-            return _decode(stored, columns)
+            reason = self._check(stored, columns)
+            state = _decode(stored, columns if reason is None else totals.COLUMNS)
         except (msgspec.DecodeError, ValueError, KeyError):
             raise _UnusableError("the file is damaged") from None
+        if reason is not None:
+            state.counts = None  # so that all tasks are read, and compared with what is known of these
+            self._log(logging.INFO, "only totals of the state used; reading all tasks", reason)
+        return state
 
-    def _check(self, stored: _Stored, columns: tuple[Column, ...]) -> None:
-        """Raise _UnusableError if the content belongs to another version, Flower or time."""
+    def _check(self, stored: _Stored, columns: tuple[Column, ...]) -> str | None:
+        """Return why only the totals can be used; None if everything can.
+
+        Raises:
+            _UnusableError: if the content belongs to another version, Flower or time.
+        """
+        reason = None
         if stored.version != __version__:
-            raise _UnusableError("another version of push-job wrote the file")
+            reason = "another version of push-job wrote the file"
+        elif stored.columns.keys() != {_name(column) for column in columns}:
+            reason = "the file was written with other extras"
         if stored.flower != self._flower:
             raise _UnusableError("the file is of another Flower")
-        if stored.columns.keys() != {_name(column) for column in columns}:
-            raise _UnusableError("the file was written with other extras")
         if not stored.full_at <= stored.saved_at <= time.time():
             raise _UnusableError("the file is from the future")
+        if reason is not None and (stored.totals is None or not {*totals.COLUMNS} <= {*columns}):
+            raise _UnusableError(reason)
+        return reason
 
     def _write(self, body: bytes) -> None:
         with contextlib.suppress(FileNotFoundError), _open(self._path) as existing:
@@ -247,6 +266,7 @@ def _encode(state: ScrapeState, flower: str) -> bytes:
             seconds=page.seconds.tobytes(),
             stamps=page.stamps.tobytes(),
             columns={_name(column): values.tobytes() for column, values in page.columns.items()},
+            totals=state.totals,
         )
     )
 
@@ -280,6 +300,7 @@ def _decode(stored: _Stored, columns: tuple[Column, ...]) -> ScrapeState:
         unplaced=set(stored.unplaced),
         incremental=stored.incremental,
         pages=stored.pages,
+        totals=stored.totals,
     )
 
 

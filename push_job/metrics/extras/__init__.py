@@ -20,6 +20,7 @@ from push_job import log
 from push_job.flower.api import Flower
 from push_job.flower.task import Column
 from push_job.flower.tasks_by_kind import TasksByKind
+from push_job.flower.totals import Totals
 from push_job.http.errors import TransportError
 from push_job.metrics import families
 from push_job.metrics.extras.interface import Extra, ExtraContext
@@ -38,6 +39,7 @@ _MODULES = (
     "by_queue",
     "activity",
     "flower_metrics",
+    "totals",
 )
 
 
@@ -71,6 +73,16 @@ def columns_of(names: Iterable[str]) -> list[Column]:
     return [column for name in names for column in EXTRAS[name].columns]
 
 
+def needing_state(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of these extras that need a state."""
+    return tuple(name for name in names if EXTRAS[name].needs_state)
+
+
+def stateless(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of these extras that need no state."""
+    return tuple(name for name in names if not EXTRAS[name].needs_state)
+
+
 def read_extras(
     names: Iterable[str],
     flower: Flower,
@@ -80,6 +92,8 @@ def read_extras(
     until: float,
     kept: dict[str, dict[str, float]],
     forget_after: float = 0.0,
+    totals: Totals | None = None,
+    type_limit: int = 1000,
 ) -> list[Metric]:
     """Return the families of the extras called `names` and whether each succeeded; see ExtraContext for the rest."""
     names = tuple(names)
@@ -103,7 +117,19 @@ def read_extras(
 
     taken = frozenset(name for family in families_with(names) for name in family.sample_names)
     context = ExtraContext(
-        flower, tasks, flower.now, label, buckets, until, taken, kept, own_metrics_or_raise, names, forget_after
+        flower,
+        tasks,
+        flower.now,
+        label,
+        buckets,
+        until,
+        taken,
+        kept,
+        own_metrics_or_raise,
+        names,
+        forget_after,
+        totals,
+        type_limit,
     )
     added: list[Metric] = []
     success = SUCCESS.empty()

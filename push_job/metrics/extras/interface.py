@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from push_job.flower.api import Flower
 from push_job.flower.task import Column
 from push_job.flower.tasks_by_kind import TasksByKind
+from push_job.flower.totals import Totals
 from push_job.metrics.families import Family
 
 
@@ -30,6 +31,8 @@ class ExtraContext:
         own_metrics: returns Flower's own metric families that extras want; reads them only once. Raises FlowerError.
         extras: names of all extras of this push.
         forget_after: seconds after its last heartbeat from which a worker is left out; 0 for never.
+        totals: what the scrapes have counted; None if an extra needs it and the state is in use.
+        type_limit: number of task types that may have labels of their own.
     """
 
     flower: Flower
@@ -43,6 +46,8 @@ class ExtraContext:
     own_metrics: Callable[[], list[Metric]]
     extras: tuple[str, ...] = ()
     forget_after: float = 0.0
+    totals: Totals | None = None
+    type_limit: int = 1000
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Extra:
         columns: columns that it needs of each task in addition to type, state and seconds.
         own_families: returns whether it needs the family of Flower's own metrics with this name.
         foreign_labels: labels of families that it passes on unchanged.
+        needs_state: whether it reads totals, which need a state.
     """
 
     name: str
@@ -64,3 +70,4 @@ class Extra:
     columns: tuple[Column, ...] = ()
     own_families: Callable[[str], bool] = lambda _: False
     foreign_labels: tuple[str, ...] = ()
+    needs_state: bool = False

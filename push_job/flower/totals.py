@@ -1,0 +1,264 @@
+"""Totals: how often tasks have ended and been retried since counting began, each event once.
+
+Flower remembers a limited number of tasks. Totals go on when it forgets them, and
+when the job, Flower or the Pushgateway restarts, because they are kept with the
+table of tasks: what the table shows has been counted.
+
+An independent count checks the ends. Flower's own counters say how many it received.
+What they have and the totals do not is *missed*: Flower forgot the tasks between two
+scrapes. Retries are taken from these counters, because tasks do not show all of them.
+
+No HTTP and no file here; times are Unix times in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+
+from push_job.flower.exception_names import UNKNOWN_CLASS, last_failure_of
+from push_job.flower.incremental.event_counts import EventKind
+from push_job.flower.page import OTHER_TEXTS, OTHER_TYPES
+from push_job.flower.table import Change, TaskTable
+from push_job.flower.task import (
+    END_STATES,
+    UNKNOWN_TYPE,
+    Column,
+    TextColumn,
+    ends_of,
+    label_text,
+    last_end_of,
+    new_ends,
+)
+
+#: The columns that show what has been counted of a task, and the class of its exception.
+COUNTED: tuple[Column, ...] = (last_end_of, ends_of)
+LAST_FAILURE = TextColumn(last_failure_of, state=None)
+COLUMNS: tuple[Column, ...] = (*COUNTED, LAST_FAILURE)
+
+#: The newest event of a task may have arrived after the last scrape although its time stamp is older than that by up to
+#: this number of seconds, if its worker's clock is slow.
+CLOCK_SLACK = 300.0
+
+#: Task types, and exception classes of one type, that are counted under their own names.
+_TYPE_LIMIT = 10_000
+_CLASS_LIMIT = 50
+
+
+class Failures(msgspec.Struct):
+    """The failures of one task type with one exception class; `since` is when the first was counted."""
+
+    since: float
+    count: int = 0
+
+
+class TypeTotals(msgspec.Struct):
+    """The totals of one task type.
+
+    Attributes:
+        since: when the type became known.
+        ends: number of ends by state.
+        retries: number of retries.
+        failures: failures by exception class.
+        buckets: number of successes by the bucket of their runtime; the last bucket has no upper bound.
+        runtime: sum of the runtimes in seconds.
+        retried: retries that Flower's process has counted.
+        base: ends that Flower's process had counted when the comparison with it began.
+        compared: ends that were counted since then.
+        missed_before: ends missed before then.
+        missed: ends missed so far.
+    """
+
+    since: float
+    ends: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(END_STATES.values(), 0))
+    retries: int = 0
+    failures: dict[str, Failures] = {}
+    buckets: list[int] = []
+    runtime: float = 0.0
+    retried: int = 0
+    base: int = 0
+    compared: int = 0
+    missed_before: int = 0
+    missed: int = 0
+
+
+class Totals(msgspec.Struct):
+    """The totals of one Flower.
+
+    Attributes:
+        bounds: upper bounds of the buckets of runtimes, in seconds.
+        types: the totals of each task type, in the order in which they became known.
+        process: start of the Flower process that the totals are compared with; 0.0 if it is not exported, None if no
+            counters have been read.
+        scraped_at: time of the last scrape.
+        unwatched: seconds in which no Flower ran, as far as the job knows.
+        is_base_exact: whether `base` has been corrected by a scrape during which no event came.
+    """
+
+    bounds: tuple[float, ...]
+    types: dict[str, TypeTotals] = {}
+    process: float | None = None
+    scraped_at: float = 0.0
+    unwatched: float = 0.0
+    is_base_exact: bool = False
+
+    def use_bounds(self, bounds: tuple[float, ...]) -> None:
+        """Count runtimes by other bounds, from 0 again if they differ."""
+        if bounds == self.bounds:
+            return
+        self.bounds = bounds
+        for totals in self.types.values():
+            totals.buckets, totals.runtime = [], 0.0
+
+    def add_types(self, names: Iterable[str], now: float) -> None:
+        """Note the task types that Flower lists, so that each has its series before its first event."""
+        for name in names:
+            if name not in self.types:
+                self._of(name, now)
+
+    def count(self, changes: Iterable[Change], now: float, *, is_restarted: bool = False) -> None:
+        """Count what changed.
+
+        A task that is new to the table may have been counted before Flower forgot it, or before an old Flower left it
+        out of its list for a while. A Flower that restarts with an older saved state shows earlier versions of tasks.
+        So their events from before the last scrape are not counted.
+
+        Args:
+            changes: the tasks that are new or changed, with the columns COUNTED.
+            now: our time.
+            is_restarted: whether Flower has restarted.
+        """
+        counted_until = self.scraped_at if is_restarted else self.scraped_at - CLOCK_SLACK
+        for change in changes:
+            totals = self._of(change.kind[0], now)
+            former_last, former_ends = change.former or (0.0, 0.0)
+            last, ends = change.values
+            if (change.former is not None and not is_restarted) or last > counted_until:
+                for state in new_ends(last, ends, former_last, former_ends):
+                    self._count_end(totals, state, change, now)
+
+    def _count_end(self, totals: TypeTotals, state: str, change: Change, now: float) -> None:
+        totals.ends[state] += 1
+        totals.compared += 1
+        if state == "FAILURE":
+            name = change.text or UNKNOWN_CLASS
+            if name not in totals.failures and len(totals.failures) >= _CLASS_LIMIT - 1:
+                name = OTHER_TEXTS
+            totals.failures.setdefault(name, Failures(now)).count += 1
+        elif state == "SUCCESS" == change.kind[1] and not math.isnan(change.seconds):
+            totals.buckets = totals.buckets or [0] * (len(self.bounds) + 1)
+            totals.buckets[bisect_left(self.bounds, change.seconds)] += 1
+            totals.runtime += change.seconds
+
+    def _of(self, name: str, now: float) -> TypeTotals:
+        name = self._label(name)
+        return self.types.get(name) or self.types.setdefault(name, TypeTotals(now))
+
+    def _label(self, name: str) -> str:
+        return name if name in self.types or len(self.types) < _TYPE_LIMIT else OTHER_TYPES
+
+    # The comparison with Flower's counters
+
+    def begin(self, process: float, ends: Counter[str], shown: Counter[str], now: float, *, is_new: bool) -> None:
+        """Begin the comparison with a process of Flower.
+
+        Args:
+            process: its start time; 0.0 if it is not exported.
+            ends: the ends by task type that it has counted until now, at least.
+            shown: the ends by task type that its tasks show.
+            now: our time.
+            is_new: whether the tasks show no end from before it started, as if it has loaded a saved state.
+        """
+        self.add_types(ends, now)
+        is_first = self.process is None
+        if not is_first and process:
+            # Flower's time is in full seconds.
+            self.unwatched += max(1.0, process - self.scraped_at)
+        self.is_base_exact = is_new and not is_first
+        base = shown if self.is_base_exact else ends
+        for name, totals in self.types.items():
+            totals.base, totals.compared, totals.missed_before = base[name], 0, totals.missed
+            totals.retried = 0
+        self.process = process
+
+    def count_retries(self, retries: Counter[str], now: float) -> None:
+        """Count the retries by task type that Flower's process has counted.
+
+        A task does not show each of its retries, and Flower forgets it while it waits for the next one.
+        """
+        self.add_types(retries, now)
+        for name, count in retries.items():
+            totals = self.types[name]
+            totals.retries += max(0, count - totals.retried)
+            totals.retried = max(count, totals.retried)
+
+    def skip_retries(self, retries: Counter[str], now: float) -> None:
+        """Note the retries by task type that happened before counting began."""
+        self.add_types(retries, now)
+        for name, count in retries.items():
+            self.types[name].retried = count
+
+    def compare(self, ends: Counter[str], now: float, *, is_exact: bool) -> None:
+        """Compare with Flower's count of ends.
+
+        Args:
+            ends: the ends by task type that it had counted before the tasks were read.
+            now: our time.
+            is_exact: whether the tasks show these ends and no later ones.
+        """
+        self.add_types(ends, now)
+        ahead = {name: ends[name] - totals.base - totals.compared for name, totals in self.types.items()}
+        if is_exact and not self.is_base_exact:
+            self._correct_base(ahead)
+        for name, count in _missing(ahead).items():
+            self.types[name].missed = max(self.types[name].missed, self.types[name].missed_before + count)
+
+    def _correct_base(self, ahead: dict[str, int]) -> None:
+        """Lower the base by ends that came while it was read and were counted since."""
+        excess = -sum(ahead.values())
+        for name, count in ahead.items():
+            part = min(max(0, excess), max(0, -count))
+            self.types[name].base -= part
+            ahead[name] += part
+            excess -= part
+        self.is_base_exact = True
+
+    def by_type(self, by_kind: Counter[EventKind], events: Collection[str]) -> Counter[str]:
+        """Return how many of these events there are by the task types that they count under."""
+        counts: Counter[str] = Counter()
+        for (event, task_type), count in by_kind.items():
+            if event in events:
+                counts[self._label(label_text(task_type, UNKNOWN_TYPE))] += count
+        return counts
+
+
+def _missing(ahead: Mapping[str, int]) -> dict[str, int]:
+    """Return the events by task type that Flower counted and no task shows, given the differences.
+
+    Flower counts an event of a task whose name it does not know yet under no name.
+    """
+    behind = sum(-count for name, count in ahead.items() if count < 0 and name != UNKNOWN_TYPE)
+    missing = {name: count for name, count in ahead.items() if count > 0}
+    if UNKNOWN_TYPE in missing:
+        missing[UNKNOWN_TYPE] = max(0, missing[UNKNOWN_TYPE] - behind)
+    return missing
+
+
+def first_end(tasks: TaskTable) -> float:
+    """Return the earliest time at which a task ended last; infinity if none has ended."""
+    page = tasks.compact()
+    return min((ended for row in page.rows.values() if (ended := page.columns[last_end_of][row])), default=math.inf)
+
+
+def ends_shown(tasks: TaskTable) -> Counter[str]:
+    """Return how many ends the tasks show, by task type."""
+    shown: Counter[str] = Counter()
+    page = tasks.compact()
+    every = (1 << len(END_STATES)) - 1
+    for row in page.rows.values():
+        shown[tasks.shared.kinds[page.kinds[row]][0]] += (int(page.columns[ends_of][row]) & every).bit_count()
+    return shown
