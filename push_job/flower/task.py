@@ -78,7 +78,7 @@ class TextColumn:
     """A column with a text for each task in one state. There must be few different texts: the store numbers them.
 
     Attributes:
-        of: returns the text of a task; empty if it has none.
+        of: returns the text of a task.
         state: the state; None for all.
         of_many: returns the texts of many tasks faster than `of`, for a column of all states.
     """
