@@ -63,5 +63,5 @@ def _on_retry(sender: Task, **_: Any) -> None:
 
 @signals.task_revoked.connect  # type: ignore[untyped-decorator]
 def _on_revoked(**_: Any) -> None:
-    # A worker that receives an expired task sends no task-received, so Flower does not learn the name.
-    _write("unknown", "REVOKED")
+    # A worker that receives an expired task sends no task-received, so Flower may not know the name.
+    _write("any", "REVOKED")
