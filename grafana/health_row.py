@@ -69,11 +69,21 @@ def monitoring_health() -> list[AnyPanel]:
         width=HALF,
         height=8,
     )
+    covered = PanelSpec(
+        "Numbers by state cover",
+        "Age of the oldest finished task that Flower remembers. What ended before is in no panel except those of "
+        "--with totals.",
+        "s",
+        width=HALF,
+        height=8,
+        empty="no fresh data, or no task has finished",
+    )
     return [
         each_flower(),
         lines(over_time, Query(age(), EACH_FLOWER)),
         lines(scrape, Query(pushed("flower_scrape_duration_seconds"), EACH_FLOWER)),
         lines(listed, Query(fresh("flower_scrape_tasks"), EACH_FLOWER)),
+        lines(covered, Query(fresh("flower_scrape_window_seconds"), EACH_FLOWER)),
     ]
 
 

@@ -33,6 +33,7 @@ from grafana.panel_types import (
 from grafana.problems_row import problem_panels
 from grafana.queries import CHOSEN, fresh, fresh_window, in_state, most, of_live_workers, selector, workers
 from grafana.tiles import alerts, flowers, idle_workers, live_workers, tasks_in_queues
+from grafana.totals_row import totals
 
 QUEUE = 'queue=~"$queue"'
 WORKER = 'worker=~"$worker"'
@@ -55,6 +56,7 @@ def in_depth_dashboard() -> model.Dashboard:
             Row("Runtimes", runtimes()),
             Row("Waits", waits()),
             Row("Rates", _rates()),
+            Row("Totals", totals()),
             Row("Workers", _activity()),
             Row("Extras", [_extras()], collapsed=True),
         ],

@@ -15,6 +15,8 @@ ALERT_NAMES = (
     "FlowerGroupGone",
     "FlowerDown",
     "FlowerUnsteady",
+    "CeleryErrorBudgetBurnsFast",
+    "CeleryErrorBudgetBurns",
     "CeleryTaskStuck",
     "CeleryTypeFailing",
     "CeleryPeriodicTaskOverdue",

@@ -65,6 +65,8 @@ def healthy(every: int) -> Scene:
         'celery_task_failures_since_success{name="t"}': _cycling(0, 1),
         'celery_task_last_success_timestamp_seconds{name="t"}': lambda push, _: push * step - 20,
         'celery_task_interval_seconds{name="t"}': _always(60),
+        'celery_tasks_total{name="t", state="SUCCESS"}': lambda push, _: 1000 + 10 * push,
+        'celery_tasks_total{name="t", state="FAILURE"}': _always(2),
         **{f'flower_scrape_extra_success{{extra="{name}"}}': _always(1) for name in EXTRAS},
     }
 
@@ -120,6 +122,10 @@ def troubles(every: int) -> dict[str, Scene]:
         "CeleryWorkersFull": {
             **{f'celery_worker_active_tasks{{worker="{worker}"}}': _then(1, 4) for worker in ("w1", "w2")},
             'celery_queue_length{queue="q"}': _growing(3, 1),
+        },
+        **{
+            alert: {'celery_tasks_total{name="t", state="FAILURE"}': _growing(2, 5)}
+            for alert in ("CeleryErrorBudgetBurnsFast", "CeleryErrorBudgetBurns")
         },
         "CeleryNewException": {'celery_task_failures{name="t", exception="KeyError"}': _then(None, 3)},
     }

@@ -51,7 +51,7 @@ def test_pods_use_the_current_image_and_known_options(entry_point: str) -> None:
 
 
 #: Limits of the rules that `explain` does not use (docs/trouble.md).
-NOT_EXPLAINED = {"newFailures", "steadyRatio"}
+NOT_EXPLAINED = {"newFailures", "steadyRatio", "failureBudget"}
 
 
 def test_explain_and_the_alerts_have_the_same_limits() -> None:

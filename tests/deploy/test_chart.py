@@ -236,7 +236,7 @@ def test_extras_follow_rules_and_dashboards() -> None:
         return found
 
     on = {"enabled": True}
-    every = set(EXTRAS) - {"flower-metrics"}
+    every = set(EXTRAS) - {"flower-metrics", "totals"}
     assert extras() is None
     assert set((extras(rules=on) or "").split()) == set((extras(dashboards=on) or "").split()) == every
     assert extras(rules=on, **{"with": ["queues"]}) == "queues"

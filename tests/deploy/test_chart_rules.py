@@ -236,6 +236,19 @@ def test_busy_ratio(ratio: float, outcome: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("budget", "outcome"), [(0.01, "fire"), (0.05, "quiet")])
+def test_failure_budget(budget: float, outcome: str, tmp_path: Path) -> None:
+    """One of five tasks fails."""
+    groups = rendered(failureBudget=budget)
+    series = {
+        **_group_with("celery_tasks_total", 'name="t", state="SUCCESS"', "0+80x90"),
+        f'celery_tasks_total{{{GROUP}, name="t", state="FAILURE"}}': "0+20x90",
+    }
+    names = {"CeleryErrorBudgetBurnsFast", "CeleryErrorBudgetBurns"}
+    promtool(tmp_path, groups, [_test(series, firing(groups, {"80m": {outcome: names}}))])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "outcome"), [(1, "fire"), (5, "quiet")])
 def test_new_failures(count: int, outcome: str, tmp_path: Path) -> None:
     groups = rendered(newFailures=count)

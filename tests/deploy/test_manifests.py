@@ -335,4 +335,4 @@ def test_service_monitor_keeps_the_pushed_labels() -> None:
 def test_extras_follow_rules_and_dashboards(component: str, tmp_path: Path) -> None:
     objects = build(kustomization(tmp_path, [CRONJOB / "loop"], [component]))
     [data] = [found["data"] for found in objects if "PUSH_JOB_FLOWER" in found.get("data", {})]
-    assert set(data["PUSH_JOB_WITH"].split()) == set(EXTRAS) - {"flower-metrics"}
+    assert set(data["PUSH_JOB_WITH"].split()) == set(EXTRAS) - {"flower-metrics", "totals"}

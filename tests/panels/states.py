@@ -42,7 +42,12 @@ class Group:
         """Return the text of the push with this number; counters grow with it."""
         lines = ['push_job_build_info{version="1"} 1', "flower_scrape_duration_seconds 0.5"]
         if self.up:
-            lines += ["flower_scrape_tasks 1000", *self._workers(), *self._tasks(push)]
+            lines += [
+                "flower_scrape_tasks 1000",
+                "flower_scrape_window_seconds 600",
+                *self._workers(),
+                *self._tasks(push),
+            ]
             lines += self._extras(push) if self.extras else ()
         if self.late_after is not None:
             lines.append(f"push_job_max_age_seconds {self.late_after}")
@@ -67,6 +72,7 @@ class Group:
 
     def _extras(self, push: int) -> Iterable[str]:
         yield 'celery_queue_length{queue="celery"} 5'
+        yield "flower_scrape_unwatched_seconds_total 0"
         yield 'celery_queue_consumers{queue="celery"} 4'
         yield 'celery_queue_consumers{queue="unconsumed"} 0'
         yield 'celery_tasks_by_queue{queue="celery",state="STARTED"} 3'
@@ -87,6 +93,10 @@ class Group:
             yield f'celery_task_failures{{name="{name}",exception="ValueError"}} {place + 1}'
             yield f'celery_task_last_success_timestamp_seconds{{name="{name}"}} {time.time() - 120 * (place + 1)}'
             yield f'celery_task_interval_seconds{{name="{name}"}} 60'
+            for state in ("SUCCESS", "FAILURE", "REVOKED", "REJECTED"):
+                yield f'celery_tasks_total{{name="{name}",state="{state}"}} {push * (place + 1)}'
+            yield f'celery_task_failures_total{{name="{name}",exception="ValueError"}} {push * (place + 1)}'
+            yield f'flower_scrape_missed_events_total{{name="{name}"}} 0'
             yield f'flower_task_prefetch_time_seconds{{worker="celery@w-0",task="{name}"}} 0.5'
             for kind in ("task-succeeded", "task-failed"):
                 count = push * (place + 1)

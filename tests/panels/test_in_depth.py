@@ -58,11 +58,12 @@ def scene(testbed: Testbed, push_job: PushJob) -> InDepth:
     """Create a Flower with workers that are idle (w-1), busy (w-2) and gone (w-3)."""
     redis, pushgateway = testbed.redis(), testbed.pushgateway()
     flower = testbed.flower(redis)
+    state = testbed.folder / "in-depth-state"
     prometheus = testbed.prometheus(pushgateway, rule_files=sorted(ROOT.glob("prometheus/rules/*.yml")))
 
     def push() -> None:
         addresses = ("--flower", flower.url, "--pushgateway", pushgateway.url)
-        done = push_job("push", *addresses, "--with", ",".join(EXTRAS))
+        done = push_job("push", *addresses, "--with", ",".join(EXTRAS), "--state-file", str(state))
         assert done.returncode == 0, done.stderr
 
     _beat(redis, flower, processed=10)
@@ -197,6 +198,13 @@ PANELS: Mapping[tuple[str, str], Callable[[InDepth], Expected]] = {
     ("Recent runtime: quantile $quantile", "A"): always(
         by("task", {"shop.pay": Between(1, 2.5), "shop.mail": Between(0.25, 0.5)})
     ),
+    # New counters are 0 for a minute.
+    ("Failures by exception per day", "A"): always(by("exception", {"ValueError": 0})),
+    ("Ended per second", "A"): always(by("state", dict.fromkeys(("SUCCESS", "FAILURE", "REVOKED", "REJECTED"), 0))),
+    ("Failed share of the finished tasks", "A"): nothing,
+    ("Failed share of the finished tasks", "B"): nothing,
+    ("Not counted within 24 hours", "A"): always(of(0)),
+    ("Not counted within 24 hours", "B"): always(of(0)),
     ("Active tasks", "A"): always(by("worker", {"celery@w-1": 0, "celery@w-2": 2})),
     ("Tasks processed per second", "A"): always(by("worker", dict.fromkeys(ALL_WORKERS, SOME))),
     ("Load average of the machine, 1 minute", "A"): always(by("worker", dict.fromkeys(LIVE, 1.5))),

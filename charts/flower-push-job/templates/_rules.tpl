@@ -70,6 +70,8 @@ up to an interval of five minutes.
   (dict "name" "busyRatio" "alert" "CeleryWorkersFull" "from" "[15m]) >= 0.95" "to" (printf "[15m]) >= %v" $set.busyRatio))
   (dict "name" "newFailures" "alert" "CeleryNewException" "from" ") >= 1 " "to" (printf ") >= %v " $set.newFailures))
   (dict "name" "steadyRatio" "alert" "FlowerUnsteady" "from" "[30m]) < 0.8" "to" (printf "[30m]) < %v" $set.steadyRatio))
+  (dict "name" "failureBudget" "alert" "CeleryErrorBudgetBurnsFast" "from" "* 0.01" "to" (printf "* %v" $set.failureBudget))
+  (dict "name" "failureBudget" "alert" "CeleryErrorBudgetBurns" "from" "* 0.01" "to" (printf "* %v" $set.failureBudget))
 -}}
 {{- $thresholds = concat $thresholds $ignored.list -}}
 {{- $groups := list -}}
