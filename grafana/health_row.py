@@ -66,7 +66,7 @@ def monitoring_health() -> list[AnyPanel]:
         "Tasks in Flower's list",
         "Number of tasks that Flower remembers. If it stays at Flower's --max-tasks, Flower drops the oldest tasks.",
         "locale",
-        width=HALF,
+        width=HALF // 2,
         height=8,
     )
     covered = PanelSpec(
@@ -74,7 +74,7 @@ def monitoring_health() -> list[AnyPanel]:
         "Age of the oldest finished task that Flower remembers. What ended before is in no panel except those of "
         "--with totals.",
         "s",
-        width=HALF,
+        width=HALF // 2,
         height=8,
         empty="no fresh data, or no task has finished",
     )
