@@ -246,8 +246,8 @@ class Run:
         for (name, labels), value in self._pushgateway.samples().items():
             of = dict(labels)
             if name == "celery_tasks_total" and value:
-                name = "any" if of["state"] == "REVOKED" else of["name"]  # see app.py
-                counted[name, of["state"]] += int(value)
+                task_type = "any" if of["state"] == "REVOKED" else of["name"]  # see app.py
+                counted[task_type, of["state"]] += int(value)
             if name == "celery_task_retries_total" and value:
                 counted[of["name"], "RETRY"] = int(value)
             if name == "celery_task_failures_total" and value:
