@@ -256,7 +256,7 @@ def test_extras_follow_rules_and_dashboards() -> None:
 def test_limit_of_old_data_follows_the_schedule(schedule: str, age: int, selected: str) -> None:
     values = {"rules": {"enabled": True}, "dashboards": {"enabled": True}, "cronjob": {"schedule": schedule}}
     objects = template(values)
-    assert f"push_time_seconds > {age} " in str(of_kind("PrometheusRule", objects))
+    assert re.search(rf"push_time_seconds > {age}\b", str(of_kind("PrometheusRule", objects)))
     boards = [json.loads(text) for found in objects for name, text in found.get("data", {}).items() if ".json" in name]
     assert boards
     for board in boards:
