@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 import redis as redis_client
+from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.command import ROOT, clean_environment
 from testbed.process import ServiceError, free_port, wait_for
@@ -143,10 +144,14 @@ class Scene:
             return self.client.get(f"{url}/metrics")
         return ""
 
-    def samples(self, *words: str) -> list[tuple[str, float]]:
-        """Return series and value of each sample whose series contains these words."""
-        lines = (line.rpartition(" ") for line in self.metrics().splitlines() if not line.startswith("#"))
-        return [(series, float(value)) for series, _, value in lines if all(word in series for word in words)]
+    def sum_of(self, names: tuple[str, ...], label: str = "") -> float:
+        """Return the sum of all samples with one of these names, and with a label value that contains `label`."""
+        samples = [sample for family in text_string_to_metric_families(self.metrics()) for sample in family.samples]
+        return sum(
+            sample.value
+            for sample in samples
+            if sample.name in names and any(label in value.lower() for value in (sample.name, *sample.labels.values()))
+        )
 
 
 @contextlib.contextmanager
@@ -240,15 +245,15 @@ def time_until_dead(watcher: Watcher) -> str:
         scene.worker.kill()
         killed = time.monotonic()
         while time.monotonic() < killed + LONGEST_WAIT:
-            if _live(scene) == 0:
+            if scene.metrics() and _live(scene) == 0:
                 return f"{time.monotonic() - killed:.0f} s"
             time.sleep(1)
     return f"not within {LONGEST_WAIT:.0f} s"
 
 
 def _live(scene: Scene) -> float:
-    names = ("celery_workers{", "flower_worker_online", "celery_worker_up", "celerymon_events_online_worker_count")
-    return sum(value for series, value in scene.samples() if series.startswith(names))
+    names = ("celery_workers", "flower_worker_online", "celery_worker_up", "celerymon_events_online_worker_count")
+    return scene.sum_of(names)
 
 
 def counts_after_restart(watcher: Watcher) -> tuple[float, float]:
@@ -273,14 +278,13 @@ def counts_after_restart(watcher: Watcher) -> tuple[float, float]:
 
 def _successes(scene: Scene) -> float:
     names = (
-        "celery_task_types_by_state{instance",
+        "celery_task_types_by_state",
         "flower_events_total",
         "celery_task_succeeded_total",
         "celery_tasks_total",
         "celerymon_events_count_total",
     )
-    found = [(series, value) for series, value in scene.samples() if series.startswith(names)]
-    return sum(value for series, value in found if "succe" in series.lower())
+    return scene.sum_of(names, "succe")
 
 
 def main() -> int:
