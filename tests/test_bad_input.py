@@ -234,6 +234,8 @@ def test_a_rejected_push_is_reported_with_the_pushgateways_reason(
         (["--deadline", "nan"], ["--deadline"]),
         (["--page-size", "ten"], ["--page-size"]),
         (["--with", "everything"], ["--with", "everything", "queues"]),
+        (["--with", "totals"], ["--with", "totals", "--state-file", "run"]),
+        (["--with", "totals", "--state-file", "state", "--full-every", "0"], ["--with", "totals", "--full-every"]),
         (["--buckets", "3,2,1"], ["--buckets"]),
         (["--flower-password-file", "/no/such/file"], ["--flower-password-file", "/no/such/file"]),
         (["--flower-key-file", __file__], ["--flower-cert-file"]),
@@ -251,6 +253,18 @@ def test_a_wrong_option_means_exit_two_and_no_request(
     assert "pr0xy" not in line
     for word in words:
         assert word in line
+
+
+def test_all_extras_do_not_require_a_state(
+    flower: Flower, clean_pushgateway: Pushgateway, quick_push_job: PushJob
+) -> None:
+    addresses = ("--flower", flower.url, "--pushgateway", clean_pushgateway.url)
+    done = quick_push_job("push", *addresses, "--with", "all")
+    assert done.returncode == 0, done.stderr
+    assert quick_push_job("show", *addresses, "--with", "totals").returncode == 0
+    success = {dict(labels)["extra"] for name, labels in clean_pushgateway.samples() if name.endswith("extra_success")}
+    assert "queues" in success
+    assert "totals" not in success
 
 
 @pytest.mark.parametrize("arguments", [[], ["pusch"]])
