@@ -120,19 +120,25 @@ class Totals(msgspec.Struct):
             if name not in self.types:
                 self._of(name, now)
 
-    def count(self, changes: Iterable[Change], now: float, *, is_restarted: bool = False) -> None:
+    def count(
+        self, changes: Iterable[Change], now: float, *, is_restarted: bool = False, is_by_stamp: bool = True
+    ) -> None:
         """Count what changed.
 
-        A task that is new to the table may have been counted before Flower forgot it, or before an old Flower left it
-        out of its list for a while. A Flower that restarts with an older saved state shows earlier versions of tasks.
-        So their events from before the last scrape are not counted.
+        Ends from before the last scrape are not counted if they may have been counted already: if Flower has restarted,
+        perhaps with an older saved state, or if an old Flower left a task out of its list for a while.
 
         Args:
             changes: the tasks that are new or changed, with the columns COUNTED.
             now: our time.
             is_restarted: whether Flower has restarted.
+            is_by_stamp: whether the list is in the order of Flower 2.2, and always complete.
         """
-        counted_until = self.scraped_at if is_restarted else self.scraped_at - CLOCK_SLACK
+        counted_until = 0.0
+        if is_restarted:
+            counted_until = self.scraped_at
+        elif not is_by_stamp:
+            counted_until = self.scraped_at - CLOCK_SLACK
         for change in changes:
             totals = self._of(change.kind[0], now)
             former_last, former_ends = change.former or (0.0, 0.0)

@@ -18,7 +18,8 @@ _RETRIED = ("retried",)
 def count_changes(state: ScrapeState) -> None:
     """Count what has changed in the table since the last call."""
     if state.totals is not None:
-        state.totals.count(state.tasks.take_changes(LAST_FAILURE), time.time())
+        changes = state.tasks.take_changes(LAST_FAILURE)
+        state.totals.count(changes, time.time(), is_by_stamp=state.order.is_by_stamp)
 
 
 def count_full_scrape(former: ScrapeState | None, state: ScrapeState, before: EventCounts | None) -> None:
@@ -33,7 +34,8 @@ def count_full_scrape(former: ScrapeState | None, state: ScrapeState, before: Ev
     if state.totals is None or former is None:
         return
     changes = state.tasks.changes_since(former.tasks, COUNTED, LAST_FAILURE)
-    state.totals.count(changes, time.time(), is_restarted=is_restarted(former, before))
+    is_new = is_restarted(former, before)
+    state.totals.count(changes, time.time(), is_restarted=is_new, is_by_stamp=state.order.is_by_stamp)
 
 
 def start(state: ScrapeState, bounds: tuple[float, ...], address: str, reason: str) -> None:
