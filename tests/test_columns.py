@@ -15,6 +15,7 @@ from push_job.flower.task import (
     IN_BULK,
     LATEST,
     Column,
+    EventFields,
     TaskFields,
     came_at,
     ended_at,
@@ -29,7 +30,7 @@ moments = st.one_of(
     st.sampled_from([0.0, -1.0, math.nan, math.inf, -math.inf, True, 0, 10**400, "1000.0", [], {}]),
 )
 tasks = st.builds(
-    TaskFields,
+    EventFields,
     state=st.sampled_from(["SUCCESS", "FAILURE", "RETRY", "STARTED", None, [], 7]),
     received=moments,
     sent=moments,
@@ -37,6 +38,8 @@ tasks = st.builds(
     succeeded=moments,
     failed=moments,
     retried=moments,
+    revoked=moments,
+    rejected=moments,
     timestamp=moments,
     eta=st.sampled_from([None, None, "1970-01-01T00:16:40.5+00:00", "soon", 5]),
 )
