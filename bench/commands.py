@@ -13,7 +13,7 @@ SIMPLE_EXPORTER = Path(__file__).with_name("simple_exporter.py")
 IMPORTS = (sys.executable, "-c", "import requests, prometheus_client, click, msgspec")
 
 #: All extras except `pools`, which bench/pools.py measures.
-ALL_EXTRAS = tuple(name for name in EXTRAS if name != "pools")
+ALL_EXTRAS = tuple(name for name in EXTRAS if name not in ("pools", "totals"))
 
 _DOWNLOAD = """
 import sys, requests
