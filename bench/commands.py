@@ -12,7 +12,7 @@ SIMPLE_EXPORTER = Path(__file__).with_name("simple_exporter.py")
 #: Imports the libraries of a push, which is the lower limit of a cold start.
 IMPORTS = (sys.executable, "-c", "import requests, prometheus_client, click, msgspec")
 
-#: All extras except `pools`, which bench/pools.py measures.
+#: All extras except `pools`, which bench/pools.py measures, and `totals`, which needs a state.
 ALL_EXTRAS = tuple(name for name in EXTRAS if name not in ("pools", "totals"))
 
 _DOWNLOAD = """

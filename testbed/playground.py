@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from push_job.metrics.extras import EXTRAS
+from push_job.metrics.extras import EXTRAS, stateless
 from testbed.demo import heading, literal, show_services
 from testbed.process import let_signals_interrupt
 from testbed.queries import TASKS_BY_STATE
@@ -22,7 +22,7 @@ from testbed.workload import Customers, Shop, open_shop
 
 SECONDS_BETWEEN_PUSHES = 5.0
 
-EXTRA = ("--with", ",".join(name for name in EXTRAS if name != "pools"))
+EXTRA = ("--with", ",".join(name for name in stateless(EXTRAS) if name != "pools"))
 """Extras for the in-depth dashboard."""
 
 ROOT = Path(__file__).resolve().parents[1]
