@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from push_job.flower.full_scrape import FullScrape, scrape_all_tasks, scrape_in_
 from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.changes import read_changes
 from push_job.flower.incremental.counting import compare, count_changes, count_full_scrape, is_compared, start
+from push_job.flower.incremental.differences import log_differences
 from push_job.flower.incremental.event_balance import surplus_of_full_scrape
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, read_event_counts
 from push_job.flower.incremental.state import (
@@ -30,20 +30,13 @@ from push_job.flower.incremental.state import (
     new_state,
 )
 from push_job.flower.incremental.state_file import StateFile
-from push_job.flower.table import Content, TaskTable
-from push_job.flower.task import STATES, UNKNOWN_TYPE
+from push_job.flower.table import TaskTable
+from push_job.flower.task import STATES
 from push_job.flower.totals import COUNTED, Totals
 from push_job.settings import PAGE_SIZE
 
 #: With this number of tasks or fewer, a full scrape is one small page and costs no more than an incremental one.
 FEW_TASKS = 1000
-
-#: A task's newest event may have arrived after the last scrape although its time stamp is older than that by up to
-#: this number of seconds, if its worker's clock is slow.
-_CLOCK_SLACK = 300.0
-
-#: Differing tasks that the verbose log names.
-_NAMED_LIMIT = 100
 
 
 @dataclass(frozen=True)
@@ -200,7 +193,7 @@ class TaskScraper:
         state.pages = pages
         state.changes_by_events_alone = state.counts is not None and _changes_by_events_alone(flower, state, until)
         if former and is_same_process(former, state.counts):
-            _log_differences(flower, former, state, after)
+            log_differences(flower, former, state, after)
             state.surplus = _surplus(former, state)
         if goes_on:
             self._prove(flower, state, page_size or PAGE_SIZE, until)
@@ -336,42 +329,3 @@ def _changes_by_events_alone(flower: Flower, state: ScrapeState, until: float) -
         return flower.has_task_in(rarest.lower(), optional_deadline(until))
     except FlowerError:
         return False
-
-
-def _log_differences(flower: Flower, former: ScrapeState, state: ScrapeState, after: EventCounts | None) -> None:
-    """Log the tasks that a full scrape found different although no event can have changed them."""
-    # Without any event until after the scrape, every task must be unchanged.
-    quiet = after is not None and former.counts is not None and former.counts.by_kind == after.by_kind
-    different = sorted(_differences(former, state.tasks, quiet=quiet))
-    if not different:
-        return
-    address = flower.client.endpoint.address
-    log.event(logging.WARNING, "state differed from Flower; rebuilt", flower=address, tasks=len(different))
-    for task_id in different[:_NAMED_LIMIT]:
-        log.event(
-            logging.DEBUG,
-            "task differed",
-            flower=address,
-            task=task_id,
-            state=str(former.tasks.labels_of(task_id)) if task_id in former.tasks else None,
-            flower_has=str(state.tasks.labels_of(task_id)) if task_id in state.tasks else None,
-        )
-
-
-def _differences(former: ScrapeState, now: TaskTable, *, quiet: bool) -> set[str]:
-    """Return the tasks that differ from the state; if not `quiet`, only those without a recent event."""
-    known, found = former.tasks.content(), now.content()
-    latest = math.inf if quiet else former.tasks.now - _CLOCK_SLACK
-
-    def differs(task_id: str, content: Content) -> bool:
-        was = known.get(task_id)
-        if not quiet and (was.labels[0] == UNKNOWN_TYPE if was else not former.order.is_by_stamp):
-            # A late event gives an old task its name, or brings it back into the list of an old Flower.
-            return False
-        return was is None or not was.counts_like(content)
-
-    different = {task_id for task_id, content in found.items() if content.stamp < latest and differs(task_id, content)}
-    if quiet and former.order.is_by_stamp:
-        # Up to Flower 2.0.1 the list loses tasks without events.
-        different |= known.keys() - found.keys()
-    return different
