@@ -96,7 +96,8 @@ class Totals(msgspec.Struct):
             counters have been read.
         scraped_at: time of the last scrape.
         unwatched: seconds in which no Flower ran, as far as the job knows.
-        is_base_exact: whether `base` has been corrected by a scrape during which no event came.
+        compared_with: number of ends that Flower had counted at the last comparison.
+        is_base_exact: whether `base` is exact, or has been corrected after a scrape before which no task had ended.
     """
 
     bounds: tuple[float, ...]
@@ -104,6 +105,7 @@ class Totals(msgspec.Struct):
     process: float | None = None
     scraped_at: float = 0.0
     unwatched: float = 0.0
+    compared_with: int = 0
     is_base_exact: bool = False
 
     def use_bounds(self, bounds: tuple[float, ...]) -> None:
@@ -218,8 +220,9 @@ class Totals(msgspec.Struct):
         """
         self.add_types(ends, now)
         ahead = {name: ends[name] - totals.base - totals.compared for name, totals in self.types.items()}
-        if is_exact and not self.is_base_exact:
+        if is_exact and not self.is_base_exact and ends.total() == self.compared_with:
             self._correct_base(ahead)
+        self.compared_with = ends.total()
         for name, count in _missing(ahead).items():
             self.types[name].missed = max(self.types[name].missed, self.types[name].missed_before + count)
 

@@ -153,7 +153,8 @@ def test_an_end_that_flower_counted_without_a_name_is_not_missed() -> None:
 def test_ends_during_the_first_scrape_do_not_hide_missed_ones() -> None:
     totals = begun(t=7)  # two of these came while the tasks were read, which showed one of them
     totals.count([change(SUCCESS)], 0.0)
-    totals.compare(Counter(t=7), 0.0, is_exact=True)
+    for _ in range(2):  # nothing ends in between
+        totals.compare(Counter(t=7), 0.0, is_exact=True)
     totals.compare(Counter(t=8), 0.0, is_exact=True)
     assert missed(totals) == {"t": 1}
 
