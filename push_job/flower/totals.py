@@ -69,6 +69,7 @@ class TypeTotals(msgspec.Struct):
         retried: retries that Flower's process has counted.
         base: ends that Flower's process had counted when the comparison with it began.
         compared: ends that were counted since then.
+        compared_before: the same at the last scrape.
         missed_before: ends missed before then.
         missed: ends missed so far.
     """
@@ -82,6 +83,7 @@ class TypeTotals(msgspec.Struct):
     retried: int = 0
     base: int = 0
     compared: int = 0
+    compared_before: int = 0
     missed_before: int = 0
     missed: int = 0
 
@@ -187,9 +189,11 @@ class Totals(msgspec.Struct):
             # Flower's time is in full seconds.
             self.unwatched += max(1.0, process - self.scraped_at)
         self.is_base_exact = is_new and not is_first
-        base = shown if self.is_base_exact else ends
         for name, totals in self.types.items():
-            totals.base, totals.compared, totals.missed_before = base[name], 0, totals.missed
+            # A full Flower may have forgotten some of the tasks that this scrape has counted.
+            counted = max(shown[name], totals.compared - totals.compared_before)
+            totals.base = counted if self.is_base_exact else ends[name]
+            totals.compared, totals.missed_before = 0, totals.missed
             totals.retried = 0
         self.process = process
 
@@ -223,6 +227,8 @@ class Totals(msgspec.Struct):
         if is_exact and not self.is_base_exact and ends.total() == self.compared_with:
             self._correct_base(ahead)
         self.compared_with = ends.total()
+        for totals in self.types.values():
+            totals.compared_before = totals.compared
         for name, count in _missing(ahead).items():
             self.types[name].missed = max(self.types[name].missed, self.types[name].missed_before + count)
 

@@ -183,3 +183,12 @@ def test_retries_are_those_that_flower_counted_since_the_start() -> None:
     totals.begin(2.0, Counter(), Counter(), 0.0, is_new=True)
     totals.count_retries(Counter(t=2, new=1), 0.0)
     assert {name: found.retries for name, found in totals.types.items()} == {"t": 5, "new": 1}
+
+
+def test_tasks_that_a_new_process_forgets_during_its_first_scrape_are_not_missed() -> None:
+    totals = begun()
+    totals.compare(Counter(), 0.0, is_exact=True)
+    totals.count([change(SUCCESS), change(SUCCESS)], 0.0, is_restarted=True)
+    totals.begin(2.0, Counter(t=2), Counter(t=1), 0.0, is_new=True)  # one of them is gone
+    totals.compare(Counter(t=2), 0.0, is_exact=True)
+    assert missed(totals) == {}
