@@ -252,14 +252,18 @@ class Totals(msgspec.Struct):
 
 
 def _missing(ahead: Mapping[str, int]) -> dict[str, int]:
-    """Return the events by task type that Flower counted and no task shows, given the differences.
+    """Return the ends by task type that Flower counted and no task shows, given the differences.
 
-    Flower counts an event of a task whose name it does not know yet under no name.
+    Flower counts an end under the name that it knows then, and the task may show another one, or none. So what one type
+    has too many is subtracted from the others, first from those without a name.
     """
-    behind = sum(-count for name, count in ahead.items() if count < 0 and name != UNKNOWN_TYPE)
-    missing = {name: count for name, count in ahead.items() if count > 0}
-    if UNKNOWN_TYPE in missing:
-        missing[UNKNOWN_TYPE] = max(0, missing[UNKNOWN_TYPE] - behind)
+    behind = -sum(count for count in ahead.values() if count < 0)
+    missing = {}
+    for name in sorted(ahead, key=lambda name: name != UNKNOWN_TYPE):
+        if ahead[name] > 0:
+            offset = min(behind, ahead[name])
+            behind -= offset
+            missing[name] = ahead[name] - offset
     return missing
 
 
