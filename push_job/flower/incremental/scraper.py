@@ -195,13 +195,7 @@ class TaskScraper:
         if former and is_same_process(former, state.counts):
             log_differences(flower, former, state, after)
             state.surplus = _surplus(former, state)
-        if goes_on:
-            self._prove(flower, state, page_size or PAGE_SIZE, until)
-        elif state.counts and state.surplus and not state.incremental.pause:
-            # Events came during the scrape. It is not known which of them the tasks show, so the balance of the next
-            # scrape could not find a missed one among them. This one has to consider much fewer events.
-            with contextlib.suppress(FlowerError):
-                _read_changes(flower, state, page_size or PAGE_SIZE, until)
+        self._follow_up(flower, state, page_size or PAGE_SIZE, until, goes_on=goes_on)
         count_changes(state)
         compare(former, state, before, after)
         return state
@@ -215,6 +209,16 @@ class TaskScraper:
         if state.totals is None:
             reason = self._file.reason if self._file else "no state is kept between runs"
             start(state, self._buckets, flower.client.endpoint.address, reason)
+
+    def _follow_up(self, flower: Flower, state: ScrapeState, page_size: int, until: float, *, goes_on: bool) -> None:
+        """Look for what happened during a full scrape; see `_prove` about one that goes on from an earlier cycle."""
+        if goes_on:
+            self._prove(flower, state, page_size, until)
+        elif state.counts and state.surplus and not state.incremental.pause:
+            # Events came during the scrape. It is not known which of them the tasks show, so the balance of the next
+            # scrape could not find a missed one among them. This one has to consider much fewer events.
+            with contextlib.suppress(FlowerError):
+                _read_changes(flower, state, page_size, until)
 
     def _prove(self, flower: Flower, state: ScrapeState, page_size: int, until: float) -> None:
         """Prove that a scrape of several cycles has seen every event since it was begun.
