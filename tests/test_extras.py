@@ -105,6 +105,7 @@ def test_a_push_without_extras_has_only_the_families_of_the_contract(
     assert {name for name, _ in samples} == {
         *("celery_workers", "celery_task_types_by_state", "celery_task_duration_seconds_by_state"),
         *("flower_up", "flower_scrape_duration_seconds", "flower_scrape_tasks", "push_job_build_info"),
+        "flower_scrape_window_seconds",
     }
 
 

@@ -63,7 +63,7 @@ class ExtrasTruth:
 def of_extra(values: Values, extra: str) -> Values:
     """Return the samples of one extra."""
     prefix = PREFIXES[extra]
-    others = {*OWN_FAMILIES, "flower_scrape_tasks", SUCCESS}
+    others = {*OWN_FAMILIES, "flower_scrape_tasks", "flower_scrape_window_seconds", SUCCESS}
     return {key: value for key, value in values.items() if key[0].startswith(prefix) and key[0] not in others}
 
 

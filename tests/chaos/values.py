@@ -10,6 +10,9 @@ OWN_FAMILIES = {"flower_up", "flower_scrape_duration_seconds", "push_job_build_i
 #: Further families of a scrape with state.
 SCRAPE_FAMILIES = {"flower_scrape_full", "flower_scrape_read_tasks"}
 
+#: Further families of the groups of `run`.
+FAMILIES_OF_RUN = {"push_job_max_age_seconds"}
+
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
