@@ -396,7 +396,9 @@ def _fault(life: Life, client: DirectClient) -> str | None:
     """Let something go wrong in some cycles; return what."""
     chance = life.chance
     # A Flower that has just restarted has counted few events, and soon counts more after another restart.
-    weights = (60, 2, 2, 2, 1, 35) if life.has_restarted else (92, 2, 2, 2, 1, 1)
+    # Without a start time, a restart can be known by its counters only.
+    often = life.has_restarted or not life.started
+    weights = (60, 2, 2, 2, 1, 35) if often else (92, 2, 2, 2, 1, 1)
     kind = chance.choices((None, "break", "deadline", "cache", "restart", "restart from saved"), weights)[0]
     life.has_restarted = False
     if kind == "break":
