@@ -69,7 +69,7 @@ PUSH_JOB = Watcher(
 
 @dataclass
 class Watch:
-    """What a program cost while it watched.
+    """Cost of one measurement.
 
     Attributes:
         cpu: CPU seconds of its process.

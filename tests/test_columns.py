@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from push_job.flower import task as task_module
+from push_job.flower.bulk_columns import IN_BULK
 from push_job.flower.page import SharedIndex, TaskPage
 from push_job.flower.table import TaskTable
 from push_job.flower.task import (
-    IN_BULK,
     LATEST,
     Column,
     EventFields,

@@ -98,7 +98,7 @@ class FullScrape:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether pages have been read that need not be read again."""
+        """Whether some pages have been read, so that `complete` can continue after them."""
         return self._down is not None and self._down.page_count > 0
 
     def go_on(self, flower: Flower, until: float, progress: Callable[[int], None]) -> None:
@@ -139,7 +139,7 @@ class FullScrape:
                 reader.enlarge()  # this Flower sorts all its tasks for every page
         if down.page_count == 1:
             return down.tasks
-        # Steps 2 and 3. They begin anew if they are interrupted.
+        # Steps 2 and 3. After an interruption, both are repeated from the start.
         reader.restore()
         tasks = down.tasks.copy()
         _read_front_again(reader, tasks, down)

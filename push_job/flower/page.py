@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from push_job.flower.bulk_columns import IN_BULK
 from push_job.flower.task import (
     CENTURY,
-    IN_BULK,
     NOT_REPORTED,
     STATES,
     UNKNOWN_STATE,
