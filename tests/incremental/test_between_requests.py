@@ -1,5 +1,7 @@
 """Events between two requests of one scrape, stale answers, restarts and reused ids: no number is wrong."""
 
+import itertools
+import logging
 import pickle
 from typing import cast
 
@@ -133,6 +135,25 @@ def test_a_reused_id_is_not_hidden_by_an_event_of_the_same_kind_between_two_requ
     assert (
         scene.paths.count("/metrics") > 3
     )  # twice, and again after a later page; the others belong to the full scrape
+
+
+def test_a_reused_id_is_not_hidden_by_events_between_all_requests(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(BY_STAMP)
+    ids = scene.receive(5 * PAGE, "task")
+    for uuid in ids:
+        scene.send("task-succeeded", uuid, runtime=1.0)
+    assert scene.scrape().full
+    scene.send("task-received", ids[0], name="shop.mail")  # it stays at the end of the list
+    numbers = itertools.count()
+
+    def receive_one(_path: str) -> None:
+        scene.receive(1, f"new{next(numbers)}", name="shop.mail")
+
+    scene.flower.before_answer = receive_one
+    with caplog.at_level(logging.INFO, "push_job"):
+        scene.scraper.scrape(scene_flower(scene), PAGE, never())
+    assert "may be hidden" in caplog.records[0].__dict__["fields"]["reason"]
+    assert scene.state.tasks.content()[ids[0]].labels == ("shop.mail", "SUCCESS")
 
 
 def test_a_reused_id_is_not_hidden_by_an_event_during_the_full_scrape_before() -> None:

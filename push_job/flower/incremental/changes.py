@@ -37,6 +37,8 @@ _COUNTER_ATTEMPTS = 5
 _LOOK_CPU = 0.1
 _LOOK_EVENTS = 50
 
+_MAY_BE_HIDDEN = "an event that renames a task may be hidden among those that came meanwhile"
+
 #: Senders whose own pages are requested.
 _SENDER_LIMIT = 8
 
@@ -180,7 +182,7 @@ def _read_front(
     """Steps 4 and 5: read the front, and longer pages of it while senders are unsettled.
 
     Raises:
-        NotProvenError: if too many senders stay unsettled.
+        NotProvenError: if too many senders stay unsettled, or if an event that renames a task may still be hidden.
     """
     limit, counts, first = min(page_size, state.front), before, None
     hidden: set[EventKind] | None = None
@@ -203,6 +205,9 @@ def _read_front(
             if _is_enough(state, page, unsettled, limit, page_size):
                 break
             limit = min(page_size, 4 * limit)
+    else:
+        if hidden and not unsettled:  # this Flower answers quickly, so a full scrape costs little
+            raise NotProvenError(_MAY_BE_HIDDEN)
     if len(unsettled) > _SENDER_LIMIT:
         raise NotProvenError(f"events of {len(unsettled)} senders were not found at the front of its list")
     return _Front(page, earlier, counts, sorted(unsettled), hidden or set())
@@ -271,7 +276,7 @@ def _check_renamings(
     came = last.kinds_since(front.counts_before).total()
     unnamed = any(kind.type == "sent" for kind in hidden) and has_unnamed(state.tasks, front.page)
     if hidden and (came <= _LOOK_EVENTS or unnamed):
-        raise NotProvenError("an event that renames a task may be hidden among those that came meanwhile")
+        raise NotProvenError(_MAY_BE_HIDDEN)
 
 
 def _keep_client_times(state: ScrapeState, front: TaskPage) -> None:
