@@ -35,6 +35,7 @@ class Change(NamedTuple):
     """A task that is new or has changed.
 
     Attributes:
+        task_id: its id.
         kind: its type and state.
         stamp: Unix time of its newest event.
         seconds: the result of `seconds_of`.
@@ -43,6 +44,7 @@ class Change(NamedTuple):
         former: its former values; None if the task is new.
     """
 
+    task_id: str
     kind: tuple[str, str]
     stamp: float
     seconds: float
@@ -164,6 +166,12 @@ class TaskTable:
         }
         return self._changes({**former, **merged}, text)
 
+    def values_of_missing(self, later: TaskTable) -> dict[str, tuple[float, ...]]:
+        """Return the watched values of each task that a later table does not have, as at the last `take_changes`."""
+        missing = self.compact().rows.keys() - later.compact().rows.keys()
+        former = {task_id: self._former.get(task_id, self._values_of(task_id)) for task_id in missing}
+        return {task_id: values for task_id, values in former.items() if values is not None}
+
     def _keep_former(self, page: TaskPage, known: set[str]) -> None:
         former = self._former
         for task_id in page.rows:
@@ -183,7 +191,7 @@ class TaskTable:
                 number = page.columns[text][row]
                 name = "" if math.isnan(number) else self.shared.texts[int(number)]
                 kind, stamp, seconds = self.shared.kinds[page.kinds[row]], page.stamps[row], page.seconds[row]
-                changes.append(Change(kind, stamp, seconds, name, values, known))
+                changes.append(Change(task_id, kind, stamp, seconds, name, values, known))
         return changes
 
     # Looking up tasks

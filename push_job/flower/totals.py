@@ -100,6 +100,8 @@ class Totals(msgspec.Struct):
         unwatched: seconds in which no Flower ran, as far as the job knows.
         compared_with: number of ends that Flower had counted at the last comparison.
         is_base_exact: whether `base` is exact, or has been corrected after a scrape before which no task had ended.
+        gone: the columns COUNTED of tasks that had ended and were not found by the last full scrape, by id. It may have
+            missed one that moved in the list meanwhile.
     """
 
     bounds: tuple[float, ...]
@@ -109,6 +111,7 @@ class Totals(msgspec.Struct):
     unwatched: float = 0.0
     compared_with: int = 0
     is_base_exact: bool = False
+    gone: dict[str, tuple[float, float]] = {}
 
     def use_bounds(self, bounds: tuple[float, ...]) -> None:
         """Count runtimes by other bounds, from 0 again if they differ."""
@@ -145,11 +148,16 @@ class Totals(msgspec.Struct):
             counted_until = self.scraped_at - CLOCK_SLACK
         for change in changes:
             totals = self._of(change.kind[0], now)
-            former_last, former_ends = change.former or (0.0, 0.0)
+            former = change.former or self.gone.get(change.task_id)
+            former_last, former_ends = former or (0.0, 0.0)
             last, ends = change.values
-            if (change.former is not None and not is_restarted) or last > counted_until:
+            if (former is not None and not is_restarted) or last > counted_until:
                 for state in new_ends(last, ends, former_last, former_ends):
                     self._count_end(totals, state, change, now)
+
+    def keep_gone(self, values: Mapping[str, tuple[float, ...]]) -> None:
+        """Note the columns COUNTED of the tasks that a full scrape did not find, by id."""
+        self.gone = {task_id: (last, ends) for task_id, (last, ends) in values.items() if last}
 
     def _count_end(self, totals: TypeTotals, state: str, change: Change, now: float) -> None:
         totals.ends[state] += 1
@@ -229,8 +237,7 @@ class Totals(msgspec.Struct):
         self.compared_with = ends.total()
         for totals in self.types.values():
             totals.compared_before = totals.compared
-        for name, count in _missing(ahead).items():
-            self.types[name].missed = max(self.types[name].missed, self.types[name].missed_before + count)
+        self._add_missed(ahead)
 
     def _correct_base(self, ahead: dict[str, int]) -> None:
         """Lower the base by ends that came while it was read and were counted since."""
@@ -242,6 +249,20 @@ class Totals(msgspec.Struct):
             excess -= part
         self.is_base_exact = True
 
+    def _add_missed(self, ahead: Mapping[str, int]) -> None:
+        """Raise the number of missed ends to what Flower counted and no task shows, given the differences.
+
+        Flower counts an end under the name that it knows then, and the task may show another one, or none. So only the
+        sum of all types is certain, and what rises is a type with a name, if one can.
+        """
+        rest = sum(ahead.values()) - sum(totals.missed - totals.missed_before for totals in self.types.values())
+        for name in sorted(ahead, key=lambda name: name == UNKNOWN_TYPE):
+            totals = self.types[name]
+            rise = min(rest, ahead[name] - (totals.missed - totals.missed_before))
+            if rise > 0:
+                totals.missed += rise
+                rest -= rise
+
     def by_type(self, by_kind: Counter[EventKind], events: Collection[str]) -> Counter[str]:
         """Return how many of these events there are by the task types that they count under."""
         counts: Counter[str] = Counter()
@@ -249,22 +270,6 @@ class Totals(msgspec.Struct):
             if event in events:
                 counts[self._label(label_text(task_type, UNKNOWN_TYPE))] += count
         return counts
-
-
-def _missing(ahead: Mapping[str, int]) -> dict[str, int]:
-    """Return the ends by task type that Flower counted and no task shows, given the differences.
-
-    Flower counts an end under the name that it knows then, and the task may show another one, or none. So what one type
-    has too many is subtracted from the others, first from those without a name.
-    """
-    behind = -sum(count for count in ahead.values() if count < 0)
-    missing = {}
-    for name in sorted(ahead, key=lambda name: name != UNKNOWN_TYPE):
-        if ahead[name] > 0:
-            offset = min(behind, ahead[name])
-            behind -= offset
-            missing[name] = ahead[name] - offset
-    return missing
 
 
 def first_end(tasks: TaskTable) -> float:

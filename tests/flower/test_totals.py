@@ -80,13 +80,13 @@ def test_a_full_scrape_is_compared_with_what_was_counted_last() -> None:
     assert sorted((change.kind[1], change.former) for change in changes) == [("FAILURE", None), ("SUCCESS", (0.0, 0.0))]
 
 
-def change(task: TaskFields, former: TaskFields | None = None, name: str = "t") -> Change:
+def change(task: TaskFields, former: TaskFields | None = None, name: str = "t", task_id: str = "id") -> Change:
     def values(of: TaskFields) -> tuple[float, float]:
         return last_end_of(of), ends_of(of)
 
     kind, text = (name, str(task.state)), "ValueError" if task.failed else ""
     known = None if former is None else values(former)
-    return Change(kind, float(task.timestamp or 0), float(task.runtime or "nan"), text, values(task), known)
+    return Change(task_id, kind, float(task.timestamp or 0), float(task.runtime or "nan"), text, values(task), known)
 
 
 def test_ends_exceptions_and_runtimes_are_counted() -> None:
@@ -106,6 +106,19 @@ def test_old_ends_of_new_tasks_were_counted_before() -> None:
     totals.count([change(SUCCESS)], 100.0)  # of a worker whose clock is slow
     totals.count([change(event(succeeded=950.0)), change(event(succeeded=1001.0))], 100.0, is_restarted=True)
     assert totals.types["t"].ends["SUCCESS"] == 3
+
+
+def test_a_task_that_one_full_scrape_did_not_find_is_counted_once() -> None:
+    former = watched({"lost": SUCCESS, "forgotten": FAILURE, "waiting": event(state="STARTED")}, {"uncounted": SUCCESS})
+    found = TaskTable(SharedIndex())
+    found.merge(page_of(found.shared, {"other": SUCCESS}, COLUMNS))
+    totals = Totals((1.0,))
+    totals.keep_gone(former.values_of_missing(found))
+    assert totals.gone.keys() == {"lost", "forgotten"}
+    totals.count([change(SUCCESS, task_id=name) for name in ("lost", "uncounted")], 100.0)
+    assert totals.types["t"].ends["SUCCESS"] == 1
+    totals.count([change(BOTH, task_id="lost")], 100.0)  # it ended again
+    assert totals.types["t"].ends["FAILURE"] == 1
 
 
 def test_too_many_types_and_exceptions_are_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +162,14 @@ def test_an_end_that_flower_counted_without_a_name_is_not_missed() -> None:
     assert missed(totals) == {}
     totals.compare(Counter(unknown=3), 0.0, is_exact=True)
     assert missed(totals) == {"unknown": 2}
+
+
+def test_an_end_under_another_name_does_not_raise_what_is_missed() -> None:
+    totals = begun()
+    totals.compare(Counter(t=1), 0.0, is_exact=True)
+    totals.count([change(SUCCESS)], 0.0)  # Flower counts its end without a name, which the task learns later
+    totals.compare(Counter(t=1, unknown=1), 0.0, is_exact=True)
+    assert missed(totals) == {"t": 1}
 
 
 def test_ends_during_the_first_scrape_do_not_hide_missed_ones() -> None:

@@ -194,6 +194,7 @@ class Life:
         self.went_back = False
         self.is_exact = False
         self.has_restarted = False
+        self.loses_tasks = self.order == BY_CLOCK and any(sender.own_clock is not None for sender in self.senders)
 
     def send(self, kind: str, uuid: str, sender: EventSender, **fields: Any) -> None:
         """Send one event, a little after the last one."""
@@ -366,7 +367,6 @@ def live(found: Found, cycles: int, seed: int) -> None:
             if fault != "cache":
                 complaint = complaint or wrong_totals(life, scraped.totals)
         life.witness.seen_before = set(scraped.tasks)
-        life.witness.seen_before = set(scraped.tasks)
         if complaint:
             found.wrong.append(f"seed {seed} cycle {cycle} {life.kind}, fault {fault}, moving {moving}: {complaint}")
             return
@@ -447,7 +447,8 @@ def wrong_totals(life: Life, totals: Totals | None) -> str | None:
 
     What was sent before the first scrape is not counted. What was sent before a restart of Flower may be missing. An id
     that is used again counts under another name than Flower's events do. A Flower that restarts with an older state
-    than its last one, and then with a later one, brings back tasks that ended.
+    than its last one, and then with a later one, brings back tasks that ended. So does an old Flower if the
+    logical clock of a worker has started again.
     """
     if totals is None:
         return "no totals"
@@ -458,7 +459,7 @@ def wrong_totals(life: Life, totals: Totals | None) -> str | None:
     if former is None:
         life.first_uncounted = life.uncounted
     is_exact = is_exact and life.order == BY_STAMP  # the list of an old Flower loses tasks, and shows them again
-    if life.reuse or not life.started or life.went_back:
+    if life.reuse or not life.started or life.went_back or life.loses_tasks:
         return None
     # What is known to be missed may rise until all is explained.
     is_wrong = is_exact and not life.first_uncounted <= life.uncounted <= (former or 0)

@@ -36,6 +36,7 @@ def count_full_scrape(former: ScrapeState | None, state: ScrapeState, before: Ev
     changes = state.tasks.changes_since(former.tasks, COUNTED, LAST_FAILURE)
     is_new = is_restarted(former, before)
     state.totals.count(changes, time.time(), is_restarted=is_new, is_by_stamp=state.order.is_by_stamp)
+    state.totals.keep_gone({} if is_new else former.tasks.values_of_missing(state.tasks))
 
 
 def start(state: ScrapeState, bounds: tuple[float, ...], address: str, reason: str) -> None:
