@@ -51,6 +51,11 @@ class Descent:
         self.at_end = False
         self.vanished: list[str] = []
 
+    def go_on_after(self, end: int, page_count: int, entered: int) -> None:
+        """Continue another way down that read this number of pages into `tasks`, up to the place `end`."""
+        self.end, self.page_count, self.entered = end, page_count, entered
+        self._note_tail(self.tasks.compact(), self._reader.size)
+
     def read_page(self) -> None:
         """Read one more page. Raises FlowerError, PagesDoNotJoinError or PagesAreNotEnoughError."""
         page, start, limit = self._joined_page() if self.page_count else self._page_at(0, self._first_page)
@@ -70,6 +75,9 @@ class Descent:
         self.stalled = ends_among_known and not self.at_end
         self.stalls += self.stalled
         self.end = start + len(page)
+        self._note_tail(page, limit)
+
+    def _note_tail(self, page: TaskPage, limit: int) -> None:
         last_ids = islice(reversed(page.rows), overlap(limit))
         self._tail = {task_id: self.end - 1 - index for index, task_id in enumerate(last_ids)}
 

@@ -50,6 +50,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from push_job import log
 from push_job.flower.api import Flower
@@ -75,8 +76,27 @@ def scrape_all_tasks(
     return FullScrape(flower, page_size, until, progress).complete()
 
 
+@dataclass(frozen=True)
+class PagesRead:
+    """The part of the list that a full scrape has read before its time ran out.
+
+    Attributes:
+        tasks: the tasks, in the order of the list.
+        end: the place after the last page.
+        page_count: number of pages.
+        page_size: tasks per page.
+        entered: number of tasks that entered this part without having been read.
+    """
+
+    tasks: TaskTable
+    end: int
+    page_count: int
+    page_size: int
+    entered: int
+
+
 class FullScrape:
-    """A full scrape in pages, which can go on with a new deadline if it was not done by the first one.
+    """A full scrape in pages. If its time runs out, another one can go on after what it has read.
 
     Tasks keep their places between two pages however long that takes, so the steps stay the same.
 
@@ -85,28 +105,39 @@ class FullScrape:
         page_size: tasks per request; None to choose a size that suits Flower.
         until: deadline on the clock of ``time.monotonic()``.
         progress: called with the number of tasks read so far.
+        earlier: what another scrape has read; None to begin at the front.
 
     Attributes:
         needed_one_request: whether pages were not enough.
     """
 
-    def __init__(self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        flower: Flower,
+        page_size: int | None,
+        until: float,
+        progress: Callable[[int], None],
+        earlier: PagesRead | None = None,
+    ) -> None:
         self.needed_one_request = False
         self._reader = PageReader(flower, page_size, until, progress)
         self._down: Descent | None = None
         self._attempts = 0
+        if earlier:
+            self._reader.size = earlier.page_size
+            self._down = Descent(self._reader, earlier.tasks)
+            self._down.go_on_after(earlier.end, earlier.page_count, earlier.entered)
 
     @property
-    def can_go_on(self) -> bool:
-        """Whether some pages have been read, so that `complete` can continue after them."""
-        return self._down is not None and self._down.page_count > 0
-
-    def go_on(self, flower: Flower, until: float, progress: Callable[[int], None]) -> None:
-        """Set a new deadline for the next call of `complete`."""
-        self._reader.go_on(flower, until, progress)
+    def pages_read(self) -> PagesRead | None:
+        """What has been read, if another scrape can go on after it."""
+        down = self._down
+        if down is None or not down.page_count:
+            return None
+        return PagesRead(down.tasks, down.end, down.page_count, self._reader.size, down.entered)
 
     def complete(self) -> TaskTable:
-        """Read all tasks, or those that have not been read yet.
+        """Read all tasks, or those that have not been read earlier.
 
         Raises:
             FlowerError: if it cannot be done by the deadline.

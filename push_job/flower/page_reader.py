@@ -45,10 +45,6 @@ class PageReader:
         self.until = until
         self._last_seconds = 0.0
 
-    def go_on(self, flower: Flower, until: float, progress: Callable[[int], None]) -> None:
-        """Continue with a new deadline; the arguments are those of the constructor."""
-        self.flower, self.until, self.progress = flower, until, progress
-
     def enlarge(self) -> None:
         """Use fewer, larger pages, unless the user set a size or the last page took too long."""
         expected = self._last_seconds * SORTED_PAGE_SIZE / self.size

@@ -251,13 +251,13 @@ def _state_file(world: World, flower_url: str, chance: random.Random) -> Iterato
     with tempfile.TemporaryDirectory() as folder:
         file, columns = Path(folder, "state"), COLUMNS
         kept, own = StateFile(world.state, "kept", "kept"), StateFile(file, flower_url, flower_url)
-        if state := kept.load(columns):
-            own.save(state)
+        if (saved := kept.load(columns)).state:
+            own.save(saved)
             if chance.random() < DAMAGE_LIKELIHOOD:
                 _damage(file, chance)
         yield file
-        if state := own.load(columns):
-            kept.save(state)
+        if (saved := own.load(columns)).state:
+            kept.save(saved)
 
 
 def _damage(file: Path, chance: random.Random) -> None:

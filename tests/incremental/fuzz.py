@@ -15,14 +15,17 @@ import pickle
 import random
 import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from push_job import log
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.incremental.scraper import ScrapedTasks, TaskScraper
+from push_job.flower.incremental.state_file import StateFile
 from push_job.flower.table import TaskTable
 from push_job.flower.task import wait_of
 from push_job.flower.totals import Totals
@@ -139,17 +142,20 @@ class Witness:
     def complaint(self, scraped: ScrapedTasks) -> str | None:
         """Return what is wrong with a scrape, None if nothing is."""
         found = {task_id: content.labels for task_id, content in scraped.tasks.content().items()}
-        # If tasks came after the counters, a full Flower has forgotten others for them. Then the number of tasks is
-        # right, but as many of them as came may be others than those that were listed with the end page.
-        odd = found.keys() - self.allowed.keys()
-        missing = self.allowed.keys() - found.keys() - self.created
-        if len(odd) > len(self.created) or len(missing) > len(self.created) or missing & self.seen_before:
-            return f"{len(odd)} tasks too many, {len(missing)} missing, such as {min(odd | missing)}"
         for task_id in self.unnamed & self.allowed.keys():
             # It may have learnt its name after the counters were read.
             self.allowed[task_id] |= {("unknown", state) for _, state in self.allowed[task_id]}
-        wrong = [task_id for task_id, labels in found.items() if labels not in self.allowed.get(task_id, {labels})]
-        return f"{len(wrong)} wrong, {wrong[0]} is {found[wrong[0]]}, not {self.allowed[wrong[0]]}" if wrong else None
+        wrong = {task_id for task_id, labels in found.items() if labels not in self.allowed.get(task_id, {labels})}
+        # If tasks came after the counters, a full Flower has forgotten others for them. Then the number of tasks is
+        # right, but as many of them as came may be others than those that were listed with the end page.
+        # A task that was forgotten, and came again, may be found as it was before.
+        odd = found.keys() - self.allowed.keys() | wrong & self.created
+        missing = self.allowed.keys() - found.keys() - self.created
+        if len(odd) > len(self.created) or len(missing) > len(self.created) or missing & self.seen_before:
+            return f"{len(odd)} tasks too many, {len(missing)} missing, such as {min(odd | missing)}"
+        for task_id in sorted(wrong - self.created):
+            return f"{len(wrong)} wrong, {task_id} is {found[task_id]}, not {self.allowed[task_id]}"
+        return None
 
 
 class Life:
@@ -333,15 +339,27 @@ def run(cycles: int, seed: int, lives: int) -> Found:
 
 def live(found: Found, cycles: int, seed: int) -> None:
     """Run one life until its end or the first wrong result."""
+    with tempfile.TemporaryDirectory() as folder:
+        _live(found, cycles, seed, Path(folder, "state"))
+
+
+def _live(found: Found, cycles: int, seed: int, state_path: Path) -> None:
+    def new_scraper() -> Scraper:
+        return Scraper(math.inf, StateFile(state_path, "http://flower:5555", "flower:5555"), (0.5,))
+
     life = Life(seed, found)
     client = DirectClient(life.flower)
-    scraper = Scraper(math.inf, buckets=(0.5,))
+    scraper = new_scraper()
     life.live(500)
     life.fill_sleeper()
     for cycle in range(cycles):
         found.cycles += 1
         fault = _fault(life, client)
         life.pass_time()
+        if life.chance.random() < 0.03:
+            scraper.save()
+            scraper = new_scraper()
+            found.events["job restarted"] += 1
         moving = _plan_movement(life)
         life.witness.start()
         goes_on, scraper.was_proven = scraper._begun is not None, False

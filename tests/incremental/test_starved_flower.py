@@ -1,14 +1,16 @@
-"""A real Flower that is too slow for the deadline appears after a few cycles of `run`."""
+"""A real Flower that is too slow for the deadline appears after a few cycles of `run`, or pushes with a state file."""
 
 import http.client
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from testbed.command import PushJob
 from testbed.events import fill
 from testbed.services import Flower, Pushgateway, Testbed
 from tests.independent import eventually
@@ -75,14 +77,26 @@ def starved(flower: Flower) -> Iterator[str]:
     thread.join()
 
 
+def pushed_tasks(pushgateway: Pushgateway) -> float:
+    samples = pushgateway.samples().items()
+    return sum(value for (name, _), value in samples if name == "celery_task_types_by_state")
+
+
 def test_run_reads_a_starved_flower_in_several_cycles(starved: str, clean_pushgateway: Pushgateway) -> None:
     servers = ("--flower", starved, "--pushgateway", clean_pushgateway.url)
     with Loop(*servers, "--every", "0.1", "--deadline", "3", "--timeout", "3", "--page-size", str(PAGE)) as loop:
         loop.wait_for(1)
         assert loop.cycles()[:2] == [DOWN, DOWN]
+        eventually(lambda: pushed_tasks(clean_pushgateway) == TASKS)
 
-        def pushed_tasks() -> float:
-            samples = clean_pushgateway.samples().items()
-            return sum(value for (name, _), value in samples if name == "celery_task_types_by_state")
 
-        eventually(lambda: pushed_tasks() == TASKS)
+def test_pushes_with_a_state_file_read_a_starved_flower_one_after_the_other(
+    starved: str, clean_pushgateway: Pushgateway, push_job: PushJob, tmp_path: Path
+) -> None:
+    servers = ("--flower", starved, "--pushgateway", clean_pushgateway.url)
+    options = ("--state-file", str(tmp_path / "state"), "--deadline", "5", "--timeout", "5", "--page-size", str(PAGE))
+    for _ in range(2):
+        assert push_job("push", *servers, *options).returncode == 1
+        assert pushed_tasks(clean_pushgateway) == 0
+    eventually(lambda: push_job("push", *servers, *options).returncode == 0)
+    assert pushed_tasks(clean_pushgateway) == TASKS

@@ -14,7 +14,7 @@ from typing import cast
 import pytest
 
 from push_job.flower.api import Flower
-from push_job.flower.incremental import state_file
+from push_job.flower.incremental import state_file, state_format
 from push_job.flower.incremental.scraper import ScrapedTasks, TaskScraper
 from push_job.flower.incremental.state import COLUMNS
 from push_job.flower.incremental.state_file import StateFile
@@ -96,14 +96,14 @@ def test_a_file_that_is_cut_off_or_has_a_flipped_bit_is_not_used(worker: Worker,
     scrape(worker.flower, path)
     good = path.read_bytes()
     file = StateFile(path, URL, ADDRESS)
-    assert file.load(COLUMNS)
+    assert file.load(COLUMNS).state
     chance = random.Random(13)
     lengths = {*range(60), *chance.sample(range(len(good)), 400), len(good) - 1}  # the head, and some of the rest
     cuts = [good[:length] for length in lengths]
     flips = [_flipped(good, position, chance.randrange(8)) for position in lengths]
     for damaged in (*cuts, *flips, good + b"\0"):
         path.write_bytes(damaged)
-        assert file.load(COLUMNS) is None
+        assert file.load(COLUMNS) == (None, None)
 
 
 def _flipped(content: bytes, position: int, bit: int) -> bytes:
@@ -204,7 +204,7 @@ def test_a_file_of_another_flower_is_not_used(worker: Worker, path: Path) -> Non
 
 def test_a_file_of_another_version_is_not_used(worker: Worker, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(state_file, "__version__", "0.0.0")
+        patched.setattr(state_format, "__version__", "0.0.0")
         scrape(worker.flower, path)
     assert scrape(worker.flower, path).full
 
@@ -250,7 +250,7 @@ def test_a_full_disk_costs_a_log_line(
 def test_a_bug_in_writing_costs_a_log_line(
     worker: Worker, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(state_file, "_encode", lambda *_: 1 / 0)
+    monkeypatch.setattr(state_file, "encode", lambda *_: 1 / 0)
     assert counts_of(scrape(worker.flower, path)) == listed_by(worker.flower)
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "ZeroDivisionError" in warning.__dict__["fields"]["reason"]
@@ -294,7 +294,7 @@ def test_two_killed_writers_leave_a_good_file(worker: Worker, path: Path) -> Non
             assert writer.pid
             os.kill(writer.pid, signal.SIGKILL)
             writer.join()
-        assert StateFile(path, URL, ADDRESS).load(COLUMNS)
+        assert StateFile(path, URL, ADDRESS).load(COLUMNS).state
     # The counters show that this Flower is another one, although it has their address.
     assert counts_of(scrape(worker.flower, path)) == listed_by(worker.flower)
 

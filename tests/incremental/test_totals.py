@@ -285,7 +285,7 @@ def test_totals_go_on_when_other_extras_are_selected(tmp_path: Path, monkeypatch
         scene.end("succeeded", uuid)
     scene.scrape()
     scene.scraper.save()
-    monkeypatch.setattr("push_job.flower.incremental.state_file.__version__", "999")
+    monkeypatch.setattr("push_job.flower.incremental.state_format.__version__", "999")
     scene.restart_job()
     for uuid in scene.receive(2, "newer"):
         scene.end("failed", uuid)

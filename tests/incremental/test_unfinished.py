@@ -3,12 +3,15 @@
 import contextlib
 import itertools
 import math
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from push_job.flower.api import FlowerError
 from push_job.flower.incremental.scraper import TaskScraper
+from push_job.flower.incremental.state_file import StateFile
 from push_job.http.errors import TransportError
 from tests.fakes.celery_flower import BY_CLOCK, BY_STAMP, CeleryFlower
 from tests.incremental.shared import PAGE, Scene
@@ -45,8 +48,8 @@ def test_pages_that_were_read_are_not_read_again(order: str, pages: int) -> None
     scene.receive(8 * PAGE, "task")
     fail_after(scene, pages)
     assert scene.scrape().full
-    # Pages overlap by a quarter, and eleven are the whole list. Then only the front is read again.
-    assert offsets(scene)[0] == (75 * pages if pages < 11 else 0)
+    # Pages overlap by a quarter, and eleven are the whole list, whose end is read again.
+    assert offsets(scene)[0] == min(75 * pages, 775)
     assert offsets(scene).count(75) == (pages == 1)
     assert not scene.scrape().full
 
@@ -69,6 +72,41 @@ def test_what_happens_between_the_cycles_is_counted(order: str, change: Callable
         change(scene)
     assert scene.scrape().full  # it is compared with Flower's list
     scene.scrape()
+
+
+@ORDERS
+@pytest.mark.parametrize("has_state", [False, True], ids=["first scrape", "with a state"])
+def test_another_process_goes_on_with_what_the_state_file_has(order: str, has_state: bool, tmp_path: Path) -> None:
+    scene = Scene(order)
+
+    def restart_job() -> None:
+        scene.scraper = TaskScraper(math.inf, StateFile(tmp_path / "state", "http://flower", "flower"))
+
+    restart_job()
+    scene.receive(8 * PAGE, "task")
+    if has_state:
+        assert scene.scrape().full
+        scene.state.incremental.pause = 24
+    for number in range(3):
+        fail_after(scene, 3)
+        assert offsets(scene)[0] == 225 * number
+        scene.send("task-succeeded", f"task-{number}", runtime=1.0)
+        restart_job()
+    assert scene.scrape().full
+    assert offsets(scene)[0] == 675
+    scene.scraper.save()
+    restart_job()
+    assert not scene.scrape().full
+
+
+def test_a_full_scrape_that_was_begun_long_ago_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(BY_STAMP, full_every=600.0)
+    scene.receive(8 * PAGE, "task")
+    fail_after(scene, 4)
+    now = time.time()
+    monkeypatch.setattr("push_job.flower.incremental.scraper.time.time", lambda: now + 601)
+    assert scene.scrape().full
+    assert offsets(scene)[0] == 0
 
 
 def test_a_full_scrape_does_not_go_on_in_another_process_of_flower() -> None:

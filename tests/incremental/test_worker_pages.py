@@ -10,6 +10,7 @@ import pytest
 
 from push_job.flower.incremental.scraper import TaskScraper
 from push_job.flower.incremental.state_file import StateFile
+from push_job.flower.incremental.state_format import Saved
 from tests.fakes.celery_flower import BY_CLOCK, BY_STAMP
 from tests.incremental.shared import PAGE, Scene
 
@@ -161,7 +162,7 @@ def test_a_task_that_may_stand_above_the_end_is_not_taken_for_gone(
     assert not scene.scrape().full
     if in_file:
         file = StateFile(tmp_path / "state", "http://flower:5555", "flower:5555")
-        file.save(scene.state)
+        file.save(Saved(scene.state))
         scene.scraper = TaskScraper(1e9, file)
     for number in range(15):  # these leave the end of the list, whose page then reaches higher
         scene.send("task-started", f"reborn-{number}")

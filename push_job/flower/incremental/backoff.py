@@ -16,10 +16,12 @@ class Backoff:
     Attributes:
         failures: number of failures in a row.
         pause: number of scrapes to come without an attempt.
+        reason: why the last attempt failed; empty if it succeeded.
     """
 
     failures: int = 0
     pause: int = 0
+    reason: str = ""
 
     def allows_attempt(self) -> bool:
         """Return whether to make an attempt in this scrape; to be asked once per scrape."""
@@ -28,9 +30,10 @@ class Backoff:
         self.pause -= 1
         return False
 
-    def note(self, *, success: bool) -> None:
-        """Note the result of an attempt."""
-        self.failures = 0 if success else self.failures + 1
+    def note(self, reason: str | None) -> None:
+        """Note why an attempt failed; None if it succeeded."""
+        self.reason = reason or ""
+        self.failures = 0 if reason is None else self.failures + 1
         if self.failures >= _FAILURES:
             doublings = min(self.failures - _FAILURES, _LONGEST_PAUSE)
             self.pause = min(_FAILURES * 2**doublings, _LONGEST_PAUSE)

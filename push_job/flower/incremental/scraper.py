@@ -23,6 +23,7 @@ from push_job.flower.incremental.event_balance import surplus_of_full_scrape
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, read_event_counts
 from push_job.flower.incremental.state import (
     COLUMNS,
+    BegunScrape,
     NotProvenError,
     ScrapeState,
     count_left_out,
@@ -30,6 +31,7 @@ from push_job.flower.incremental.state import (
     new_state,
 )
 from push_job.flower.incremental.state_file import StateFile
+from push_job.flower.incremental.state_format import Saved
 from push_job.flower.table import TaskTable
 from push_job.flower.task import STATES
 from push_job.flower.totals import COUNTED, Totals
@@ -56,20 +58,6 @@ class ScrapedTasks:
     totals: Totals | None = None
 
 
-class _BegunScrape(NamedTuple):
-    """A full scrape that may go on in the next cycle.
-
-    Attributes:
-        tasks: the scrape.
-        before: Flower's event counters before its first page; None if they could not be read.
-        goes_on: whether it was begun in an earlier cycle.
-    """
-
-    tasks: FullScrape
-    before: EventCounts | None
-    goes_on: bool = False
-
-
 class TaskScraper:
     """Scrapes one Flower cycle after cycle and keeps state.
 
@@ -87,7 +75,7 @@ class TaskScraper:
         self._buckets = buckets
         self._is_loaded = False
         self._state: ScrapeState | None = None
-        self._begun: _BegunScrape | None = None
+        self._begun: BegunScrape | None = None
         self._lock = threading.Lock()
 
     @property
@@ -102,13 +90,19 @@ class TaskScraper:
 
     def save(self) -> None:
         """Write the state file, if there is one."""
-        if self._file and self._state and self._lock.acquire(blocking=False):
+        if self._lock.acquire(blocking=False):
             try:
-                count_left_out(self._state)
-                count_changes(self._state)
-                self._file.save(self._state)
+                self._save()
             finally:
                 self._lock.release()
+
+    def _save(self) -> None:
+        if not self._file or not (self._state or self._begun):
+            return
+        if self._state:
+            count_left_out(self._state)
+            count_changes(self._state)
+        self._file.save(Saved(self._state, self._begun))
 
     def scrape(
         self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None] = lambda _: None
@@ -131,7 +125,7 @@ class TaskScraper:
             wanted = COLUMNS if self._buckets is None else (*COLUMNS, *totals.COLUMNS)
             flower.columns = tuple(dict.fromkeys((*flower.columns, *wanted)))
             if self._file and not self._is_loaded:
-                self._state, self._is_loaded = self._file.load(flower.columns), True
+                (self._state, self._begun), self._is_loaded = self._file.load(flower.columns), True
                 self._go_on_with_totals()
             read_before = flower.tasks_read
             full = self._begun is not None or not self._scrape_changes(flower, page_size or PAGE_SIZE, until)
@@ -154,13 +148,18 @@ class TaskScraper:
     def _scrape_changes(self, flower: Flower, page_size: int, until: float) -> bool:
         """Try an incremental scrape; return whether it succeeded. Raises FlowerError."""
         state = self._state
-        if state is None or state.counts is None or self._has_few_tasks(page_size) or not self._is_recent(state):
+        if (
+            state is None
+            or state.counts is None
+            or self._has_few_tasks(page_size)
+            or not self._is_recent(state.full_at)
+        ):
             return False
         if not state.incremental.allows_attempt():
             return False
         failure = _read_changes(flower, state, page_size, until)
         # A failed attempt costs Flower up to as much as the full scrape that follows.
-        state.incremental.note(success=failure is None)
+        state.incremental.note(failure and failure.reason)
         if failure is None:
             return True
         log.event(
@@ -179,14 +178,14 @@ class TaskScraper:
         former = self._state
         few = self._has_few_tasks(page_size or PAGE_SIZE)
         before = None if few and self._buckets is None else self._counters(flower, until)
-        pages, goes_on = former.pages if former else Backoff(), False
+        pages, begun = former.pages if former else Backoff(), self._take_begun(before)
         if pages.allows_attempt():
-            scrape = self._begin_or_go_on(flower, before, page_size, until, progress)
-            before, goes_on = scrape.before, scrape.goes_on
-            tasks = self._complete(flower, scrape)
-            pages.note(success=not scrape.tasks.needed_one_request)
+            before = begun.before if begun else before
+            scrape = FullScrape(flower, page_size, until, progress, begun.pages if begun else None)
+            tasks = self._complete(flower, scrape, before)
+            pages.note("pages are not enough" if scrape.needed_one_request else None)
         else:
-            tasks = scrape_in_one_request(flower, until)
+            tasks, begun = scrape_in_one_request(flower, until), None
         after = self._counters(flower, until) if before and not (few and is_compared(former, before)) else None
         self._state = state = new_state(tasks, before, after, former)
         self._count_full_scrape(flower, former, state, before)
@@ -195,7 +194,7 @@ class TaskScraper:
         if former and is_same_process(former, state.counts):
             log_differences(flower, former, state, after)
             state.surplus = _surplus(former, state)
-        self._follow_up(flower, state, page_size or PAGE_SIZE, until, goes_on=goes_on)
+        self._follow_up(flower, state, page_size or PAGE_SIZE, until, goes_on=begun is not None)
         count_changes(state)
         compare(former, state, before, after)
         return state
@@ -239,36 +238,21 @@ class TaskScraper:
             reason = "its event counters could not be read again"
         raise FlowerError(f"it was read in several cycles, and something may have been missed: {reason}")
 
-    def _begin_or_go_on(
-        self,
-        flower: Flower,
-        counts: EventCounts | None,
-        page_size: int | None,
-        until: float,
-        progress: Callable[[int], None],
-    ) -> _BegunScrape:
-        """Return the full scrape that was begun in an earlier cycle, or a new one if Flower has restarted.
-
-        Args:
-            flower: the Flower.
-            counts: its event counters now.
-            page_size: tasks per request; None to choose.
-            until: deadline on the clock of ``time.monotonic()``.
-            progress: called with the number of tasks read so far.
-        """
+    def _take_begun(self, counts: EventCounts | None) -> BegunScrape | None:
+        """Return the full scrape that an earlier cycle began, if these counters are of the same process of Flower."""
         begun, self._begun = self._begun, None
-        if begun and begun.before and counts and counts.follows(begun.before):
-            begun.tasks.go_on(flower, until, progress)
-            return begun._replace(goes_on=True)
-        return _BegunScrape(FullScrape(flower, page_size, until, progress), counts)
+        is_usable = begun and counts and counts.follows(begun.before) and self._is_recent(begun.at)
+        return begun if is_usable else None
 
-    def _complete(self, flower: Flower, scrape: _BegunScrape) -> TaskTable:
+    def _complete(self, flower: Flower, scrape: FullScrape, before: EventCounts | None) -> TaskTable:
         """Read what remains; if time runs out, keep what was read for the next cycle. Raises FlowerError."""
         try:
-            return scrape.tasks.complete()
+            return scrape.complete()
         except FlowerError:
-            if scrape.before and scrape.before.started and scrape.tasks.can_go_on:
-                self._begun = scrape
+            pages = scrape.pages_read
+            if before and before.started and pages:
+                self._begun = BegunScrape(pages, before, time.time())
+                self._save()
                 address = flower.client.endpoint.address
                 log.event(logging.INFO, "full scrape not done; it goes on in the next cycle", flower=address)
             raise
@@ -276,8 +260,8 @@ class TaskScraper:
     def _has_few_tasks(self, page_size: int) -> bool:
         return self._state is not None and len(self._state.tasks) <= min(FEW_TASKS, page_size)
 
-    def _is_recent(self, state: ScrapeState) -> bool:
-        return 0 <= time.time() - state.full_at < self._full_every
+    def _is_recent(self, at: float) -> bool:
+        return 0 <= time.time() - at < self._full_every
 
     def _counters(self, flower: Flower, until: float) -> EventCounts | None:
         """Return the event counters; None if they cannot be read, and then the next scrape is full too."""

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from push_job.flower.full_scrape import PagesRead
 from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.event_counts import EventCounts, EventKind
 from push_job.flower.incremental.list_order import ListOrder, order_of
@@ -20,6 +21,21 @@ SMALLEST_END = 300
 
 #: Columns that incremental scrapes need of each task.
 COLUMNS: tuple[Column, ...] = (received_of, sent_at, retries_of, clock_of)
+
+
+@dataclass(frozen=True)
+class BegunScrape:
+    """A full scrape whose time ran out; the next cycle goes on with it.
+
+    Attributes:
+        pages: what it has read.
+        before: Flower's event counters before its first page.
+        at: our Unix time at which its time ran out.
+    """
+
+    pages: PagesRead
+    before: EventCounts
+    at: float
 
 
 class NotProvenError(Exception):

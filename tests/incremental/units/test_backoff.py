@@ -9,7 +9,7 @@ def attempts(backoff: Backoff, count: int, *, success: bool) -> list[bool]:
     for _ in range(count):
         made.append(backoff.allows_attempt())
         if made[-1]:
-            backoff.note(success=success)
+            backoff.note(None if success else "no anchor")
     return made
 
 
@@ -26,6 +26,14 @@ def test_a_success_forgets_the_failures() -> None:
     assert attempts(backoff, 4, success=False) == [True] * 3 + [False]
 
 
+def test_the_reason_of_the_last_failure_is_known_until_a_success() -> None:
+    backoff = Backoff()
+    backoff.note("no anchor")
+    assert backoff.reason == "no anchor"
+    backoff.note(None)
+    assert not backoff.reason
+
+
 def test_two_failures_are_no_reason_to_pause() -> None:
     backoff = Backoff()
     for _ in range(20):
@@ -35,5 +43,5 @@ def test_two_failures_are_no_reason_to_pause() -> None:
 
 def test_the_pause_stays_at_its_limit_after_very_many_failures() -> None:
     backoff = Backoff(failures=10**6)
-    backoff.note(success=False)
+    backoff.note("no anchor")
     assert backoff.pause == 24
