@@ -259,6 +259,7 @@ def check(output: str, **options: Any) -> NoReturn:
 @hidden(gateway_options)
 @scrape_options
 @hidden(extra_options)
+@hidden(state_options)
 @time_options
 @log_options
 @_report_format

@@ -57,6 +57,8 @@ class Facts:
         held_twice: tasks that workers hold more than once, because the broker has delivered them again.
         were_asked: whether all workers were asked, through Flower, for the queues that they consume.
         unanswered: requests that Flower did not answer: the missing information and the reason.
+        failed_increments: number of incremental scrapes in a row that were not possible, according to the state file.
+        increment_error: the reason of the last one.
     """
 
     url: str
@@ -78,6 +80,8 @@ class Facts:
     held_twice: tuple[HeldTwice, ...] = ()
     were_asked: bool = False
     unanswered: Mapping[str, str] = field(default_factory=dict)
+    failed_increments: int = 0
+    increment_error: str = ""
 
     @cached_property
     def live(self) -> tuple[Worker, ...]:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,16 @@ from push_job.explain.facts import Facts
 from push_job.explain.model import Queue, Queues, TaskType
 from push_job.explain.report import as_json, as_text
 from push_job.explain.rules import findings_of
+from push_job.flower.incremental.backoff import Backoff
+from push_job.flower.incremental.list_order import ByStamp
+from push_job.flower.incremental.state_file import StateFile
+from push_job.flower.incremental.state_format import Saved
 from push_job.settings import Endpoint
 from push_job.terminal.formatting import format_duration, format_name, format_time
 from testbed.command import PushJob
 from tests.explain.made_up import ANSWER, NOW, facts, task, worker
 from tests.fakes.http import Script, ScriptedServer, json_answer, status_answer
+from tests.incremental.units.states import state_of
 
 HOSTILE = ("\x1b[31mred", "line\nline", "\u202eto the left", "\u2028", "x" * 200, "{{ $a }}", "é" * 70, "\x00", "🛒")
 
@@ -196,6 +202,29 @@ def test_unexpected_answers_of_flower_are_ignored(push_job: PushJob, odd: object
     assert "bug in push-job" not in done.stdout
     links = [finding["link"] for finding in json.loads(done.stdout)["flowers"][0]["findings"]]
     assert f"{server.url}/task/held" in links
+
+
+def test_the_reason_of_repeated_full_scrapes_comes_from_the_state_file(push_job: PushJob, tmp_path: Path) -> None:
+    answers: dict[str, Script | list[Script]] = {"/api/workers": json_answer({}), "/api/tasks": json_answer({})}
+    with ScriptedServer(answers) as server:
+        state = state_of(ByStamp.name, {})
+        state.incremental = Backoff(failures=3, reason="not all events of \x1b[31mred were found")
+        StateFile(tmp_path / "state", server.url, "flower").save(Saved(state))
+        content = (tmp_path / "state").read_bytes()
+        arguments = ("--flower", server.url, "--state-file", str(tmp_path / "state"), "--format", "json")
+        done = push_job("explain", *arguments)
+    found = {finding["kind"]: finding["fact"] for finding in json.loads(done.stdout)["flowers"][0]["findings"]}
+    assert "not all events of �[31mred were found" in found["full-scrapes"]
+    assert (tmp_path / "state").read_bytes() == content
+
+
+def test_a_state_file_that_cannot_be_used_does_not_hide_other_findings(push_job: PushJob, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("of another program")
+    answers: dict[str, Script | list[Script]] = {"/api/workers": json_answer({}), "/api/tasks": json_answer({})}
+    with ScriptedServer(answers) as server:
+        done = push_job("explain", "--flower", server.url, "--state-file", str(tmp_path / "state"))
+    assert "no worker" in done.stdout
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_refused_requests_are_reported(push_job: PushJob) -> None:

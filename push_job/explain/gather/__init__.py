@@ -20,13 +20,18 @@ from push_job.explain.gather.workers import with_answers, with_pools, with_proce
 from push_job.explain.model import Task, TaskType
 from push_job.flower.api import Flower
 from push_job.flower.incremental.scraper import TaskScraper
+from push_job.flower.incremental.state_file import StateFile
 from push_job.flower.task import came_at, ended_at, sent_at
 from push_job.http.client import Client
 from push_job.metrics.extras.failures import CLASS
-from push_job.settings import Settings
+from push_job.settings import Endpoint, Settings
+from push_job.text import one_line
 
 #: Number of tasks with the newest events that are checked for wrong clocks.
 _NEWEST = 100
+
+#: Characters of the reason of failed incremental scrapes that are shown.
+_REASON_LENGTH = 200
 
 
 def gather(
@@ -77,7 +82,18 @@ def gather(
     facts = with_pools(requests, facts)
     facts = with_answers(requests, facts)
     facts = with_copies(requests, facts)
-    return replace(facts, unanswered=requests.unanswered)
+    return replace(_with_failed_increments(facts, client.endpoint, settings), unanswered=requests.unanswered)
+
+
+def _with_failed_increments(facts: Facts, flower: Endpoint, settings: Settings) -> Facts:
+    """Add what the state file says about incremental scrapes, if there is one."""
+    path = settings.state_path(flower)
+    attempts = StateFile(path, flower.url, flower.address).attempts() if path else None
+    if attempts is None:
+        return facts
+    return replace(
+        facts, failed_increments=attempts.failures, increment_error=one_line(attempts.reason, _REASON_LENGTH)
+    )
 
 
 def _revoked(requests: OptionalRequests, types: Mapping[str, TaskType]) -> tuple[Task, ...]:

@@ -40,6 +40,7 @@ _ORDER = (
     "unknown.sending_unknown",
     "unknown.young",
     "unknown.full",
+    "full_scrapes.full_scrapes",
 )
 
 

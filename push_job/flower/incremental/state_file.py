@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from push_job import log
-from push_job.flower.incremental.state_format import Saved, UnusableError, decode, encode
+from push_job.flower.incremental.backoff import Backoff
+from push_job.flower.incremental.state_format import Saved, UnusableError, decode, decode_attempts, encode
 from push_job.flower.task import Column
 
 #: The beginning of every state file, and of one in the current format. The SHA-256 of the rest follows.
@@ -78,6 +79,13 @@ class StateFile:
         self._log(level, "no state; reading all tasks", reason)
         return Saved()
 
+    def attempts(self) -> Backoff | None:
+        """Return how the last attempts of incremental scrapes ended; None if the file cannot be used."""
+        try:
+            return decode_attempts(self._read(), self._flower)
+        except (OSError, UnusableError, _ForeignFileError):
+            return None
+
     def save(self, saved: Saved) -> None:
         """Write the file. A failure is logged and nothing else: the scrape is still worth pushing."""
         if self._is_foreign:  # which `load` has logged
@@ -98,6 +106,13 @@ class StateFile:
         log.event(level, message, flower=self._address, state_file=str(self._path), reason=reason)
 
     def _load(self, columns: tuple[Column, ...]) -> Saved:
+        saved, reason = decode(self._read(), self._flower, columns)
+        if reason:
+            self._log(logging.INFO, "only totals of the state used; reading all tasks", reason)
+        return saved
+
+    def _read(self) -> bytes:
+        """Return the content. Raises OSError, UnusableError or _ForeignFileError."""
         with _open(self._path) as file:
             _check_is_state_file(file)
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -106,10 +121,7 @@ class StateFile:
             body = file.read(_SIZE_LIMIT)
         if hashlib.sha256(body).digest() != digest:
             raise UnusableError("the file is damaged")
-        saved, reason = decode(body, self._flower, columns)
-        if reason:
-            self._log(logging.INFO, "only totals of the state used; reading all tasks", reason)
-        return saved
+        return body
 
     def _write(self, body: bytes) -> None:
         with contextlib.suppress(FileNotFoundError), _open(self._path) as existing:

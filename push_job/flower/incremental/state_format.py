@@ -139,6 +139,21 @@ def decode(body: bytes, flower: str, columns: tuple[Column, ...]) -> tuple[Saved
     return Saved(state, begun), reason
 
 
+def decode_attempts(body: bytes, flower: str) -> Backoff | None:
+    """Return how the last attempts of incremental scrapes of the Flower with this URL ended; None if it has no state.
+
+    Raises:
+        UnusableError: if the content cannot be used.
+    """
+    try:
+        stored = msgspec.msgpack.decode(body, type=_Stored)
+    except msgspec.DecodeError:
+        raise UnusableError("the file is damaged") from None
+    if stored.flower != flower:
+        raise UnusableError("the file is of another Flower")
+    return stored.state.incremental if stored.state else None
+
+
 def _check(stored: _Stored, flower: str, columns: tuple[Column, ...]) -> str:
     """Return why only the totals can be used; empty if everything can.
 
