@@ -5,21 +5,11 @@ Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from itertools import islice
-
-from push_job.flower.api import Flower, FlowerError
-from push_job.flower.incremental.event_balance import (
-    check_balance,
-    hidden_renamings,
-    shown_events,
-    surplus_events,
-)
-from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender, read_event_counts
+from push_job.flower.api import Flower
+from push_job.flower.incremental.event_balance import check_balance, events_on_pages, surplus_events
 from push_job.flower.incremental.forgotten import Membership, MoreIsGoneError, membership
+from push_job.flower.incremental.front import check_renamings, counters_after, read_counters, read_front
 from push_job.flower.incremental.list_order import possibly_moved, tasks_at_front
-from push_job.flower.incremental.senders import counted_senders, has_unnamed, note_clients, unsettled_senders
 from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState, count_left_out
 from push_job.flower.incremental.worker_pages import read_worker_pages
 from push_job.flower.page import TaskPage
@@ -28,19 +18,7 @@ from push_job.flower.table import TaskTable
 #: How much more of the front is requested than was needed last time.
 _FRONT_MARGIN = 1.5
 
-_FRONT_ATTEMPTS = 6
 _END_ATTEMPTS = 3
-_COUNTER_ATTEMPTS = 5
-
-#: Looking again for events that came after a page ends when it has taken this number of seconds of Flower's CPU time,
-#: or when more events come than a later page could catch up with.
-_LOOK_CPU = 0.1
-_LOOK_EVENTS = 50
-
-_MAY_BE_HIDDEN = "an event that renames a task may be hidden among those that came meanwhile"
-
-#: Senders whose own pages are requested.
-_SENDER_LIMIT = 8
 
 #: Pages that the table may hold before it is compacted.
 _PAGE_LIMIT = 24
@@ -67,7 +45,7 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     count_left_out(state)
     base = state.counts
     # Step 1: the counters before the pages.
-    before = _read_counters(flower, until)
+    before = read_counters(flower, until)
     if before is None or base is None or not before.follows(base):
         raise NotProvenError("its event counters do not continue those of the last scrape")
     # Step 2: without any event, nothing has changed.
@@ -77,20 +55,20 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     # Step 3: the end of the list.
     end, listed = _read_end(flower, state, page_size, until)
     # Steps 4 and 5: the front of the list, and the counters after it.
-    front = _read_front(flower, state, base, before, end, page_size, until)
+    front = read_front(flower, state, base, before, end, page_size, until)
     # Step 6: the tasks of workers that the front does not settle.
     pages, last = [front.page], front.counts
     if front.unsettled:
         pages += read_worker_pages(flower, state, base, front.unsettled, front.page, end, page_size, until)
-        last = _counters_after(flower, before, until)
-        _check_renamings(flower, state, base, front, pages, end, last, until)
+        last = counters_after(flower, before, until)
+        check_renamings(flower, state, base, front, pages, end, last, until)
     if not state.order.is_kept((*pages, end)):
         raise NotProvenError("its list is in another order than before")
     # Step 8: what belongs to the list. (It comes first, because it may require a longer end page.)
     came, came_from = last.kinds_since(before), last.senders_since(before)
     found = membership(state, pages, end, listed, came, came_from)
     # Step 7: the balance of events.
-    available = state.surplus + _shown(state, pages, end)
+    available = state.surplus + events_on_pages(state, pages, end)
     check_balance(front.counts_before.kinds_since(base), available)
     surplus = surplus_events(before.kinds_since(base), available, came)
     # Step 9: the new state. Nothing below can fail.
@@ -104,59 +82,6 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     _update_tasks(state, pages, end, found)
 
 
-def _shown(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> Counter[EventKind]:
-    """Return how many events of each kind the pages show; see `shown_events`."""
-    return shown_events(state, _news(state, pages, end))
-
-
-def _news(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> dict[str, TaskPage]:
-    """Return the page of each new or changed task, by id."""
-    # By logical clock, tasks that nobody has received yet stand at the end.
-    news = {task_id: end for task_id in end.rows if task_id not in state.tasks}
-    return news | {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
-
-
-@dataclass(frozen=True)
-class _Front:
-    """The front of the list.
-
-    Attributes:
-        page: the front page.
-        counts_before: the counters before it.
-        counts: the counters after it.
-        unsettled: the senders that it does not settle.
-        hidden: the result of `hidden_renamings` that all pages of the front have in common.
-    """
-
-    page: TaskPage
-    counts_before: EventCounts
-    counts: EventCounts
-    unsettled: list[Sender]
-    hidden: set[EventKind]
-
-
-def _read_counters(flower: Flower, until: float) -> EventCounts | None:
-    try:
-        return read_event_counts(flower, until)
-    except FlowerError as error:
-        raise NotProvenError(f"its event counters could not be read: {error}") from error
-
-
-def _counters_after(flower: Flower, earlier: EventCounts, until: float) -> EventCounts:
-    """Read counters that are certainly newer than what Flower has answered since `earlier`.
-
-    An answer out of a cache shows no more CPU time than before. A fresh one does after a few attempts, because each
-    answer takes CPU time and the clock has a resolution of 10 ms.
-    """
-    for _ in range(_COUNTER_ATTEMPTS):
-        counts = _read_counters(flower, until)
-        if counts is not None and counts.follows(earlier):
-            return counts
-        if counts is None or counts.started != earlier.started:
-            break
-    raise NotProvenError("its event counters do not continue those before its tasks were read")
-
-
 def _read_end(flower: Flower, state: ScrapeState, page_size: int, until: float) -> tuple[TaskPage, int]:
     """Step 3: return the page that reaches the end of the list, and the number of tasks in the list."""
     tasks = state.tasks
@@ -168,115 +93,6 @@ def _read_end(flower: Flower, state: ScrapeState, page_size: int, until: float) 
             return page, place + len(page)
         start = place + page_size // 2 if len(page) else place - page_size // 2
     raise NotProvenError("the end of its list has moved")
-
-
-def _read_front(
-    flower: Flower,
-    state: ScrapeState,
-    base: EventCounts,
-    before: EventCounts,
-    end: TaskPage,
-    page_size: int,
-    until: float,
-) -> _Front:
-    """Steps 4 and 5: read the front, and longer pages of it while senders are unsettled.
-
-    Raises:
-        NotProvenError: if too many senders stay unsettled, or if an event that renames a task may still be hidden.
-    """
-    limit, counts, first = min(page_size, state.front), before, None
-    hidden: set[EventKind] | None = None
-    for _ in range(_FRONT_ATTEMPTS):
-        page = flower.page_with_fields(state.tasks.shared, 0, limit, until)
-        if len(page) != limit:
-            raise NotProvenError("its list is shorter than before")
-        note_clients(state, page)
-        earlier, counts = counts, _counters_after(flower, counts, until)
-        active, active_before = counts.senders_since(base), earlier.senders_since(base)
-        unsettled = unsettled_senders(state, page, active, active_before)
-        unsettled -= counted_senders(state, [page], end, unsettled, active)
-        hidden = _still_hidden(hidden, state, base, counts, [page], end)
-        if not unsettled:
-            first = first or counts
-            if not hidden or counts.cpu - first.cpu >= _LOOK_CPU or counts.kinds_since(earlier).total() > _LOOK_EVENTS:
-                break
-        # Senders that were silent until the first page was requested need a later page, not a longer one.
-        elif earlier is not before or not unsettled.isdisjoint(active_before):
-            if _is_enough(state, page, unsettled, limit, page_size):
-                break
-            limit = min(page_size, 4 * limit)
-    else:
-        if hidden and not unsettled:  # this Flower answers quickly, so a full scrape costs little
-            raise NotProvenError(_MAY_BE_HIDDEN)
-    if len(unsettled) > _SENDER_LIMIT:
-        raise NotProvenError(f"events of {len(unsettled)} senders were not found at the front of its list")
-    return _Front(page, earlier, counts, sorted(unsettled), hidden or set())
-
-
-def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit: int, page_size: int) -> bool:
-    """Return whether a longer page would hardly settle more: it is the longest, or its last quarter has no news."""
-    few = len(unsettled) <= _SENDER_LIMIT // 2
-    return limit == page_size or (few and not state.tasks.changed(islice(reversed(page.rows), len(page) // 4), page))
-
-
-def _still_hidden(
-    hidden: set[EventKind] | None,
-    state: ScrapeState,
-    base: EventCounts,
-    counts: EventCounts,
-    pages: list[TaskPage],
-    end: TaskPage,
-) -> set[EventKind]:
-    """Return the kinds of events of which neither these pages nor earlier ones show all that were counted after them.
-
-    Args:
-        hidden: the result for the earlier pages; None if there are none.
-        state: what is known.
-        base: the counters of the last scrape.
-        counts: the counters after the pages.
-        pages: the pages with news.
-        end: the page at the end of the list.
-    """
-    if hidden is not None and not hidden:
-        return hidden
-    found = hidden_renamings(counts.kinds_since(base), state.surplus + _shown(state, pages, end))
-    return found if hidden is None else hidden & found
-
-
-def _check_renamings(
-    flower: Flower,
-    state: ScrapeState,
-    base: EventCounts,
-    front: _Front,
-    pages: list[TaskPage],
-    end: TaskPage,
-    last: EventCounts,
-    until: float,
-) -> None:
-    """Look at the front again while an event that renames a task in place may be hidden.
-
-    Args:
-        flower: the Flower.
-        state: what is known.
-        base: the counters of the last scrape.
-        front: the front.
-        pages: the pages with news, the front first.
-        end: the page at the end of the list.
-        last: the counters after the pages.
-        until: deadline on the clock of ``time.monotonic()``.
-
-    Raises:
-        NotProvenError: if it still may be hidden, and few events came.
-    """
-    hidden, counts = _still_hidden(front.hidden, state, base, last, pages, end), last
-    while hidden and counts.cpu - last.cpu < _LOOK_CPU:
-        page = flower.page_with_fields(state.tasks.shared, 0, len(front.page), until)
-        counts = _counters_after(flower, counts, until)
-        hidden = _still_hidden(hidden, state, base, counts, [page, *pages[1:]], end)
-    came = last.kinds_since(front.counts_before).total()
-    unnamed = any(kind.type == "sent" for kind in hidden) and has_unnamed(state.tasks, front.page)
-    if hidden and (came <= _LOOK_EVENTS or unnamed):
-        raise NotProvenError(_MAY_BE_HIDDEN)
 
 
 def _keep_client_times(state: ScrapeState, front: TaskPage) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from push_job.flower.incremental.event_counts import EventKind
+from push_job.flower.incremental.list_order import possibly_moved
 from push_job.flower.incremental.senders import field_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
@@ -49,6 +50,15 @@ def shown_events(state: ScrapeState, taken: Mapping[str, TaskPage]) -> Counter[E
             known = tasks.value_of(time_column, task_id)
             shown[EventKind(event, name)] += _attempts(time_column(task), known, retries_of(task) - known_retries)
     return shown
+
+
+def events_on_pages(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> Counter[EventKind]:
+    """Return how many events of each kind these pages and the one at the end of the list show; see `shown_events`."""
+    # By logical clock, tasks that nobody has received yet stand at the end.
+    news = {task_id: end for task_id in end.rows if task_id not in state.tasks}
+    return shown_events(
+        state, news | {task_id: page for page in pages for task_id in possibly_moved(state.tasks, page)}
+    )
 
 
 def events_of(tasks: Mapping[str, TaskPage]) -> Counter[EventKind]:

@@ -1,0 +1,180 @@
+"""Steps 4 and 5 of the proof: the front of the list, and the counters after it.
+
+Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+from push_job.flower.api import Flower, FlowerError
+from push_job.flower.incremental.event_balance import events_on_pages, hidden_renamings
+from push_job.flower.incremental.event_counts import EventCounts, EventKind, Sender, read_event_counts
+from push_job.flower.incremental.senders import counted_senders, has_unnamed, note_clients, unsettled_senders
+from push_job.flower.incremental.state import NotProvenError, ScrapeState
+from push_job.flower.page import TaskPage
+
+_FRONT_ATTEMPTS = 6
+_COUNTER_ATTEMPTS = 5
+
+#: Looking again for events that came after a page ends when it has taken this number of seconds of Flower's CPU time,
+#: or when more events come than a later page could catch up with.
+_LOOK_CPU = 0.1
+_LOOK_EVENTS = 50
+
+_MAY_BE_HIDDEN = "an event that renames a task may be hidden among those that came meanwhile"
+
+#: Senders whose own pages are requested.
+_SENDER_LIMIT = 8
+
+
+@dataclass(frozen=True)
+class Front:
+    """The front of the list.
+
+    Attributes:
+        page: the front page.
+        counts_before: the counters before it.
+        counts: the counters after it.
+        unsettled: the senders that it does not settle.
+        hidden: the result of `hidden_renamings` that all pages of the front have in common.
+    """
+
+    page: TaskPage
+    counts_before: EventCounts
+    counts: EventCounts
+    unsettled: list[Sender]
+    hidden: set[EventKind]
+
+
+def read_counters(flower: Flower, until: float) -> EventCounts | None:
+    """Read the counters; return None if Flower does not export them. Raises NotProvenError if it does not answer."""
+    try:
+        return read_event_counts(flower, until)
+    except FlowerError as error:
+        raise NotProvenError(f"its event counters could not be read: {error}") from error
+
+
+def counters_after(flower: Flower, earlier: EventCounts, until: float) -> EventCounts:
+    """Read counters that are certainly newer than what Flower has answered since `earlier`.
+
+    An answer out of a cache shows no more CPU time than before. A fresh one does after a few attempts, because each
+    answer takes CPU time and the clock has a resolution of 10 ms.
+    """
+    for _ in range(_COUNTER_ATTEMPTS):
+        counts = read_counters(flower, until)
+        if counts is not None and counts.follows(earlier):
+            return counts
+        if counts is None or counts.started != earlier.started:
+            break
+    raise NotProvenError("its event counters do not continue those before its tasks were read")
+
+
+def read_front(
+    flower: Flower,
+    state: ScrapeState,
+    base: EventCounts,
+    before: EventCounts,
+    end: TaskPage,
+    page_size: int,
+    until: float,
+) -> Front:
+    """Steps 4 and 5: read the front, and longer pages of it while senders are unsettled.
+
+    Raises:
+        NotProvenError: if too many senders stay unsettled, or if an event that renames a task may still be hidden.
+    """
+    limit, counts, first = min(page_size, state.front), before, None
+    hidden: set[EventKind] | None = None
+    for _ in range(_FRONT_ATTEMPTS):
+        page = flower.page_with_fields(state.tasks.shared, 0, limit, until)
+        if len(page) != limit:
+            raise NotProvenError("its list is shorter than before")
+        note_clients(state, page)
+        earlier, counts = counts, counters_after(flower, counts, until)
+        active, active_before = counts.senders_since(base), earlier.senders_since(base)
+        unsettled = unsettled_senders(state, page, active, active_before)
+        unsettled -= counted_senders(state, [page], end, unsettled, active)
+        hidden = _still_hidden(hidden, state, base, counts, [page], end)
+        if not unsettled:
+            first = first or counts
+            if not hidden or counts.cpu - first.cpu >= _LOOK_CPU or counts.kinds_since(earlier).total() > _LOOK_EVENTS:
+                break
+        # Senders that were silent until the first page was requested need a later page, not a longer one.
+        elif earlier is not before or not unsettled.isdisjoint(active_before):
+            if _is_enough(state, page, unsettled, limit, page_size):
+                break
+            limit = min(page_size, 4 * limit)
+    else:
+        if hidden and not unsettled:  # this Flower answers quickly, so a full scrape costs little
+            raise NotProvenError(_MAY_BE_HIDDEN)
+    if len(unsettled) > _SENDER_LIMIT:
+        raise NotProvenError(f"events of {len(unsettled)} senders were not found at the front of its list")
+    return Front(page, earlier, counts, sorted(unsettled), hidden or set())
+
+
+def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit: int, page_size: int) -> bool:
+    """Return whether a longer page would hardly settle more: it is the longest, or its last quarter has no news."""
+    few = len(unsettled) <= _SENDER_LIMIT // 2
+    return limit == page_size or (few and not state.tasks.changed(islice(reversed(page.rows), len(page) // 4), page))
+
+
+def _still_hidden(
+    hidden: set[EventKind] | None,
+    state: ScrapeState,
+    base: EventCounts,
+    counts: EventCounts,
+    pages: list[TaskPage],
+    end: TaskPage,
+) -> set[EventKind]:
+    """Return the kinds of events of which neither these pages nor earlier ones show all that were counted after them.
+
+    Args:
+        hidden: the result for the earlier pages; None if there are none.
+        state: what is known.
+        base: the counters of the last scrape.
+        counts: the counters after the pages.
+        pages: the pages with news.
+        end: the page at the end of the list.
+    """
+    if hidden is not None and not hidden:
+        return hidden
+    found = hidden_renamings(counts.kinds_since(base), state.surplus + events_on_pages(state, pages, end))
+    return found if hidden is None else hidden & found
+
+
+def check_renamings(
+    flower: Flower,
+    state: ScrapeState,
+    base: EventCounts,
+    front: Front,
+    pages: list[TaskPage],
+    end: TaskPage,
+    last: EventCounts,
+    until: float,
+) -> None:
+    """Look at the front again while an event that renames a task in place may be hidden.
+
+    Args:
+        flower: the Flower.
+        state: what is known.
+        base: the counters of the last scrape.
+        front: the front.
+        pages: the pages with news, the front first.
+        end: the page at the end of the list.
+        last: the counters after the pages.
+        until: deadline on the clock of ``time.monotonic()``.
+
+    Raises:
+        NotProvenError: if it still may be hidden, and few events came.
+    """
+    hidden, counts = _still_hidden(front.hidden, state, base, last, pages, end), last
+    while hidden and counts.cpu - last.cpu < _LOOK_CPU:
+        page = flower.page_with_fields(state.tasks.shared, 0, len(front.page), until)
+        counts = counters_after(flower, counts, until)
+        hidden = _still_hidden(hidden, state, base, counts, [page, *pages[1:]], end)
+    came = last.kinds_since(front.counts_before).total()
+    unnamed = any(kind.type == "sent" for kind in hidden) and has_unnamed(state.tasks, front.page)
+    if hidden and (came <= _LOOK_EVENTS or unnamed):
+        raise NotProvenError(_MAY_BE_HIDDEN)
