@@ -6,7 +6,6 @@ Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
 from __future__ import annotations
 
 import contextlib
-import http.cookiejar
 import itertools
 import logging
 import random
@@ -21,10 +20,10 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from push_job import __version__, log
-from push_job.auth import SignIn
+from push_job import log
 from push_job.http.abort import AbortableAdapter
 from push_job.http.errors import TransportError, limit_text, translate_error
+from push_job.http.session import open_session
 from push_job.settings import Endpoint, Settings
 from push_job.text import Redactor, one_line
 
@@ -88,22 +87,10 @@ class Client:
         self.last_byte_at = 0.0
         self.redact = redact or Redactor(endpoint.sign_in.secrets())
         self._aborted = threading.Event()
-        self._session = _Session()
-        self._session.auth = _Auth(endpoint.sign_in)
-        # Kept cookies would grow without limit, and every request would carry them.
-        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        self._session.headers.update(
-            # Compression would cost Flower CPU, and would allow a compressed bomb.
-            {"User-Agent": f"flower-push-job/{__version__}", "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
-        )
-        tls = endpoint.tls
         # Passed with each request, because REQUESTS_CA_BUNDLE overrides the session's value.
-        self._verify: bool | str = tls.ca_file or True
-        if tls.cert_file:
-            self._session.cert = (tls.cert_file, tls.key_file) if tls.key_file else tls.cert_file
+        self._verify: bool | str = endpoint.tls.ca_file or True
         self._adapter = AbortableAdapter()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, self._adapter)
+        self._session = open_session(endpoint, self._adapter)
 
     def get(self, path: str, until: float, **params: str | int) -> Answer:
         """GET `path` below the endpoint's URL. Raises TransportError as `send` does."""
@@ -289,25 +276,6 @@ class Answer:
             location=one_line(redact(self.headers.get("Location", "")), _ERROR_BODY),
             retry_after=_retry_after(self._response.raw) if status in _RETRY_STATUSES else None,
         )
-
-
-class _Session(requests.Session):
-    """Follows no redirect, and does not read a redirect's body to find out whether it could."""
-
-    def get_redirect_target(self, _response: requests.Response) -> str | None:
-        """Return no target."""
-        return None
-
-
-class _Auth(requests.auth.AuthBase):
-    """Signs requests, and keeps requests from reading a ``.netrc`` file."""
-
-    def __init__(self, sign_in: SignIn) -> None:
-        self._headers = sign_in.headers()
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._headers)
-        return request
 
 
 def _pause_before(retry: int) -> float:

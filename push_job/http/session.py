@@ -1,0 +1,49 @@
+"""The session of one server: it signs in, and takes no cookie, redirect, compression or ``.netrc`` file."""
+
+from __future__ import annotations
+
+import http.cookiejar
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from push_job import __version__
+from push_job.auth import SignIn
+from push_job.settings import Endpoint
+
+
+def open_session(endpoint: Endpoint, adapter: HTTPAdapter) -> requests.Session:
+    """Return a session for requests to `endpoint`, whose connections `adapter` opens."""
+    session = _Session()
+    session.auth = _Auth(endpoint.sign_in)
+    # Kept cookies would grow without limit, and every request would carry them.
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update(
+        # Compression would cost Flower CPU, and would allow a compressed bomb.
+        {"User-Agent": f"flower-push-job/{__version__}", "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+    )
+    tls = endpoint.tls
+    if tls.cert_file:
+        session.cert = (tls.cert_file, tls.key_file) if tls.key_file else tls.cert_file
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, adapter)
+    return session
+
+
+class _Session(requests.Session):
+    """Follows no redirect, and does not read a redirect's body to find out whether it could."""
+
+    def get_redirect_target(self, _response: requests.Response) -> str | None:
+        """Return no target."""
+        return None
+
+
+class _Auth(requests.auth.AuthBase):
+    """Signs requests, and keeps requests from reading a ``.netrc`` file."""
+
+    def __init__(self, sign_in: SignIn) -> None:
+        self._headers = sign_in.headers()
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._headers)
+        return request
