@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from push_job import __version__, log
+from push_job import __version__
 from push_job.cycle import Outcome, ScrapeResult
 from push_job.deletion import delete_groups, delete_stale, groups_of_job
 from push_job.job import Job
@@ -124,32 +123,17 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 
     A cycle that fails is logged, and the next one follows. A slow Flower does not delay the others.
     """
-    from push_job.scheduler import Stop, repeat
+    from push_job.scheduler import Heartbeat, Stop, repeat
 
     settings = _checked_extras(read_settings(options), options, keeps_state=True)
     _require_state_folder(settings)
-    heartbeat = None if heartbeat_file is None else Path(heartbeat_file)
-    if heartbeat:
-        try:
-            heartbeat.touch()
-        except OSError as error:
-            raise OneLineError(f"--heartbeat-file: cannot write {heartbeat}: {error.strerror}") from None
+    try:
+        heartbeat = Heartbeat(Path(heartbeat_file)) if heartbeat_file else None
+    except OSError as error:
+        raise OneLineError(f"--heartbeat-file: cannot write {heartbeat_file}: {error.strerror}") from None
     job = Job(settings, keep_state=True)
-
-    def touch_heartbeat() -> None:
-        if not heartbeat:
-            return
-        try:
-            heartbeat.touch()
-        except OSError as error:  # pushing goes on, and the probe sees that the file gets old
-            log.event(
-                logging.WARNING,
-                "heartbeat file not written",
-                heartbeat_file=str(heartbeat),
-                reason=error.strerror or str(error),
-            )
-
-    repeat(lambda: job.push_for(every, touch_heartbeat), every, Stop(_exit_at_once))
+    on_end = heartbeat.beat if heartbeat else lambda: None
+    repeat(lambda: job.push_for(every, on_end), every, Stop(_exit_at_once))
     job.wait()
     failed = delete_on_exit and delete_groups(job, settings)
     sys.exit(PUSHGATEWAY_DOWN if failed else OK)

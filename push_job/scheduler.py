@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import schedule
@@ -19,6 +20,26 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 #: Seconds within which a second signal counts as a repetition of the first one.
 _SAME_REQUEST = 1.0
+
+
+class Heartbeat:
+    """A file that is touched after each cycle, for a liveness probe.
+
+    Raises:
+        OSError: if it cannot be written at the start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.touch()
+
+    def beat(self) -> None:
+        """Touch the file. If that fails, pushing goes on, and the probe sees that the file gets old."""
+        try:
+            self._path.touch()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            log.event(logging.WARNING, "heartbeat file not written", heartbeat_file=str(self._path), reason=reason)
 
 
 class Stop:

@@ -5,26 +5,20 @@ An empty collection means that there is nothing. None means that the information
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+from push_job.explain.clock_skew import HEARTBEAT_LAG, MAX_SKEW, skew_of
 from push_job.explain.model import HeldTwice, Queue, Queues, Task, TaskType, Unfinished, Worker
 from push_job.flower.page import OTHER_TYPES
 from push_job.flower.routing import ConsumedQueue
 from push_job.flower.task import UNKNOWN_TYPE
 
-#: Seconds by which a heartbeat may be older than a task event: two heartbeat intervals, plus rounding.
-HEARTBEAT_LAG = 10
-
 #: Seconds after Flower's start during which it has seen only few tasks.
 YOUNG_SECONDS = 600
-
-#: Seconds by which a worker's clock may differ from Flower's.
-MAX_SKEW = 60
 
 #: Names that stand for several task types or for an unknown one.
 _NO_TYPES = frozenset({OTHER_TYPES, UNKNOWN_TYPE})
@@ -118,7 +112,7 @@ class Facts:
         found = {}
         tasks = (*self.newest, *self.started, *self.tasks_in("RECEIVED"))
         for worker in self.live:
-            if abs(skew := _skew(worker, tasks, self.now)) > MAX_SKEW:
+            if abs(skew := skew_of(worker, tasks, self.now)) > MAX_SKEW:
                 found[worker.name] = skew
         return found
 
@@ -262,39 +256,6 @@ def _total(values: Iterable[float | None]) -> float | None:
 def is_a_type(name: str) -> bool:
     """Return whether `name` stands for exactly one known task type."""
     return name not in _NO_TYPES
-
-
-def _skew(worker: Worker, tasks: Iterable[Task], now: float) -> float:
-    """Return the seconds by which a live worker's clock is fast, negative if it is slow.
-
-    The result is a lower limit, which follows from its task events:
-
-    - Fast: an event has a time stamp in the future.
-    - Slow: a worker's logical clock ticks at each heartbeat. So the number of ticks since an event, times the heartbeat
-      interval, is an upper limit of the event's real age. If its time stamp says that it is older, the clock is slow.
-      This is checked only for tasks that the worker holds now, because an earlier process of the same name had
-      another logical clock.
-    """
-    own = [task for task in tasks if task.worker == worker.name and task.stamp is not None]
-    fast = max((0.0, *((task.stamp or now) - now for task in own)))
-    slow = 0.0 if fast > MAX_SKEW else max((0.0, *(_slow_by(worker, task, now) for task in own)))
-    return -slow if slow > MAX_SKEW else fast
-
-
-def _slow_by(worker: Worker, task: Task, now: float) -> float:
-    """Return the seconds by which the worker's clock is slow at least, according to one task; else 0 or less."""
-    answer = worker.answer
-    # The logical clock of a solo pool does not tick while it runs a task.
-    if worker.clock is None or answer is None or "solo" in worker.pool:
-        return 0.0
-    if task.id not in (answer.running or frozenset()) | (answer.held or frozenset()):
-        return 0.0
-    # The newest event may be the sender's task-sent event, which has the sender's clocks.
-    if task.stamp == task.sent or (task.clock or 0) > worker.clock:
-        return 0.0
-    ticks = worker.clock - (task.clock or 0) + 2
-    passed = min(ticks * max(worker.interval, 2.0), answer.uptime or math.inf) + HEARTBEAT_LAG
-    return now - (task.stamp or now) - passed
 
 
 def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Task]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from push_job.explain.facts import Facts
 from push_job.explain.model import Task
@@ -37,6 +37,11 @@ def held(tasks: Iterable[Task]) -> str:
 def types(tasks: Iterable[Task]) -> frozenset[str]:
     """Return the types of `tasks`."""
     return frozenset(task.name for task in tasks)
+
+
+def to_look_at(tasks: Sequence[Task], now: float) -> Task | None:
+    """Return the oldest started task, or the oldest of all."""
+    return oldest([task for task in tasks if task.has_started] or tasks, now)
 
 
 def oldest(tasks: Iterable[Task], now: float) -> Task | None:

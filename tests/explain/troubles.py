@@ -13,9 +13,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest import mock
 
-from push_job.explain import facts
+from push_job.explain import clock_skew, facts
 from push_job.explain.findings import Level
-from push_job.explain.rules import capacity, lost_messages, repeats, workers
+from push_job.explain.rules import capacity, consumer_timeout, lost_messages, repeats
 from testbed.events import TaskEvents
 from testbed.process import wait_for
 from testbed.services import Redis, Testbed, VirtualHost
@@ -72,7 +72,11 @@ def check(trouble: Trouble, testbed: Testbed, broker: Redis | VirtualHost) -> No
     scene = open_scene(testbed, broker, **trouble.scene)
     try:
         # Shorter limits make the test faster: these workers send a heartbeat each second.
-        with mock.patch.object(facts, "HEARTBEAT_LAG", 3), mock.patch.object(repeats, "LOOP_EVENTS", 3):
+        with (
+            mock.patch.object(facts, "HEARTBEAT_LAG", 3),
+            mock.patch.object(clock_skew, "HEARTBEAT_LAG", 3),
+            mock.patch.object(repeats, "LOOP_EVENTS", 3),
+        ):
             trouble.make(scene)
     finally:
         scene.close()
@@ -261,8 +265,8 @@ def amqp_away(scene: Scene) -> None:
 @trouble(
     "RabbitMQ's consumer_timeout ends the only worker, which held a task with an ETA", "consumer-timeout", RABBITMQ
 )
-def consumer_timeout(scene: Scene) -> None:
-    with scene.virtual_host.server.consumer_timeout(2000), mock.patch.object(workers, "CONSUMER_TIMEOUT", 2):
+def channel_closed(scene: Scene) -> None:
+    with scene.virtual_host.server.consumer_timeout(2000), mock.patch.object(consumer_timeout, "CONSUMER_TIMEOUT", 2):
         held = scene.add_worker("worker-2", queue="later")
         scene.worker.stop()
         scene.wait("RECEIVED", scene.send("t.quick", queue="later", countdown=600))

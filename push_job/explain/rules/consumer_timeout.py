@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
-from push_job.explain.model import Task
-from push_job.explain.phrases import names, when
-from push_job.explain.rules.workers import CONSUMER_TIMEOUT
-from push_job.terminal.formatting import format_count
+from push_job.explain.model import Task, Worker
+from push_job.explain.phrases import held, names, to_look_at, types, when
+from push_job.terminal.formatting import format_count, format_name
 
 #: The kinds of findings, and when each is found, in Markdown.
 KINDS = {
@@ -18,6 +17,9 @@ KINDS = {
         "RabbitMQ closes its channel); or a worker stopped that had held a message for 30 minutes"
     ),
 }
+
+#: Seconds after which RabbitMQ closes the channel of a consumer that has not acknowledged a message.
+CONSUMER_TIMEOUT = 1800
 
 #: Seconds that a message may be unacknowledged before it is reported.
 WARN_AFTER = 1200
@@ -42,6 +44,35 @@ def held_for_long(facts: Facts) -> Iterator[Finding]:
         "raise consumer_timeout in rabbitmq.conf, or use shorter ETAs and shorter tasks",
         late[0].worker,
         facts.link(late[0]),
+    )
+
+
+def timed_out(facts: Facts) -> Iterator[Finding]:
+    """Report workers that RabbitMQ stopped because they held a message for too long."""
+    for worker in facts.gone:
+        if has_timed_out(facts, worker):
+            tasks = facts.held_by(worker.name)
+            yield Finding(
+                Level.WRONG,
+                "consumer-timeout",
+                f"Worker {format_name(worker.name)} stopped; it held {held(tasks)}, one fetched at"
+                f" {when(facts, min(task.received or facts.now for task in tasks))}",
+                "likely RabbitMQ's consumer_timeout (30 minutes) closed its channel, because a message with an ETA or"
+                " acks_late was not acknowledged in time",
+                "look for PRECONDITION_FAILED in its log; shorten the ETA, or raise consumer_timeout in rabbitmq.conf;"
+                " then start the worker again",
+                worker.name,
+                facts.link(to_look_at(tasks, facts.now)),
+                explains=types(tasks),
+            )
+
+
+def has_timed_out(facts: Facts, worker: Worker) -> bool:
+    """Return whether RabbitMQ has likely stopped a worker because it held a message for too long."""
+    return (
+        facts.is_rabbitmq
+        and worker.shut_down_cleanly
+        and any(facts.age(task.received) > CONSUMER_TIMEOUT for task in facts.held_by(worker.name))
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding, Level
-from push_job.explain.model import Task, Worker
-from push_job.explain.phrases import held, names, oldest, types, when
+from push_job.explain.model import Worker
+from push_job.explain.phrases import held, names, oldest, to_look_at, types, when
+from push_job.explain.rules.consumer_timeout import has_timed_out, timed_out
 from push_job.explain.silent_workers import fetched_silently, is_all_sending_seen, pool_of
 from push_job.terminal.formatting import format_count, format_duration, format_name
 
@@ -48,9 +49,6 @@ SAME_CAUSE_SECONDS = 10
 #: Groups of lost workers that are reported.
 MAX_GROUPS = 8
 
-#: Seconds after which RabbitMQ closes the channel of a consumer that has not acknowledged a message.
-CONSUMER_TIMEOUT = 1800
-
 
 def none_alive(facts: Facts) -> Iterator[Finding]:
     """Report that no worker is alive."""
@@ -61,8 +59,8 @@ def none_alive(facts: Facts) -> Iterator[Finding]:
         yield _none_seen(facts)
     elif lost:
         yield _of_lost(facts, lost, are_all=True)
-    elif timed_out := list(_timed_out(facts)):
-        yield from timed_out
+    elif stopped := list(timed_out(facts)):
+        yield from stopped
     else:
         tasks = [task for worker in facts.gone for task in facts.held_by(worker.name)]
         yield Finding(
@@ -129,7 +127,7 @@ def _of_lost(facts: Facts, lost: Sequence[Worker], *, are_all: bool = False) -> 
         likely,
         do,
         "" if are_all and len(lost) > 1 else lost[0].name,
-        facts.link(_to_look_at(facts, tasks)),
+        facts.link(to_look_at(tasks, facts.now)),
         unknown="whether workers without heartbeats are alive" if kind == "worker-busy" else "",
         explains=types(tasks),
     )
@@ -138,10 +136,10 @@ def _of_lost(facts: Facts, lost: Sequence[Worker], *, are_all: bool = False) -> 
 def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
     """Report workers that shut down cleanly while they held tasks, which may still run."""
     if facts.live:  # otherwise `none_alive` has reported them
-        yield from _timed_out(facts)
+        yield from timed_out(facts)
     for worker in facts.gone:
         tasks = facts.held_by(worker.name)
-        if worker.shut_down_cleanly and tasks and not _has_timed_out(facts, worker):
+        if worker.shut_down_cleanly and tasks and not has_timed_out(facts, worker):
             yield Finding(
                 Level.UNSURE,
                 "worker-stopped",
@@ -150,42 +148,9 @@ def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
                 " process has ended, the broker delivers unacknowledged tasks to another worker",
                 "check that its process has ended and that the work of the tasks is done",
                 worker.name,
-                facts.link(_to_look_at(facts, tasks)),
+                facts.link(to_look_at(tasks, facts.now)),
                 explains=types(tasks),
             )
-
-
-def _timed_out(facts: Facts) -> Iterator[Finding]:
-    """Report workers that RabbitMQ stopped because they held a message for too long."""
-    for worker in facts.gone:
-        if _has_timed_out(facts, worker):
-            tasks = facts.held_by(worker.name)
-            yield Finding(
-                Level.WRONG,
-                "consumer-timeout",
-                f"Worker {format_name(worker.name)} stopped; it held {held(tasks)}, one fetched at"
-                f" {when(facts, min(task.received or facts.now for task in tasks))}",
-                "likely RabbitMQ's consumer_timeout (30 minutes) closed its channel, because a message with an ETA or"
-                " acks_late was not acknowledged in time",
-                "look for PRECONDITION_FAILED in its log; shorten the ETA, or raise consumer_timeout in rabbitmq.conf;"
-                " then start the worker again",
-                worker.name,
-                facts.link(_to_look_at(facts, tasks)),
-                explains=types(tasks),
-            )
-
-
-def _has_timed_out(facts: Facts, worker: Worker) -> bool:
-    return (
-        facts.is_rabbitmq
-        and worker.shut_down_cleanly
-        and any(facts.age(task.received) > CONSUMER_TIMEOUT for task in facts.held_by(worker.name))
-    )
-
-
-def _to_look_at(facts: Facts, tasks: Sequence[Task]) -> Task | None:
-    """Return the oldest started task, or the oldest of all."""
-    return oldest([task for task in tasks if task.has_started] or tasks, facts.now)
 
 
 def _groups(facts: Facts) -> list[tuple[Worker, ...]]:
