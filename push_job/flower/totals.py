@@ -97,7 +97,7 @@ class Totals(msgspec.Struct):
         process: start of the Flower process that the totals are compared with; 0.0 if it is not exported, None if no
             counters have been read.
         scraped_at: time of the last scrape.
-        unwatched: seconds in which no Flower ran, as far as the job knows.
+        unwatched: seconds in which no Flower received events, as far as the job knows.
         compared_with: number of ends that Flower had counted at the last comparison.
         is_base_exact: whether `base` is exact, or has been corrected after a scrape before which no task had ended.
         gone: the columns COUNTED of tasks that had ended and were not found by the last full scrape, by id. It may have
@@ -181,11 +181,14 @@ class Totals(msgspec.Struct):
 
     # The comparison with Flower's counters
 
-    def begin(self, process: float, ends: Counter[str], shown: Counter[str], now: float, *, is_new: bool) -> None:
+    def begin(
+        self, process: float, first_event: float, ends: Counter[str], shown: Counter[str], now: float, *, is_new: bool
+    ) -> None:
         """Begin the comparison with a process of Flower.
 
         Args:
             process: its start time; 0.0 if it is not exported.
+            first_event: time at which it received its first event; 0.0 if that is not exported.
             ends: the ends by task type that it has counted until now, at least.
             shown: the ends by task type that its tasks show.
             now: our time.
@@ -195,7 +198,7 @@ class Totals(msgspec.Struct):
         is_first = self.process is None
         if not is_first and process:
             # Flower's time is in full seconds.
-            self.unwatched += max(1.0, process - self.scraped_at)
+            self.unwatched += max(1.0, max(process, first_event) - self.scraped_at)
         self.is_base_exact = is_new and not is_first
         for name, totals in self.types.items():
             # A full Flower may have forgotten some of the tasks that this scrape has counted.

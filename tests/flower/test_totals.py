@@ -138,7 +138,7 @@ def missed(totals: Totals) -> dict[str, int]:
 def begun(process: float = 1.0, **ends: int) -> Totals:
     """Return totals that are compared with a process of Flower that has counted these ends."""
     totals = Totals((1.0,))
-    totals.begin(process, Counter(ends), Counter(), 0.0, is_new=False)
+    totals.begin(process, 0.0, Counter(ends), Counter(), 0.0, is_new=False)
     return totals
 
 
@@ -185,15 +185,15 @@ def test_a_new_process_is_compared_from_its_start() -> None:
     totals = begun(t=5)
     totals.compare(Counter(t=7), 0.0, is_exact=True)
     totals.scraped_at = 100.0
-    totals.begin(130.0, Counter(t=4), Counter(t=3), 0.0, is_new=True)
+    totals.begin(130.0, 132.5, Counter(t=4), Counter(t=3), 0.0, is_new=True)
     totals.compare(Counter(t=4), 0.0, is_exact=True)
     assert missed(totals) == {"t": 3}
-    assert totals.unwatched == 30.0
+    assert totals.unwatched == 32.5  # until its first event
     totals.scraped_at = 200.0
-    totals.begin(199.5, Counter(t=9), Counter(t=500), 0.0, is_new=False)  # its saved state has tasks of before
+    totals.begin(199.5, 0.0, Counter(t=9), Counter(t=500), 0.0, is_new=False)  # its saved state has tasks of before
     totals.compare(Counter(t=9), 0.0, is_exact=True)
     assert missed(totals) == {"t": 3}
-    assert totals.unwatched == 31.0
+    assert totals.unwatched == 33.5
 
 
 def test_retries_are_those_that_flower_counted_since_the_start() -> None:
@@ -202,7 +202,7 @@ def test_retries_are_those_that_flower_counted_since_the_start() -> None:
     for count in (10, 12, 11, 12, 13):  # an older answer comes out of a cache
         totals.count_retries(Counter(t=count), 0.0)
     assert totals.types["t"].retries == 3
-    totals.begin(2.0, Counter(), Counter(), 0.0, is_new=True)
+    totals.begin(2.0, 0.0, Counter(), Counter(), 0.0, is_new=True)
     totals.count_retries(Counter(t=2, new=1), 0.0)
     assert {name: found.retries for name, found in totals.types.items()} == {"t": 5, "new": 1}
 
@@ -211,6 +211,6 @@ def test_tasks_that_a_new_process_forgets_during_its_first_scrape_are_not_missed
     totals = begun()
     totals.compare(Counter(), 0.0, is_exact=True)
     totals.count([change(SUCCESS), change(SUCCESS)], 0.0, is_restarted=True)
-    totals.begin(2.0, Counter(t=2), Counter(t=1), 0.0, is_new=True)  # one of them is gone
+    totals.begin(2.0, 0.0, Counter(t=2), Counter(t=1), 0.0, is_new=True)  # one of them is gone
     totals.compare(Counter(t=2), 0.0, is_exact=True)
     assert missed(totals) == {}

@@ -66,7 +66,8 @@ def compare(
         # Tasks may show ends that the counters before do not have.
         counts = state.counts.by_kind + state.surplus if state.counts else (after or before).by_kind
         is_new = first_end(state.tasks) >= before.started > 0
-        totals.begin(before.started, totals.by_type(counts, END_STATES), ends_shown(state.tasks), now, is_new=is_new)
+        ends = totals.by_type(counts, END_STATES)
+        totals.begin(before.started, before.first_event, ends, ends_shown(state.tasks), now, is_new=is_new)
         if is_first:
             totals.skip_retries(totals.by_type(before.by_kind, _RETRIED), now)
     if before is not None and totals.process == before.started:

@@ -8,6 +8,7 @@ process and the CPU time that the process has used.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -55,6 +56,7 @@ class EventCounts:
         by_sender: number of task events by sender.
         by_kind: number of task events by kind.
         digest: digest of all counters and their start times; empty if the start times are not exported.
+        first_event: Unix time at which the process received its first event; 0.0 if the start times are not exported.
     """
 
     started: float
@@ -62,6 +64,7 @@ class EventCounts:
     by_sender: Counter[Sender]
     by_kind: Counter[EventKind]
     digest: str = field(default="", compare=False)
+    first_event: float = field(default=0.0, compare=False)
 
     def follows(self, earlier: EventCounts) -> bool:
         """Return whether these are later counters of the same process.
@@ -111,14 +114,15 @@ def parse_event_counts(lines: Iterable[str]) -> EventCounts | None:
     """Parse Flower's ``/metrics``; return None if it has no event counters or is invalid."""
     by_sender: Counter[Sender] = Counter()
     by_kind: Counter[EventKind] = Counter()
-    started, cpu, has_counters, has_created = 0.0, 0.0, False, False
+    started, cpu, has_counters, first_event = 0.0, 0.0, False, math.inf
     digest = hashlib.sha256()
     try:
         for line in lines:
-            if line.startswith((_COUNTERS, _CREATED)):
+            if line.startswith(_CREATED):
                 digest.update(line.encode() + b"\n")
-                has_created = has_created or line.startswith(_CREATED)
-            if line.startswith(_COUNTERS):
+                first_event = min(first_event, float(line.rpartition(" ")[2]))
+            elif line.startswith(_COUNTERS):
+                digest.update(line.encode() + b"\n")
                 series, _, value = line.rpartition(" ")
                 identity = _identity_of(series) if len(series) < _SHORT else _parse_identity(series)
                 if identity is not None:
@@ -133,7 +137,9 @@ def parse_event_counts(lines: Iterable[str]) -> EventCounts | None:
         return None
     if not has_counters:
         return None
-    return EventCounts(started, cpu, by_sender, by_kind, digest.hexdigest() if has_created else "")
+    if first_event == math.inf:
+        return EventCounts(started, cpu, by_sender, by_kind)
+    return EventCounts(started, cpu, by_sender, by_kind, digest.hexdigest(), first_event)
 
 
 def _parse_identity(series: str) -> tuple[Sender, EventKind] | None:

@@ -39,7 +39,7 @@ MISSED = Counter(
 )
 UNWATCHED = Counter(
     "flower_scrape_unwatched_seconds_total",
-    "Seconds without a running Flower; nobody can count what ended then.",
+    "Seconds in which no Flower received events; nobody can count what ended then.",
 )
 
 #: A new series is pushed with 0 for this number of seconds, so that Prometheus sees its first increase.

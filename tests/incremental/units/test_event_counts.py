@@ -45,6 +45,12 @@ def test_metrics_without_valid_counters_are_none(lines: list[str]) -> None:
     assert parse_event_counts(lines) is None
 
 
+def test_the_first_event_is_the_earliest_start_of_a_counter() -> None:
+    created = 'flower_events_created{task="",type="worker-heartbeat",worker="celery@%s"} %s'
+    assert parsed(line(1), created % ("a", "1.7e9"), created % ("b", "1.6e9")).first_event == 1.6e9
+    assert parsed(line(1)).first_event == 0.0
+
+
 def test_the_digest_has_counters_and_start_times_only() -> None:
     created = 'flower_events_created{task="t",type="task-received",worker="celery@a"} 1.0'
     one = parsed(line(1), created, "process_cpu_seconds_total 1")
