@@ -87,6 +87,11 @@ class TaskTable:
         """Number of pages that hold the tasks."""
         return len(self._pages)
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that each task has."""
+        return tuple(self._pages[0].columns) if self._pages else ()
+
     # Changing the table
 
     def merge(self, page: TaskPage, place: int | None = None) -> int:
