@@ -76,6 +76,7 @@ class Results:
     cold: dict[str, Cost] = field(default_factory=dict)  # PUSH_JOB or IMPORTS
     instances: dict[int, Cost] = field(default_factory=dict)  # Flowers in one run
     types: Cost | None = None
+    next_to_types: Cost | None = None
     types_scrape_seconds: float = 0.0
     encoding: dict[str, Cost] = field(default_factory=dict)  # PROTOBUF or TEXT
     pools: PoolsResults = field(default_factory=PoolsResults)
@@ -93,12 +94,13 @@ def measure(plan: Plan) -> Results:
     compileall.compile_dir(Path(push_job.__file__).parent, quiet=1)
     results = Results(plan, encoding=cost_of_encoding(plan.types, plan.rounds))
     with Testbed() as bed:
-        pushgateway = bed.pushgateway()
+        # Each part has a Pushgateway of its own, because the first push of a process reads all its metrics back.
         small = small_flower(bed, plan.small_tasks)
-        measure_cold_start(results, small, pushgateway)
-        measure_instances(results, small, pushgateway)
+        measure_cold_start(results, small, bed.pushgateway())
+        measure_instances(results, small, bed.pushgateway())
+        measure_types(results, bed, small, bed.pushgateway())
         small.stop()
-        measure_types(results, bed, pushgateway)
+        pushgateway = bed.pushgateway()
         filled = FilledFlowers(bed, plan.versions)
         for size in plan.sizes:
             log(f"filling {len(filled.flowers)} Flowers with {size:,} tasks")
@@ -159,8 +161,8 @@ def measure_instances(results: Results, flower: Flower, pushgateway: Pushgateway
     results.instances = run_rounds(f"{many} Flowers", results.plan.instance_rounds, runs)
 
 
-def measure_types(results: Results, bed: Testbed, pushgateway: Pushgateway) -> None:
-    """Measure a push in which each task has its own type, with seven samples per type."""
+def measure_types(results: Results, bed: Testbed, small: Flower, pushgateway: Pushgateway) -> None:
+    """Measure a push in which each task has its own type, with seven samples per type, and a small push next to it."""
     flower = flower_of_many_types(bed, results.plan.types)
     options = ("--max-task-types", str(2 * results.plan.types))
     runs = {"types": _plain(commands.push_job([flower.url], pushgateway.url, *options, job="types"))}
@@ -168,6 +170,8 @@ def measure_types(results: Results, bed: Testbed, pushgateway: Pushgateway) -> N
     for (name, _), value in pushgateway.samples(job="types").items():
         if name == "flower_scrape_duration_seconds":
             results.types_scrape_seconds = value
+    next_to = {"small": _plain(commands.push_job([small.url], pushgateway.url))}
+    results.next_to_types = run_rounds("a push next to many types", results.plan.types_rounds, next_to)["small"]
     flower.stop()
 
 
