@@ -88,15 +88,17 @@ def push(**options: Any) -> NoReturn:
     with TerminalProgress() as progress:
         outcomes = Job(settings, progress).push()
     if sys.stderr is not None and sys.stderr.isatty():
-        _say_what_stays(outcomes)
+        _print_removal_hint(outcomes)
     sys.exit(exit_code(outcomes))
 
 
-def _say_what_stays(outcomes: Sequence[Outcome]) -> None:
+def _print_removal_hint(outcomes: Sequence[Outcome]) -> None:
     """Say how to remove what a push left, which the alerts report as a dead job later."""
     if any(outcome.push_error is None for outcome in outcomes):
         click.echo(
-            "The Pushgateway keeps this. If it was a try, end it with push-job delete and the same options.", err=True
+            "The Pushgateway keeps this group. If this was only a test, remove it with push-job delete and the same"
+            " options.",
+            err=True,
         )
 
 
@@ -204,7 +206,7 @@ def _print_scrapes(scrapes: Mapping[Endpoint, ScrapeResult], output: str) -> Non
     "--stale",
     type=Duration(maximum=10 * 365 * 86_400),
     metavar="SECONDS",
-    help="Instead, delete all groups of this job that were not pushed for this long.",
+    help="Instead, delete all groups of this job that have not been pushed for this long.",
 )
 @command_option("--yes", is_flag=True, help="With --stale: do not ask.")
 def delete(stale: float | None, yes: bool, **options: Any) -> NoReturn:

@@ -51,8 +51,8 @@ class Facts:
         held_twice: tasks that workers hold more than once, because the broker has delivered them again.
         were_asked: whether all workers were asked, through Flower, for the queues that they consume.
         unanswered: requests that Flower did not answer: the missing information and the reason.
-        failed_increments: number of incremental scrapes in a row that were not possible, according to the state file.
-        increment_error: the reason of the last one.
+        failed_incremental_scrapes: number of incremental scrapes in a row that have failed, by the state file.
+        incremental_scrape_error: the reason of the last one.
     """
 
     url: str
@@ -74,8 +74,8 @@ class Facts:
     held_twice: tuple[HeldTwice, ...] = ()
     were_asked: bool = False
     unanswered: Mapping[str, str] = field(default_factory=dict)
-    failed_increments: int = 0
-    increment_error: str = ""
+    failed_incremental_scrapes: int = 0
+    incremental_scrape_error: str = ""
 
     @cached_property
     def live(self) -> tuple[Worker, ...]:

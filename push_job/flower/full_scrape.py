@@ -21,13 +21,13 @@ Step 2, read the front again. A task that had an event during step 1 now stands
 before all tasks that had none. So the front is read again, down to a run of
 unchanged tasks as long as the overlap of two pages. Only tasks from before this
 reading count for the run, and as anchors. If that took more than one page, the
-front is read once more, until a single page is enough, because a single page is
+front is read again, until a single page is enough, because a single page is
 the list at one point in time.
 
 Step 3, leave out what was forgotten. If tasks entered while pages were read,
 Flower may have forgotten tasks at the end of its list. The end is read again,
-and what is gone is not counted. If tasks came after step 2, as many of the gone
-tasks are still counted as new ones are not.
+and what is gone is not counted. If tasks came after step 2, they are not
+counted. The same number of gone tasks is still counted instead.
 
 Tasks are kept by id, and a later version replaces an earlier one, so none is
 counted twice. The result is the list at the end of the scrape.
@@ -150,7 +150,7 @@ class FullScrape:
             except PagesDoNotJoinError as error:
                 reason = str(error)
                 self._down, self._attempts = None, self._attempts + 1
-                log.event(logging.WARNING, "list moved while read; reading pages again", flower=address, reason=reason)
+                log.event(logging.WARNING, "list moved while pages were read", flower=address, reason=reason)
             except PagesAreNotEnoughError as error:
                 reason = str(error)
                 self._down, self._attempts = None, _SCRAPE_ATTEMPTS

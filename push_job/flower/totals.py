@@ -5,8 +5,8 @@ when the job, Flower or the Pushgateway restarts, because they are kept with the
 table of tasks: what the table shows has been counted.
 
 An independent count checks the ends. Flower's own counters say how many it received.
-What they have and the totals do not is *missed*: Flower forgot the tasks between two
-scrapes. Retries are taken from these counters, because tasks do not show all of them.
+An end is *missed* if these counters have it and the totals do not: Flower forgot the
+task between two scrapes. Retries are taken from these counters, because tasks do not show all of them.
 
 No HTTP and no file here; times are Unix times in seconds.
 """
@@ -99,7 +99,7 @@ class Totals(msgspec.Struct):
         scraped_at: time of the last scrape.
         unwatched: seconds in which no Flower received events, as far as the job knows.
         compared_with: number of ends that Flower had counted at the last comparison.
-        is_base_exact: whether `base` is exact, or has been corrected after a scrape before which no task had ended.
+        is_base_exact: whether `base` is exact, or was corrected at a scrape since whose predecessor no task had ended.
         gone: the columns COUNTED of tasks that had ended and were not found by the last full scrape, by id. It may have
             missed one that moved in the list meanwhile.
     """
@@ -192,7 +192,7 @@ class Totals(msgspec.Struct):
             ends: the ends by task type that it has counted until now, at least.
             shown: the ends by task type that its tasks show.
             now: our time.
-            is_new: whether the tasks show no end from before it started, as if it has loaded a saved state.
+            is_new: whether the tasks show no end from before it started. They do if it has loaded a saved state.
         """
         self.add_types(ends, now)
         is_first = self.process is None
@@ -256,7 +256,7 @@ class Totals(msgspec.Struct):
         """Raise the number of missed ends to what Flower counted and no task shows, given the differences.
 
         Flower counts an end under the name that it knows then, and the task may show another one, or none. So only the
-        sum of all types is certain, and what rises is a type with a name, if one can.
+        sum of all types is certain. Types with a name are raised first.
         """
         rest = sum(ahead.values()) - sum(totals.missed - totals.missed_before for totals in self.types.values())
         for name in sorted(ahead, key=lambda name: name == UNKNOWN_TYPE):

@@ -1,4 +1,7 @@
-"""The session of one server: it signs in, and takes no cookie, redirect, compression or ``.netrc`` file."""
+"""The session of one server, with its sign-in.
+
+It ignores cookies, redirects and ``.netrc`` files, and requests no compression.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def open_session(endpoint: Endpoint, adapter: HTTPAdapter) -> requests.Session:
     # Kept cookies would grow without limit, and every request would carry them.
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update(
-        # Compression would cost Flower CPU, and would allow a compressed bomb.
+        # Compression would cost Flower CPU, and would allow a decompression bomb.
         {"User-Agent": f"flower-push-job/{__version__}", "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
     )
     tls = endpoint.tls
@@ -39,7 +42,7 @@ class _Session(requests.Session):
 
 
 class _Auth(requests.auth.AuthBase):
-    """Signs requests, and keeps requests from reading a ``.netrc`` file."""
+    """Adds the sign-in headers, and prevents ``requests`` from reading ``.netrc``."""
 
     def __init__(self, sign_in: SignIn) -> None:
         self._headers = sign_in.headers()

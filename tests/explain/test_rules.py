@@ -58,7 +58,7 @@ def test_three_failures_of_a_type_that_often_fails_are_not_a_deploy() -> None:
 
 @pytest.mark.parametrize(("failures", "expected"), [(2, []), (3, [("full-scrapes", "note", "")])])
 def test_incremental_scrapes_that_keep_failing_are_noted(failures: int, expected: list[Any]) -> None:
-    assert found(facts(failed_increments=failures, increment_error="its list has moved")) == expected
+    assert found(facts(failed_incremental_scrapes=failures, incremental_scrape_error="its list has moved")) == expected
 
 
 def test_old_failures_are_not_reported() -> None:

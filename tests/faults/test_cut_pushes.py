@@ -129,7 +129,7 @@ class Group:
         for first in range(0, len(places), STALLED):
             with contextlib.ExitStack() as afterwards:
                 for place in places[first : first + STALLED]:
-                    connection = self._begun(self.push.body[:place], way)
+                    connection = self._unfinished(self.push.body[:place], way)
                     if way.name == "stall":
                         afterwards.enter_context(connection)
                     else:
@@ -147,7 +147,7 @@ class Group:
         """Return a connection to the Pushgateway."""
         return socket.create_connection(("127.0.0.1", self.pushgateway.port))
 
-    def _begun(self, part: bytes, way: Way) -> socket.socket:
+    def _unfinished(self, part: bytes, way: Way) -> socket.socket:
         connection = self.connection()
         head = head_of(self.push, expects=way.expects)
         if way.expects:

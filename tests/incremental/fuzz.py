@@ -362,7 +362,7 @@ def _live(found: Found, cycles: int, seed: int, state_path: Path) -> None:
             found.events["job restarted"] += 1
         moving = _plan_movement(life)
         life.witness.start()
-        goes_on, scraper.was_proven = scraper._begun is not None, False
+        goes_on, scraper.was_proven = scraper._unfinished is not None, False
         pauses = scraper._state is not None and scraper._state.incremental.pause > 0
         try:
             flower = Flower(cast(Client, client), (wait_of,))

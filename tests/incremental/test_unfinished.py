@@ -148,7 +148,7 @@ def test_without_state_nothing_goes_on() -> None:
     scene.scraper = TaskScraper(0.0)
     scene.receive(8 * PAGE, "task")
     fail_after(scene, 4)
-    assert scene.scraper._begun is None
+    assert scene.scraper._unfinished is None
 
 
 def test_one_cycle_after_another_makes_progress_until_all_tasks_are_read() -> None:

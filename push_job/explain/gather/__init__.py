@@ -82,17 +82,19 @@ def gather(
     facts = with_pools(requests, facts)
     facts = with_answers(requests, facts)
     facts = with_copies(requests, facts)
-    return replace(_with_failed_increments(facts, client.endpoint, settings), unanswered=requests.unanswered)
+    return replace(_with_incremental_scrapes(facts, client.endpoint, settings), unanswered=requests.unanswered)
 
 
-def _with_failed_increments(facts: Facts, flower: Endpoint, settings: Settings) -> Facts:
+def _with_incremental_scrapes(facts: Facts, flower: Endpoint, settings: Settings) -> Facts:
     """Add what the state file says about incremental scrapes, if there is one."""
     path = settings.state_path(flower)
     attempts = StateFile(path, flower.url, flower.address).attempts() if path else None
     if attempts is None:
         return facts
     return replace(
-        facts, failed_increments=attempts.failures, increment_error=one_line(attempts.reason, _REASON_LENGTH)
+        facts,
+        failed_incremental_scrapes=attempts.failures,
+        incremental_scrape_error=one_line(attempts.reason, _REASON_LENGTH),
     )
 
 

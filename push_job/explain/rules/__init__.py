@@ -38,8 +38,8 @@ _ORDER = (
     "unknown.silent_workers",
     "unknown.queues_unknown",
     "unknown.sending_unknown",
-    "unknown.young",
-    "unknown.full",
+    "unknown.without_tasks",
+    "unknown.flower_full",
     "full_scrapes.full_scrapes",
 )
 

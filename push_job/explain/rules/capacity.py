@@ -93,8 +93,8 @@ def held_back(facts: Facts) -> Iterator[Finding]:
             Level.WRONG if longest > WAIT_SECONDS else Level.UNSURE,
             "held-back",
             f"Worker {format_name(worker.name)} has {worker.active:,} of {_processes(worker):,.0f} processes busy, but"
-            f" has not started {format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} that it holds"
-            f" since {when(facts, tasks[0].since or facts.now)}",
+            f" has not started {format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} that it has"
+            f" held since {when(facts, tasks[0].since or facts.now)}",
             "likely a rate_limit of the type: the worker waits before it starts the next task",
             "check rate_limit in the task or in task_annotations; `celery -A APP control rate_limit"
             f" {format_name(tasks[0].name)} 0` removes it until the worker restarts",

@@ -40,7 +40,8 @@ def ended_unheard(facts: Facts) -> Iterator[Finding]:
     are, them = ("is", "it") if len(tasks) == 1 else ("are", "them")
     fact = (
         f"{format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} {are} {states} in Flower, the"
-        f" oldest since {when(facts, first)}, but {names(task.worker for task in tasks)} no longer runs {them}"
+        f" oldest since {when(facts, first)}, but {names(task.worker for task in tasks)} no longer"
+        f" {'runs' if len({task.worker for task in tasks}) == 1 else 'run'} {them}"
     )
     if _nothing_succeeds(facts, tasks):
         yield Finding(

@@ -21,12 +21,12 @@ _FAILURES = 3
 
 def full_scrapes(facts: Facts) -> Iterator[Finding]:
     """Report that push-job reads all tasks of this Flower again and again."""
-    if facts.failed_increments >= _FAILURES:
+    if facts.failed_incremental_scrapes >= _FAILURES:
         yield Finding(
             Level.NOTE,
             "full-scrapes",
-            f"The last {facts.failed_increments} attempts of push-job to read only what changed have failed:"
-            f" {facts.increment_error}",
+            f"The last {facts.failed_incremental_scrapes} attempts of push-job to read only what changed have failed:"
+            f" {facts.incremental_scrape_error}",
             "the numbers are exact, but push-job reads all tasks of this Flower, which takes more of its CPU time",
             "look up the reason in docs/state.md; if Flower has enough CPU, nothing is to be done",
         )

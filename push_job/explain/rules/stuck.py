@@ -33,7 +33,7 @@ def stuck(facts: Facts) -> Iterator[Finding]:
     for task in facts.running:
         age, longest = _age(facts, task), _longest(facts, task.name)
         surely = STUCK_SECONDS if longest is None else max(STUCK_NOT_BEFORE, STUCK_FACTOR * longest)
-        # From STUCK_SECONDS on, CeleryTaskStuck fires even if the type usually takes so long: report it as unsure.
+        # From STUCK_SECONDS on, report it as unsure, although CeleryTaskStuck waits for STUCK_FACTOR times the longest.
         if task.name in seen or age <= min(surely, STUCK_SECONDS):
             continue
         seen.add(task.name)
@@ -67,7 +67,7 @@ def _finding(facts: Facts, task: Task, longest: float | None, *, is_stuck: bool)
         else f"it may be slow or stuck: it has not yet taken {STUCK_FACTOR} times as long as the longest success",
         "run py-spy dump on its process to see what it does; set a time_limit to end such tasks"
         if is_stuck
-        else "run py-spy dump on its process; if the type may take so long, raise the limit of CeleryTaskStuck",
+        else "run py-spy dump on its process; if the type may take that long, nothing needs to be done",
         task.name,
         facts.link(task),
         explains=frozenset({task.name}) if is_stuck else frozenset(),

@@ -133,7 +133,7 @@ def sending_unknown(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def young(facts: Facts) -> Iterator[Finding]:
+def without_tasks(facts: Facts) -> Iterator[Finding]:
     """Report that Flower has no tasks."""
     if facts.task_count:
         return
@@ -154,7 +154,7 @@ def young(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def full(facts: Facts) -> Iterator[Finding]:
+def flower_full(facts: Facts) -> Iterator[Finding]:
     """Report that Flower has likely reached its --max-tasks."""
     count = facts.task_count
     if count and facts.earliest is not None and (count % ROUND == 0 or count in FULL_BY_DEFAULT):

@@ -1,10 +1,11 @@
-"""When to stop trying something that keeps failing, for a while."""
+"""Pause attempts that keep failing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Failures in a row after which attempts pause; they pause for as many scrapes, then for twice as many, and so on.
+#: Failures in a row after which attempts pause. The first pause lasts this number of scrapes. Each further failure
+#: doubles it, up to _LONGEST_PAUSE.
 _FAILURES = 3
 _LONGEST_PAUSE = 24
 
@@ -24,7 +25,10 @@ class Backoff:
     reason: str = ""
 
     def allows_attempt(self) -> bool:
-        """Return whether to make an attempt in this scrape; to be asked once per scrape."""
+        """Return whether to make an attempt in this scrape.
+
+        Call it once per scrape: each call shortens the pause.
+        """
         if not self.pause:
             return True
         self.pause -= 1

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from push_job.flower.api import Flower
 from push_job.flower.incremental.event_balance import check_balance, events_on_pages, surplus_events
-from push_job.flower.incremental.forgotten import Membership, MoreIsGoneError, membership
+from push_job.flower.incremental.forgotten import EndPageTooShortError, Membership, membership
 from push_job.flower.incremental.front import check_renamings, counters_after, read_counters, read_front
 from push_job.flower.incremental.list_order import possibly_moved, tasks_at_front
-from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState, count_left_out
+from push_job.flower.incremental.state import SMALLEST_END, SMALLEST_FRONT, NotProvenError, ScrapeState, merge_left_out
 from push_job.flower.incremental.worker_pages import read_worker_pages
 from push_job.flower.page import TaskPage
 from push_job.flower.table import TaskTable
@@ -28,12 +28,12 @@ def read_changes(flower: Flower, state: ScrapeState, page_size: int, until: floa
     """Bring `state` up to date with Flower.
 
     Raises:
-        NotProvenError: if it cannot be proven what changed. No task of the state has been changed then.
+        NotProvenError: if it cannot be proven what changed. The state then still describes the last scrape.
         FlowerError: if Flower does not answer; the same holds.
     """
     try:
         _read_changes(flower, state, page_size, until)
-    except MoreIsGoneError:
+    except EndPageTooShortError:
         longest = page_size * 3 // 4
         if state.end >= longest:
             raise
@@ -42,7 +42,7 @@ def read_changes(flower: Flower, state: ScrapeState, page_size: int, until: floa
 
 
 def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: float) -> None:
-    count_left_out(state)
+    merge_left_out(state)
     base = state.counts
     # Step 1: the counters before the pages.
     before = read_counters(flower, until)
@@ -62,7 +62,7 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
         pages += read_worker_pages(flower, state, base, front.unsettled, front.page, end, page_size, until)
         last = counters_after(flower, before, until)
         check_renamings(flower, state, base, front, pages, end, last, until)
-    if not state.order.is_kept((*pages, end)):
+    if not state.order.matches((*pages, end)):
         raise NotProvenError("its list is in another order than before")
     # Step 8: what belongs to the list. (It comes first, because it may require a longer end page.)
     came, came_from = last.kinds_since(before), last.senders_since(before)

@@ -39,14 +39,14 @@ def count_full_scrape(former: ScrapeState | None, state: ScrapeState, before: Ev
     state.totals.keep_gone({} if is_new else former.tasks.values_of_missing(state.tasks))
 
 
-def start(state: ScrapeState, bounds: tuple[float, ...], address: str, reason: str) -> None:
+def start_totals(state: ScrapeState, bounds: tuple[float, ...], address: str, reason: str) -> None:
     """Let totals start at 0: the tasks that Flower remembers are not counted."""
     state.totals = Totals(bounds)
     state.tasks.take_changes(LAST_FAILURE)
     log.event(logging.INFO, "totals start at 0", flower=address, reason=reason)
 
 
-def compare(
+def compare_totals(
     former: ScrapeState | None, state: ScrapeState, before: EventCounts | None, after: EventCounts | None
 ) -> None:
     """Compare the totals with Flower's own count.
@@ -78,7 +78,7 @@ def compare(
 
 
 def is_restarted(former: ScrapeState | None, counts: EventCounts | None) -> bool:
-    """Return whether these are the counters of a later process of Flower than the totals were compared with."""
+    """Return whether Flower has restarted since the totals were last compared."""
     if counts is None or former is None or former.totals is None or former.totals.process is None:
         return False
     if counts.started != former.totals.process:
@@ -88,6 +88,9 @@ def is_restarted(former: ScrapeState | None, counts: EventCounts | None) -> bool
     return counts.started == 0.0 and any(counts.by_kind[kind] < count for kind, count in known.items())
 
 
-def is_compared(former: ScrapeState | None, counts: EventCounts) -> bool:
-    """Return whether the totals are being compared with the process of Flower that these counters are of."""
+def continues_comparison(former: ScrapeState | None, counts: EventCounts) -> bool:
+    """Return whether the totals need no new comparison with Flower's counters.
+
+    This holds if there are no totals, or if they are already compared with the process of these counters.
+    """
     return former is not None and (former.totals is None or former.totals.process == counts.started)

@@ -148,11 +148,11 @@ def surplus_of_full_scrape(
         return since
     available = former.surplus + _attempts_since(former.tasks.compact(), tasks.compact(), tasks.shared.kinds)
     exact = surplus_events(counted, available, since)
-    return Counter({kind: exact[kind] if _is_label(kind) else count for kind, count in since.items()})
+    return Counter({kind: exact[kind] if _is_countable_by_label(kind) else count for kind, count in since.items()})
 
 
-def _is_label(kind: EventKind) -> bool:
-    """Return whether a kind's events can be counted by the labels of tasks: its task type is a label as it is."""
+def _is_countable_by_label(kind: EventKind) -> bool:
+    """Return whether tasks show a kind's events under its own task type."""
     return kind.type in _ATTEMPTS and label_text(kind.task_type, "") == kind.task_type != ""
 
 
@@ -176,7 +176,7 @@ def _attempts_since(former: TaskPage, page: TaskPage, kinds: Sequence[tuple[str,
 
 
 def hidden_renamings(counted: Counter[EventKind], available: Counter[EventKind]) -> set[EventKind]:
-    """Return the kinds of events that may rename a task in place of which a page does not show all.
+    """Return the kinds of renaming events that a page does not show completely.
 
     Args:
         counted: number of events by kind that Flower counted by the time after the page.

@@ -15,7 +15,7 @@ from push_job.flower.page import TaskPage
 from push_job.flower.task import came_at
 
 
-class MoreIsGoneError(NotProvenError):
+class EndPageTooShortError(NotProvenError):
     """More tasks are gone than the end page shows; a longer one may show them."""
 
 
@@ -67,7 +67,7 @@ def membership(
     new_at_end = sum(task_id not in tasks for task_id in end.rows)
     late = len(tasks) - len(gone) + new_at_end + len(new) - listed
     if not 0 <= late <= len(new):
-        raise (MoreIsGoneError if late > 0 else NotProvenError)(
+        raise (EndPageTooShortError if late > 0 else NotProvenError)(
             f"{len(tasks)} tasks were known, {len(new) + new_at_end} are new and {len(gone)} gone,"
             f" but it lists {listed}"
         )
@@ -76,7 +76,9 @@ def membership(
     has_room = state.order.is_by_stamp and not gone and (state.has_room or listed > len(tasks))
     late_tasks = _late_tasks({task_id: seen[task_id] for task_id in new}, late, came, came_from)
     if len(late_tasks) < late:
-        raise MoreIsGoneError(f"{late} new tasks are more than it lists, and came before that")
+        raise EndPageTooShortError(
+            f"{late} more tasks were found than it lists, but only {len(late_tasks)} came after its end was read"
+        )
     depth = tasks.depth_of(missing[-1], end) if missing else 0
     return Membership(gone, late_tasks, set() if has_room else set(late_tasks), has_room, depth)
 

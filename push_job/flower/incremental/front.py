@@ -18,10 +18,10 @@ from push_job.flower.page import TaskPage
 _FRONT_ATTEMPTS = 6
 _COUNTER_ATTEMPTS = 5
 
-#: Looking again for events that came after a page ends when it has taken this number of seconds of Flower's CPU time,
-#: or when more events come than a later page could catch up with.
-_LOOK_CPU = 0.1
-_LOOK_EVENTS = 50
+#: Limits for reading the front again, to find events that came after the page: seconds of Flower's CPU time, and events
+#: per page, because a busier Flower stays ahead of each new page.
+_REREAD_CPU = 0.1
+_REREAD_EVENTS = 50
 
 _MAY_BE_HIDDEN = "an event that renames a task may be hidden among those that came meanwhile"
 
@@ -99,7 +99,11 @@ def read_front(
         hidden = _still_hidden(hidden, state, base, counts, [page], end)
         if not unsettled:
             first = first or counts
-            if not hidden or counts.cpu - first.cpu >= _LOOK_CPU or counts.kinds_since(earlier).total() > _LOOK_EVENTS:
+            if (
+                not hidden
+                or counts.cpu - first.cpu >= _REREAD_CPU
+                or counts.kinds_since(earlier).total() > _REREAD_EVENTS
+            ):
                 break
         # Senders that were silent until the first page was requested need a later page, not a longer one.
         elif earlier is not before or not unsettled.isdisjoint(active_before):
@@ -128,7 +132,9 @@ def _still_hidden(
     pages: list[TaskPage],
     end: TaskPage,
 ) -> set[EventKind]:
-    """Return the kinds of events of which neither these pages nor earlier ones show all that were counted after them.
+    """Return the kinds of renaming events that no pages so far show completely.
+
+    Each set of pages is compared with the counters that were read after it.
 
     Args:
         hidden: the result for the earlier pages; None if there are none.
@@ -167,14 +173,14 @@ def check_renamings(
         until: deadline on the clock of ``time.monotonic()``.
 
     Raises:
-        NotProvenError: if it still may be hidden, and few events came.
+        NotProvenError: if it may still be hidden, and either few events came or a task may owe its name to it.
     """
     hidden, counts = _still_hidden(front.hidden, state, base, last, pages, end), last
-    while hidden and counts.cpu - last.cpu < _LOOK_CPU:
+    while hidden and counts.cpu - last.cpu < _REREAD_CPU:
         page = flower.page_with_fields(state.tasks.shared, 0, len(front.page), until)
         counts = counters_after(flower, counts, until)
         hidden = _still_hidden(hidden, state, base, counts, [page, *pages[1:]], end)
     came = last.kinds_since(front.counts_before).total()
     unnamed = any(kind.type == "sent" for kind in hidden) and has_unnamed(state.tasks, front.page)
-    if hidden and (came <= _LOOK_EVENTS or unnamed):
+    if hidden and (came <= _REREAD_EVENTS or unnamed):
         raise NotProvenError(_MAY_BE_HIDDEN)

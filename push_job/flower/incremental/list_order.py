@@ -1,9 +1,9 @@
 """The two orders of Flower's list of tasks, and what each allows to conclude.
 
 Flower 2.2 sorts by the Unix time stamp of each task's newest event, by the clock
-of the worker that sent it. Flower up to 2.0.1 sorts by Celery's logical clock: a
-task stands where the event with the highest clock that it has had does, but it
-shows only the clock of the event that arrived last.
+of the worker that sent it. Flower up to 2.0.1 sorts by Celery's logical clock: the
+event with the highest clock decides a task's place, but the task shows only the
+clock of the event that arrived last.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ListOrder(ABC):
         """Return whether an unchanged task alone proves that a page has all events of its sender."""
 
     @abstractmethod
-    def is_kept(self, pages: Iterable[TaskPage]) -> bool:
+    def matches(self, pages: Iterable[TaskPage]) -> bool:
         """Return whether pages are sorted in this order, as far as they show it."""
 
     @abstractmethod
@@ -82,7 +82,7 @@ class ByStamp(ListOrder):
         """Return True: a worker's time stamps never decrease."""
         return True
 
-    def is_kept(self, pages: Iterable[TaskPage]) -> bool:
+    def matches(self, pages: Iterable[TaskPage]) -> bool:
         """Check the order of each page."""
         return all(page.is_by_stamp() for page in pages)
 
@@ -115,14 +115,14 @@ class ByClock(ListOrder):
         """Return False: the logical clock of a restarted worker may start again at zero."""
         return False
 
-    def is_kept(self, _pages: Iterable[TaskPage]) -> bool:
+    def matches(self, _pages: Iterable[TaskPage]) -> bool:
         """Return True, because a page does not show this order."""
         return True
 
     def arrange(self, tasks: TaskTable, former: list[str], moved: set[str], front: list[str], end: list[str]) -> None:
         """Put `front` first and `end` last; between them, keep the former order as far as possible.
 
-        Each moved task is put after the last task that has a higher clock, or as high as it stood before.
+        Each moved task is put after the last task with a higher clock, but never below its former place.
         """
         page = tasks.compact()
         rows, clocks = page.rows, page.columns[clock_of]
@@ -176,7 +176,7 @@ def tasks_at_front(front: TaskPage, others: list[TaskPage], late: set[str]) -> l
 
 
 def possibly_moved(tasks: TaskTable, page: TaskPage) -> set[str]:
-    """Return the tasks of a page, which is not the front, that may not stand where they stood.
+    """Return the tasks of a page that may have moved since the last scrape.
 
     A late ``task-received`` or ``task-sent`` moves a task and changes nothing that is counted.
     """

@@ -17,17 +17,23 @@ from push_job.flower.api import Flower, FlowerError, optional_deadline
 from push_job.flower.full_scrape import FullScrape, scrape_all_tasks, scrape_in_one_request
 from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.changes import read_changes
-from push_job.flower.incremental.counting import compare, count_changes, count_full_scrape, is_compared, start
+from push_job.flower.incremental.counting import (
+    compare_totals,
+    continues_comparison,
+    count_changes,
+    count_full_scrape,
+    start_totals,
+)
 from push_job.flower.incremental.differences import log_differences
 from push_job.flower.incremental.event_balance import surplus_of_full_scrape
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, read_event_counts
 from push_job.flower.incremental.state import (
     COLUMNS,
-    BegunScrape,
     NotProvenError,
     ScrapeState,
-    count_left_out,
+    UnfinishedScrape,
     is_same_process,
+    merge_left_out,
     new_state,
 )
 from push_job.flower.incremental.state_file import StateFile
@@ -75,7 +81,7 @@ class TaskScraper:
         self._buckets = buckets
         self._is_loaded = False
         self._state: ScrapeState | None = None
-        self._begun: BegunScrape | None = None
+        self._unfinished: UnfinishedScrape | None = None
         self._lock = threading.Lock()
 
     @property
@@ -85,7 +91,10 @@ class TaskScraper:
 
     @property
     def kept(self) -> dict[str, dict[str, float]]:
-        """Numbers that extras keep between cycles, by a name of theirs and task type; they may change them."""
+        """Numbers that extras keep between cycles, by name and task type.
+
+        Extras choose the names and may change the numbers.
+        """
         return self._state.kept if self._state else {}
 
     def save(self) -> None:
@@ -97,12 +106,12 @@ class TaskScraper:
                 self._lock.release()
 
     def _save(self) -> None:
-        if not self._file or not (self._state or self._begun):
+        if not self._file or not (self._state or self._unfinished):
             return
         if self._state:
-            count_left_out(self._state)
+            merge_left_out(self._state)
             count_changes(self._state)
-        self._file.save(Saved(self._state, self._begun))
+        self._file.save(Saved(self._state, self._unfinished))
 
     def scrape(
         self, flower: Flower, page_size: int | None, until: float, progress: Callable[[int], None] = lambda _: None
@@ -125,10 +134,10 @@ class TaskScraper:
             wanted = COLUMNS if self._buckets is None else (*COLUMNS, *totals.COLUMNS)
             flower.columns = tuple(dict.fromkeys((*flower.columns, *wanted)))
             if self._file and not self._is_loaded:
-                (self._state, self._begun), self._is_loaded = self._file.load(flower.columns), True
+                (self._state, self._unfinished), self._is_loaded = self._file.load(flower.columns), True
                 self._go_on_with_totals()
             read_before = flower.tasks_read
-            full = self._begun is not None or not self._scrape_changes(flower, page_size or PAGE_SIZE, until)
+            full = self._unfinished is not None or not self._scrape_changes(flower, page_size or PAGE_SIZE, until)
             state = self._scrape_all(flower, page_size, until, progress) if full else self._known_state()
             return ScrapedTasks(state.tasks, full, flower.tasks_read - read_before, state.totals)
         finally:
@@ -137,7 +146,7 @@ class TaskScraper:
     def _known_state(self) -> ScrapeState:
         assert self._state is not None  # noqa: S101 - an incremental scrape has changed it
         count_changes(self._state)
-        compare(self._state, self._state, self._state.counts, None)
+        compare_totals(self._state, self._state, self._state.counts, None)
         return self._state
 
     def _go_on_with_totals(self) -> None:
@@ -178,15 +187,15 @@ class TaskScraper:
         former = self._state
         few = self._has_few_tasks(page_size or PAGE_SIZE)
         before = None if few and self._buckets is None else self._counters(flower, until)
-        pages, begun = former.pages if former else Backoff(), self._take_begun(before)
+        pages, unfinished = former.pages if former else Backoff(), self._take_unfinished(before)
         if pages.allows_attempt():
-            before = begun.before if begun else before
-            scrape = FullScrape(flower, page_size, until, progress, begun.pages if begun else None)
+            before = unfinished.before if unfinished else before
+            scrape = FullScrape(flower, page_size, until, progress, unfinished.pages if unfinished else None)
             tasks = self._complete(flower, scrape, before)
             pages.note("pages are not enough" if scrape.needed_one_request else None)
         else:
-            tasks, begun = scrape_in_one_request(flower, until), None
-        after = self._counters(flower, until) if before and not (few and is_compared(former, before)) else None
+            tasks, unfinished = scrape_in_one_request(flower, until), None
+        after = self._counters(flower, until) if before and not (few and continues_comparison(former, before)) else None
         self._state = state = new_state(tasks, before, after, former)
         self._count_full_scrape(flower, former, state, before)
         state.pages = pages
@@ -194,9 +203,9 @@ class TaskScraper:
         if former and is_same_process(former, state.counts):
             log_differences(flower, former, state, after)
             state.surplus = _surplus(former, state)
-        self._follow_up(flower, state, page_size or PAGE_SIZE, until, goes_on=begun is not None)
+        self._follow_up(flower, state, page_size or PAGE_SIZE, until, goes_on=unfinished is not None)
         count_changes(state)
-        compare(former, state, before, after)
+        compare_totals(former, state, before, after)
         return state
 
     def _count_full_scrape(
@@ -207,7 +216,7 @@ class TaskScraper:
         count_full_scrape(former, state, before)
         if state.totals is None:
             reason = self._file.reason if self._file else "no state is kept between runs"
-            start(state, self._buckets, flower.client.endpoint.address, reason)
+            start_totals(state, self._buckets, flower.client.endpoint.address, reason)
 
     def _follow_up(self, flower: Flower, state: ScrapeState, page_size: int, until: float, *, goes_on: bool) -> None:
         """Look for what happened during a full scrape; see `_prove` about one that goes on from an earlier cycle."""
@@ -215,12 +224,12 @@ class TaskScraper:
             self._prove(flower, state, page_size, until)
         elif state.counts and state.surplus and not state.incremental.pause:
             # Events came during the scrape. It is not known which of them the tasks show, so the balance of the next
-            # scrape could not find a missed one among them. This one has to consider much fewer events.
+            # scrape could not find a missed one among them. The one that follows here has far fewer events to consider.
             with contextlib.suppress(FlowerError):
                 _read_changes(flower, state, page_size, until)
 
     def _prove(self, flower: Flower, state: ScrapeState, page_size: int, until: float) -> None:
-        """Prove that a scrape of several cycles has seen every event since it was begun.
+        """Prove that a scrape of several cycles has seen every event since its first page.
 
         A task that a full scrape misses because clocks differ has a state that is a few seconds old. Here it would be
         as old as the first cycle.
@@ -238,11 +247,14 @@ class TaskScraper:
             reason = "its event counters could not be read again"
         raise FlowerError(f"it was read in several cycles, and something may have been missed: {reason}")
 
-    def _take_begun(self, counts: EventCounts | None) -> BegunScrape | None:
-        """Return the full scrape that an earlier cycle began, if these counters are of the same process of Flower."""
-        begun, self._begun = self._begun, None
-        is_usable = begun and counts and counts.follows(begun.before) and self._is_recent(begun.at)
-        return begun if is_usable else None
+    def _take_unfinished(self, counts: EventCounts | None) -> UnfinishedScrape | None:
+        """Return the full scrape of an earlier cycle, if it can be continued.
+
+        That takes recent counters of the same process of Flower.
+        """
+        unfinished, self._unfinished = self._unfinished, None
+        is_usable = unfinished and counts and counts.follows(unfinished.before) and self._is_recent(unfinished.at)
+        return unfinished if is_usable else None
 
     def _complete(self, flower: Flower, scrape: FullScrape, before: EventCounts | None) -> TaskTable:
         """Read what remains; if time runs out, keep what was read for the next cycle. Raises FlowerError."""
@@ -251,10 +263,10 @@ class TaskScraper:
         except FlowerError:
             pages = scrape.pages_read
             if before and before.started and pages:
-                self._begun = BegunScrape(pages, before, time.time())
+                self._unfinished = UnfinishedScrape(pages, before, time.time())
                 self._save()
                 address = flower.client.endpoint.address
-                log.event(logging.INFO, "full scrape not done; it goes on in the next cycle", flower=address)
+                log.event(logging.INFO, "full scrape interrupted; the next cycle continues it", flower=address)
             raise
 
     def _has_few_tasks(self, page_size: int) -> bool:
@@ -269,7 +281,9 @@ class TaskScraper:
             return read_event_counts(flower, until)
         except FlowerError as error:
             address = flower.client.endpoint.address
-            log.event(logging.DEBUG, "event counters not readable; no state kept", flower=address, error=str(error))
+            log.event(
+                logging.DEBUG, "event counters not readable; the next scrape is full", flower=address, error=str(error)
+            )
             return None
 
 
@@ -277,7 +291,7 @@ def _surplus(former: ScrapeState, state: ScrapeState) -> Counter[EventKind]:
     """Return the surplus of a full scrape, given the one before it."""
     if former.counts is None or state.counts is None:
         return state.surplus
-    count_left_out(former)
+    merge_left_out(former)
     return surplus_of_full_scrape(former, state.tasks, state.counts.kinds_since(former.counts), state.surplus)
 
 
@@ -305,9 +319,10 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
 
 
 def _changes_by_events_alone(flower: Flower, state: ScrapeState, until: float) -> bool:
-    """Return whether Flower's list is exactly what it remembers, as it is since it has an index of tasks (2.1).
+    """Return whether the list changes with events only (Flower 2.1 and later).
 
-    The index ignores case, so a state in lower case is found. Older versions answer nothing to that, and their lists
+    These versions have an index of tasks. It ignores case, so a state in lower case is found. Older versions return no
+    task for it, and their lists
     lose tasks whenever Python's garbage collector runs.
     """
     rarest = state.tasks.rarest_state()

@@ -81,7 +81,10 @@ def anchors_on(state: ScrapeState, page: TaskPage) -> Counter[Sender]:
 
 
 def note_clients(state: ScrapeState, page: TaskPage) -> None:
-    """Note when clients sent tasks that the page shows; valid once everything up to the page is known."""
+    """Note each client's newest sending time on the page.
+
+    The times become valid when the scrape is proven.
+    """
     for _, task in fields_of(page) if state.order.is_by_stamp else ():
         if isinstance(task.client, str):
             state.noted_sent_at[task.client] = max(state.noted_sent_at.get(task.client, 0.0), stamp_of(task.sent))
@@ -132,8 +135,8 @@ def _news_on(state: ScrapeState, pages: Iterable[TaskPage]) -> Counter[Sender]:
             continue  # the event that changed it came late, and is not its newest one
         newest = sender_of(task)
         found[newest] += 1
-        # A new task that was received since has two events: the other one is its sending. A sending that came late is
-        # its newest event, and counted already.
+        # A new task whose newest event is a worker's also has a task-sent event. One that came late is the newest
+        # event, and was counted above.
         was_sent = task.sent is not None and isinstance(task.client, str) and not newest.is_client
         if was_sent and task.state != "PENDING" and task_id not in state.tasks:
             found[Sender(task.client, True)] += 1

@@ -24,13 +24,13 @@ COLUMNS: tuple[Column, ...] = (received_of, sent_at, retries_of, clock_of)
 
 
 @dataclass(frozen=True)
-class BegunScrape:
-    """A full scrape whose time ran out; the next cycle goes on with it.
+class UnfinishedScrape:
+    """An interrupted full scrape, which the next cycle continues.
 
     Attributes:
         pages: what it has read.
         before: Flower's event counters before its first page.
-        at: our Unix time at which its time ran out.
+        at: our Unix time at which it was interrupted.
     """
 
     pages: PagesRead
@@ -85,7 +85,7 @@ class ScrapeState:
     totals: Totals | None = None
 
 
-def count_left_out(state: ScrapeState) -> None:
+def merge_left_out(state: ScrapeState) -> None:
     """Add the tasks that were left out of the last scrape to the others."""
     for page in reversed(state.left_out):
         state.tasks.merge(page, 0)

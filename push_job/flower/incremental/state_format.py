@@ -20,7 +20,7 @@ from push_job import __version__
 from push_job.flower import totals
 from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.list_order import ORDERS, ListOrder
-from push_job.flower.incremental.state import BegunScrape, ScrapeState, count_left_out
+from push_job.flower.incremental.state import ScrapeState, UnfinishedScrape, merge_left_out
 from push_job.flower.page import SharedIndex, TaskPage
 from push_job.flower.table import TaskTable
 from push_job.flower.task import Column, TextColumn
@@ -33,21 +33,21 @@ class UnusableError(Exception):
 
 
 class Saved(NamedTuple):
-    """What is saved of a Flower: its state, and a full scrape that was begun, if there is one."""
+    """The state of a Flower, and a full scrape that was interrupted; None if there is none."""
 
     state: ScrapeState | None = None
-    begun: BegunScrape | None = None
+    unfinished: UnfinishedScrape | None = None
 
 
 class _Content(msgspec.Struct, array_like=True):
-    """The whole content; `state` and `begun` are decoded when it is known that they can be used."""
+    """The whole content; `state` and `unfinished` are decoded when it is known that they can be used."""
 
     version: str
     flower: str
     saved_at: float
     columns: set[str]
     state: msgspec.Raw
-    begun: msgspec.Raw
+    unfinished: msgspec.Raw
 
 
 class _Head(msgspec.Struct):
@@ -73,10 +73,10 @@ class _Tasks(msgspec.Struct, array_like=True):
 
 def encode(saved: Saved, flower: str) -> bytes:
     """Return the content for what is saved of the Flower with this URL."""
-    state, begun = saved
+    state, unfinished = saved
     if state:
-        count_left_out(state)
-    tables = [*([state.tasks] if state else []), *([begun.pages.tasks] if begun else [])]
+        merge_left_out(state)
+    tables = [*([state.tasks] if state else []), *([unfinished.pages.tasks] if unfinished else [])]
     columns = {_name(column) for table in tables for column in table.columns}
     return msgspec.msgpack.encode((__version__, flower, time.time(), columns, *saved), enc_hook=_encode_object)
 
@@ -95,10 +95,10 @@ def decode(body: bytes, flower: str, columns: tuple[Column, ...]) -> tuple[Saved
     content = _open(body, flower)
     reason = _check(content, columns)
     state = _decode(content.state, ScrapeState, totals.COLUMNS if reason else columns)
-    begun = None if reason else _decode(content.begun, BegunScrape, columns)
+    unfinished = None if reason else _decode(content.unfinished, UnfinishedScrape, columns)
     if state and reason:
         state.counts = None  # so that all tasks are read, and compared with what is known of these
-    return Saved(state, begun), reason
+    return Saved(state, unfinished), reason
 
 
 def decode_attempts(body: bytes, flower: str) -> Backoff | None:

@@ -34,8 +34,8 @@ from push_job.metrics.families import Gauge
 
 OLDEST = Gauge(
     "celery_task_oldest_seconds",
-    "How long the oldest task in an unfinished state has been in it, a task with an ETA counted from its ETA. A"
-    " started task counts as long as its worker runs it.",
+    "Seconds that the oldest unfinished task has been in its state, counted from its ETA if it has one. A started task"
+    " counts only while its worker runs it.",
     ("name", "state"),
 )
 ENDED_UNHEARD = Gauge(

@@ -102,7 +102,9 @@ def _orphaned(context: ExtraContext, pending: dict[str, int], queues: set[str]) 
         if not lost:
             break
     if lost:
-        lost = Counter({queue: lost[queue] for queue in most_frequent(lost, MOST_QUEUES, "") - _emptied(context)})
+        lost = Counter(
+            {queue: lost[queue] for queue in most_frequent(lost, MOST_QUEUES, "") - _without_orphans(context)}
+        )
     return {queue: lost[queue] for queue in queues - {UNKNOWN_QUEUE, OTHER_TEXTS} | lost.keys()}
 
 
@@ -132,8 +134,11 @@ def _not_received(pending: dict[str, int], consumed: list[ConsumedQueue]) -> Cou
     return lost
 
 
-def _emptied(context: ExtraContext) -> set[str]:
-    """Return the queues that hold no task or, according to RabbitMQ, have a consumer. Most orphans are in no list."""
+def _without_orphans(context: ExtraContext) -> set[str]:
+    """Return the queues that are empty or, by RabbitMQ's count, consumed.
+
+    Most orphaned tasks are in queues that Flower does not list.
+    """
     with contextlib.suppress(FlowerError):
         entries = ask_queues(context.flower, context.until)
         consumed = {queue for queue, count in consumers_of(entries).items() if count}

@@ -17,12 +17,15 @@ WINDOW = " A picture of the tasks that Flower remembers, not a counter: use hist
 
 
 def by_task_type(family: Histogram, values_of: Callable[[str], Iterable[float]], context: ExtraContext) -> Metric:
-    """The family with a histogram for each task type; `values_of` gives a type's values, in seconds."""
+    """Return the family with a histogram for each task type.
+
+    `values_of` returns a type's values in seconds.
+    """
     filled = family.empty()
     types: dict[str, list[str]] = defaultdict(list)
     for name in context.tasks.types:
         types[context.label(name)].append(name)
-    # Each is done with before the next one is looked at, so that what is held fits into the processor's own memory.
+    # Finish each type before the next one, so that its values stay in the CPU cache.
     for label, names in sorted(types.items()):
         seconds: list[float] = []
         for name in names:
@@ -33,6 +36,9 @@ def by_task_type(family: Histogram, values_of: Callable[[str], Iterable[float]],
 
 
 def _buckets(seconds: list[float], bounds: Iterable[float]) -> list[tuple[str, float]]:
-    """How many are within each bound. To sort them takes as long whatever they are, and mostly less than to compare."""
+    """Return the cumulative count for each bound.
+
+    Sorting is usually faster than comparing each value with each bound.
+    """
     ordered = sorted(seconds)
     return [*((repr(bound), float(bisect_right(ordered, bound))) for bound in bounds), ("+Inf", float(len(ordered)))]

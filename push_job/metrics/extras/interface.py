@@ -31,7 +31,7 @@ class ExtraContext:
         own_metrics: returns Flower's own metric families that extras want; reads them only once. Raises FlowerError.
         extras: names of all extras of this push.
         forget_after: seconds after its last heartbeat from which a worker is left out; 0 for never.
-        totals: what the scrapes have counted; None if an extra needs it and the state is in use.
+        totals: the totals; None if no extra needs them, or if an earlier scrape still uses the state.
         type_limit: number of task types that may have labels of their own.
     """
 

@@ -25,7 +25,7 @@ QUEUE_WAIT = Histogram(
 
 def _read(context: ExtraContext) -> list[Metric]:
     tasks = context.tasks
-    # Where nothing tells of the sending, as is usual, there is no use in looking at each task.
+    # Most systems send no task-sent events. Then no task has a queue wait, and the loop over all tasks is skipped.
     return [
         by_task_type(family, partial(tasks.values_of, column), context) if tasks.has(column) else family.empty()
         for family, column in ((WAIT, wait_of), (QUEUE_WAIT, queue_wait_of))

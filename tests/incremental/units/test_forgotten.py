@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from push_job.flower.incremental.event_counts import EventKind, Sender
-from push_job.flower.incremental.forgotten import MoreIsGoneError, membership
+from push_job.flower.incremental.forgotten import EndPageTooShortError, membership
 from push_job.flower.incremental.state import NotProvenError
 from push_job.flower.task import EventFields
 from tests.flower.tasks import event
@@ -55,7 +55,7 @@ def test_tasks_that_add_up_are_gone_or_late(
     ("front", "end", "listed", "error"),
     [
         (tasks(a=9), tasks(c=7, d=6), 5, NotProvenError),  # one more than is known
-        (tasks(a=9), tasks(c=7, d=6), 3, MoreIsGoneError),
+        (tasks(a=9), tasks(c=7, d=6), 3, EndPageTooShortError),
         (tasks(a=9), tasks(x=1), 4, NotProvenError),  # no known task at the end
         (tasks(a=9), tasks(c=7, b=8), 3, NotProvenError),  # in another order
     ],
@@ -122,7 +122,7 @@ def test_late_tasks_are_those_that_came_last_and_not_those_that_ended_last() -> 
 def test_late_tasks_must_be_explained_by_events_that_came(events: Counter[EventKind], senders: Counter[Sender]) -> None:
     state = state_of("stamp", KNOWN)
     front = {"y": event(received=11.0, timestamp=11.0), "x": event(received=10.0, timestamp=10.0)}
-    with pytest.raises(MoreIsGoneError):
+    with pytest.raises(EndPageTooShortError):
         membership(state, [read(state, front | tasks(a=9))], read(state, tasks(c=7, d=6)), 4, events, senders)
 
 
@@ -132,5 +132,5 @@ def test_a_task_before_one_that_came_earlier_did_not_come_late() -> None:
         "y": event("other", received=11.0, timestamp=11.0),  # no event of this task type came
         "x": event(received=10.0, timestamp=10.0),
     }
-    with pytest.raises(MoreIsGoneError):
+    with pytest.raises(EndPageTooShortError):
         membership(state, [read(state, front | tasks(a=9))], read(state, tasks(c=7, d=6)), 5, EVENTS, SENDERS)

@@ -63,9 +63,9 @@ def test_pages_show_only_the_order_by_stamp() -> None:
         read(state, {"c": event(timestamp=5.0)}),
     ]
     swapped = [read(state, {"b": event(timestamp=1.0), "a": event(timestamp=2.0)})]
-    assert ByStamp().is_kept(pages)
-    assert not ByStamp().is_kept(swapped)
-    assert ByClock().is_kept(swapped)
+    assert ByStamp().matches(pages)
+    assert not ByStamp().matches(swapped)
+    assert ByClock().matches(swapped)
 
 
 def test_arranging_by_stamp_sorts() -> None:
