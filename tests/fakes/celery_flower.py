@@ -160,7 +160,7 @@ class DirectAnswer:
 
     def __init__(self, body: bytes, now: float) -> None:
         self._body = body
-        self.headers = {"Date": formatdate(now, usegmt=True)}
+        self.headers = {"Date": formatdate(int(now), usegmt=True)}
 
     def chunks(self, _limit: int) -> Iterator[bytes]:
         """See Answer."""

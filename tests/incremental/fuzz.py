@@ -38,6 +38,7 @@ PAGE = 150
 NAMES = ("shop.pay", "shop.mail", "shop.report")
 ENDS = ("task-succeeded", "task-failed", "task-revoked", "task-rejected")
 COUNTED = (*ENDS, "task-retried")
+RENAMING = ("task-received", "task-sent")
 LABELS = tuple[str, str]
 
 
@@ -200,6 +201,7 @@ class Life:
         self.went_back = False
         self.is_exact = False
         self.has_restarted = False
+        self.is_first_scrape = self.is_scraped = self.may_hide_name = False
         self.loses_tasks = self.order == BY_CLOCK and any(sender.own_clock is not None for sender in self.senders)
 
     def send(self, kind: str, uuid: str, sender: EventSender, **fields: Any) -> None:
@@ -211,6 +213,8 @@ class Life:
         else:
             sender.own_clock += 1
             clock = sender.own_clock
+        if self.is_first_scrape and self.is_scraped and kind in RENAMING and uuid in self.flower.state.tasks.data:
+            self.may_hide_name = True
         self.flower.event(kind, uuid, sender.name, self.flower.now + sender.skew, clock, **fields)
         self.witness.on_event(uuid)
         self.counted_events += kind in COUNTED
@@ -289,6 +293,16 @@ class Life:
         if self.chance.random() < 0.1:
             self.saved = [*self.saved[-3:], pickle.dumps(self.flower.state)]
 
+    def note_result(self, scraper: TaskScraper, scraped: ScrapedTasks) -> None:
+        """Note whether the result, and those that build on it, may hide that a task was renamed in place.
+
+        During a full scrape without known counters from before, such an event may be hidden by others (README, "What
+        neither finds"). The next full scrape shows it.
+        """
+        if scraped.full and not self.is_first_scrape:
+            self.may_hide_name = False
+        self.is_first_scrape = scraper._state is None or scraper._state.counts is None
+
     def restart(self, client: DirectClient, *, from_saved: bool) -> None:
         """Restart Flower, with nothing or with a state that it saved earlier."""
         former = self.flower
@@ -306,8 +320,8 @@ class Life:
             self.live(self.chance.choice((0, 20, 60, 300, 600)))
         else:  # no new task, so that the number of tasks does not show that the state is an older one
             self.burst()
-        self.has_restarted = True
-        self.is_exact = False
+        self.has_restarted = self.is_first_scrape = True
+        self.is_exact = self.may_hide_name = False
 
 
 def _name_of(uuid: str) -> str:
@@ -352,6 +366,7 @@ def _live(found: Found, cycles: int, seed: int, state_path: Path) -> None:
     scraper = new_scraper()
     life.live(500)
     life.fill_sleeper()
+    life.is_first_scrape = True
     for cycle in range(cycles):
         found.cycles += 1
         fault = _fault(life, client)
@@ -362,7 +377,7 @@ def _live(found: Found, cycles: int, seed: int, state_path: Path) -> None:
             found.events["job restarted"] += 1
         moving = _plan_movement(life)
         life.witness.start()
-        goes_on, scraper.was_proven = scraper._unfinished is not None, False
+        goes_on, scraper.was_proven, life.is_scraped = scraper._unfinished is not None, False, True
         pauses = scraper._state is not None and scraper._state.incremental.pause > 0
         try:
             flower = Flower(cast(Client, client), (wait_of,))
@@ -375,6 +390,8 @@ def _live(found: Found, cycles: int, seed: int, state_path: Path) -> None:
         finally:
             life.flower.before_answer = lambda _path: None
             life.flower.cached_metrics = None
+            life.is_scraped = scraper._unfinished is not None
+        life.note_result(scraper, scraped)
         if fault is None and not pauses and (not scraped.full or len(scraped.tasks) > PAGE):
             found.expected[life.kind] += 1
             found.incremental[life.kind] += not scraped.full
@@ -385,7 +402,7 @@ def _live(found: Found, cycles: int, seed: int, state_path: Path) -> None:
             if fault != "cache":
                 complaint = complaint or wrong_totals(life, scraped.totals)
         life.witness.seen_before = set(scraped.tasks)
-        if complaint:
+        if complaint and not life.may_hide_name:
             found.wrong.append(f"seed {seed} cycle {cycle} {life.kind}, fault {fault}, moving {moving}: {complaint}")
             return
 
