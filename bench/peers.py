@@ -265,15 +265,16 @@ def seconds_until_shown(watcher: Watcher) -> list[float]:
             wait_for("a task to show", lambda: _successes(scene) >= 1, 40.0)
         sent: list[float] = []
         shown: list[float] = []
-        next_scrape = time.monotonic() + SCRAPE_EVERY
-        while len(shown) < _SHOWN_TASKS and time.monotonic() < next_scrape + LONGEST_WAIT:
+        earlier, next_scrape = int(_successes(scene)), time.monotonic() + SCRAPE_EVERY
+        until = next_scrape + 2 * _SHOWN_TASKS * SCRAPE_EVERY
+        while len(shown) < _SHOWN_TASKS and next_scrape < until:
             if len(sent) < _SHOWN_TASKS:
                 due = next_scrape - chance.uniform(0.0, SCRAPE_EVERY)
                 time.sleep(max(0.0, due - time.monotonic()))
                 app.send_task("shop.orders.place", (1, 0))
                 sent.append(time.monotonic())
             time.sleep(max(0.0, next_scrape - time.monotonic()))
-            count = int(_successes(scene)) - 1
+            count = int(_successes(scene)) - earlier
             shown += [next_scrape - at for at in sent[len(shown) : count]]
             next_scrape += SCRAPE_EVERY
         app.close()
