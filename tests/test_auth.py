@@ -92,6 +92,7 @@ def test_secrets_are_hidden_as_given_and_as_sent() -> None:
 
 def test_every_part_is_an_option_or_a_secret() -> None:
     names = [part.name for method in METHODS for part in fields(method)]
+    assert all(name.isalpha() and name not in ("ca", "cert", "key") for name in names)  # options have these names
     shown, hidden = parts(secret=False), parts(secret=True)
     assert sorted(names) == sorted([*shown, *hidden])
     assert set(hidden) == {part.name for method in METHODS for part in fields(method) if is_secret(part)}

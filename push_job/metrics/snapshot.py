@@ -12,7 +12,8 @@ from push_job.flower.page import OTHER_STATES, OTHER_TYPES
 from push_job.flower.task import STATES
 from push_job.flower.tasks_by_kind import Tally
 
-#: Custom states that keep their names. A custom event with a number in its name makes a state of each number.
+#: Number of custom states after folding, including the one for the rest. A custom event with a number in its name makes
+#: a state of each number.
 _CUSTOM_STATES = 100
 
 
@@ -53,9 +54,10 @@ class Folding:
         states: Counter[str] = Counter()
         for (name, state), tally in tallies.items():
             types[name] += tally.count
-            states[state] += 0 if state in STATES else tally.count
+            if state not in STATES:
+                states[state] += tally.count
         self._types = most_frequent(types, type_limit, OTHER_TYPES)
-        self._states = most_frequent(states, len(STATES) + _CUSTOM_STATES, OTHER_STATES) | set(STATES)
+        self._states = most_frequent(states, _CUSTOM_STATES, OTHER_STATES) | set(STATES)
         self.folded_types = len(types) - len(self._types)
         self.folded_states = len(states.keys() - self._states)
 

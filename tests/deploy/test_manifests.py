@@ -335,4 +335,5 @@ def test_service_monitor_keeps_the_pushed_labels() -> None:
 def test_extras_follow_rules_and_dashboards(component: str, tmp_path: Path) -> None:
     objects = build(kustomization(tmp_path, [CRONJOB / "loop"], [component]))
     [data] = [found["data"] for found in objects if "PUSH_JOB_FLOWER" in found.get("data", {})]
+    # An extra that no rule and no panel needs is an exception here, and in test_chart.py.
     assert set(data["PUSH_JOB_WITH"].split()) == set(EXTRAS) - {"flower-metrics", "totals"}

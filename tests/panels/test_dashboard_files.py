@@ -96,8 +96,9 @@ def test_panels_fill_the_grid_without_overlap(board: str) -> None:
         assert not covered & cells(panel), panel["title"]
         covered |= cells(panel)
     assert max(x for x, _ in covered) < COLUMNS
-    # An incomplete row would leave a hole.
-    assert len(covered) == COLUMNS * (max(y for _, y in covered) + 1)
+    height = max(y for _, y in covered) + 1
+    holes = {(x, y) for x in range(COLUMNS) for y in range(height)} - covered
+    assert not holes, f"no panel covers column {min(holes)[0]} of line {min(holes)[1]}"
 
 
 def pixels(panel: dict[str, Any]) -> float:

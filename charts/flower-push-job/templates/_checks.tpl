@@ -52,10 +52,12 @@
 {{- $variables = append $variables .name -}}
 {{- end -}}
 {{- range $server, $auth := dict "FLOWER" .Values.flower.auth "PUSHGATEWAY" .Values.pushgateway.auth -}}
-{{- $own := printf "^PUSH_JOB_%s_(USERNAME|PASSWORD|TOKEN)(_FILE)?$" $server -}}
+{{- /* The options of a server are its URL, its TLS files, and those of its sign-in methods. */ -}}
+{{- $tls := printf "^PUSH_JOB_%s_(CA|CERT|KEY)_FILE$" $server -}}
+{{- $own := printf "^PUSH_JOB_%s_" $server -}}
 {{- range $where, $names := dict "settings" (keys $.Values.settings) "extraEnv" $variables -}}
 {{- range $names -}}
-{{- if and $auth.existingSecret (regexMatch $own .) -}}
+{{- if and $auth.existingSecret (regexMatch $own .) (not (regexMatch $tls .)) -}}
 {{- fail (printf "%s: %s: %s.auth.existingSecret is set too; use one of them" $where . (lower $server)) -}}
 {{- end -}}
 {{- end -}}
