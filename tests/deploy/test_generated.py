@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from push_job.metrics.extras import EXTRAS
 from release.generated import GENERATED, NOT_A_SETTING
 from release.render import CHART, ROOT
 from tests.deploy import command_line
@@ -13,7 +14,7 @@ from tests.deploy import command_line
 
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_file_is_what_make_generate_writes(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == GENERATED[path]()
+    assert path.read_text(encoding="utf-8") == GENERATED[path](), "run make generate"
 
 
 def test_options_page_has_every_option_and_alerts_page_every_alert() -> None:
@@ -24,6 +25,11 @@ def test_options_page_has_every_option_and_alerts_page_every_alert() -> None:
     alerts = re.findall(r"- alert: (\w+)", "".join(path.read_text() for path in ROOT.glob("prometheus/rules/*.yml")))
     sections = re.findall(r"^### (\w+)$", (ROOT / "docs/alerts.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(sections) == sorted(alerts)
+
+
+def test_extras_page_has_a_row_for_every_extra() -> None:
+    page = (ROOT / "docs/extras.md").read_text(encoding="utf-8")
+    assert [name for name in EXTRAS if f"\n| `{name}` |" not in page] == []
 
 
 def test_chart_page_describes_every_value() -> None:
