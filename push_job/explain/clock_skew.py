@@ -15,7 +15,9 @@ MAX_SKEW = 60
 
 
 def skew_of(worker: Worker, tasks: Iterable[Task], now: float) -> float:
-    """Return the seconds by which a live worker's clock is fast, negative if it is slow.
+    """Return the number of seconds by which a live worker's clock is fast.
+
+    A negative number means that it is slow.
 
     The result is a lower limit, which follows from its task events:
 
@@ -32,7 +34,10 @@ def skew_of(worker: Worker, tasks: Iterable[Task], now: float) -> float:
 
 
 def _slow_by(worker: Worker, task: Task, now: float) -> float:
-    """Return the seconds by which the worker's clock is slow at least, according to one task; else 0 or less."""
+    """Return the least number of seconds by which the worker's clock is slow.
+
+    The number follows from one task. It is 0 or less if the task does not show that the clock is slow.
+    """
     answer = worker.answer
     # The logical clock of a solo pool does not tick while it runs a task.
     if worker.clock is None or answer is None or "solo" in worker.pool:

@@ -84,7 +84,7 @@ class Facts:
 
     @cached_property
     def gone(self) -> tuple[Worker, ...]:
-        """The workers without current heartbeats, those with the newest last heartbeat first."""
+        """The workers without current heartbeats, the newest last heartbeat first."""
         gone = (worker for worker in self.workers.values() if not worker.alive)
         return tuple(sorted(gone, key=lambda worker: (-(worker.last_heartbeat or 0.0), worker.name)))
 
@@ -108,7 +108,10 @@ class Facts:
 
     @cached_property
     def skews(self) -> Mapping[str, float]:
-        """Seconds by which clocks of live workers are fast (negative: slow), by worker; only if above MAX_SKEW."""
+        """Seconds by which the clocks of live workers are fast, by worker.
+
+        A negative number means that the clock is slow. Workers whose skew is at most MAX_SKEW are left out.
+        """
         found = {}
         tasks = (*self.newest, *self.started, *self.tasks_in("RECEIVED"))
         for worker in self.live:
@@ -118,7 +121,7 @@ class Facts:
 
     @cached_property
     def ended_unheard(self) -> tuple[Task, ...]:
-        """Tasks of live workers that have ended although Flower received no event of their end."""
+        """Tasks of live workers that have ended although Flower received no event of it."""
         lost: list[Task] = []
         for worker in self.live:
             if worker.name not in self.skews:
@@ -169,9 +172,9 @@ class Facts:
 
     @cached_property
     def extra_consumers(self) -> int | None:
-        """Number of consumers that RabbitMQ counts in addition to those of live workers; None if not known.
+        """Number of RabbitMQ's consumers that do not belong to live workers, or None.
 
-        They belong to workers that are still connected but send no heartbeats.
+        They belong to workers that are still connected but send no heartbeats. None means that the number is not known.
         """
         counts = {queue.name: queue.consumers for queue in self.queues.known or () if queue.consumers is not None}
         if not counts or (self.live and self.consumed_queues is None):
@@ -192,7 +195,10 @@ class Facts:
         return 0.0 if since is None else max(0.0, self.now - since)
 
     def consumers(self, queue: str) -> int | None:
-        """Return the number of consumers of a queue; None if neither the broker nor the workers report it."""
+        """Return the number of consumers of a queue, or None.
+
+        None means that neither the broker nor the workers report it.
+        """
         of_broker = next((known.consumers for known in self.queues.known or () if known.name == queue), None)
         of_workers = self.consumed_queues
         if of_workers is None or of_broker == 0:
@@ -208,7 +214,10 @@ class Facts:
 
     @cached_property
     def all_consumed(self) -> tuple[ConsumedQueue, ...]:
-        """The queues that live workers reported to consume; one entry per worker and queue."""
+        """The queues that live workers reported to consume.
+
+        There is one entry per worker and queue.
+        """
         return tuple(queue for worker in self.live if worker.answer for queue in worker.answer.queues or ())
 
     @cached_property
@@ -219,7 +228,10 @@ class Facts:
 
     @cached_property
     def processes(self) -> float | None:
-        """Number of tasks that the live workers can run at the same time; None unless all reported it."""
+        """Number of tasks that the live workers can run at the same time, or None.
+
+        It is None unless all of them reported it.
+        """
         return _total(worker.answer.processes if worker.answer else None for worker in self.live)
 
     @cached_property
@@ -242,7 +254,10 @@ class Facts:
         return sum(kind.counts.get(state, 0) for kind in self.types.values() for state in states)
 
     def link(self, task: Task | None) -> str | None:
-        """Return the URL of Flower's page of the task, if there is a task and its id is not too long."""
+        """Return the URL of Flower's page of the task, or None.
+
+        None means that there is no task or that its id is too long for a link.
+        """
         return f"{self.url}/task/{quote(task.id, safe='')}" if task and len(task.id) <= _MAX_ID_LENGTH else None
 
 
@@ -259,7 +274,7 @@ def is_a_type(name: str) -> bool:
 
 
 def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Task]:
-    """Return the tasks that Flower shows as started but that their worker does not run.
+    """Return the tasks that Flower shows as started but their worker does not run.
 
     If the worker listed the ids of its running tasks, all others are returned. A pool of threads also lists tasks that
     have ended if their end could not be reported, so of listed tasks only the newest, up to the number of processes,

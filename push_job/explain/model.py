@@ -1,4 +1,4 @@
-"""Tasks, workers, queues and task types, of which the facts about one Flower consist.
+"""Parts of the facts about one Flower: tasks, workers, queues and task types.
 
 An empty collection means that there is nothing. None means that the information is missing. Times are Unix times.
 """

@@ -160,5 +160,8 @@ def _wrapped(text: str, width: int, indent: str) -> list[str]:
 
 
 def _height(lines: list[str], width: int) -> int:
-    """Return the number of lines on the screen; the terminal wraps long ones, such as links."""
+    """Return the number of lines on the screen.
+
+    The terminal wraps long lines, such as links.
+    """
     return sum(max(1, math.ceil(len(click.unstyle(line)) / width)) for line in lines)

@@ -1,4 +1,7 @@
-"""Workers without heartbeats that may still be alive: a worker with ``--pool solo`` sends none during a task."""
+"""Workers without heartbeats that may still be alive.
+
+A worker with ``--pool solo`` sends none during a task.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,29 @@ FETCHED_WITHIN = 60
 
 
 def pool_of(facts: Facts, worker: Worker) -> str:
-    """Return the pool of a worker: its own if known, otherwise that of all live workers if it is the same."""
+    """Return the pool of a worker, or an empty text if it is not known.
+
+    If the worker's own pool is not known, it is that of the live workers, provided that they all have the same one.
+    """
     pools = {other.pool for other in facts.live}
     return worker.pool or (pools.pop() if len(pools) == 1 else "")
 
 
 def fetched_silently(facts: Facts, lost: Iterable[Worker]) -> bool:
-    """Return whether each of `lost` may have fetched a PENDING task just before it stopped sending heartbeats.
+    """Return whether each of `lost` may have fetched a PENDING task.
 
-    A worker with a pool of processes or threads reports a task as soon as it has fetched it. With ``--pool solo``
-    the events are sent after the task.
+    It would have fetched the task just before it stopped sending heartbeats. A worker with a pool of processes or
+    threads reports a task as soon as it has fetched it. With ``--pool solo`` the events are sent after the task.
     """
     fetched = [task for task in facts.tasks_in("PENDING") if task.sent and _has_left(facts, task)]
     return all(any(_may_hold(facts, worker, task) for task in fetched) for worker in lost)
 
 
 def is_at_silent_worker(facts: Facts, task: Task) -> bool:
-    """Return whether a worker may have fetched a PENDING task just before it stopped sending heartbeats."""
+    """Return whether a worker without heartbeats may have fetched a PENDING task.
+
+    It would have fetched the task just before it stopped sending heartbeats.
+    """
     return any(_may_hold(facts, worker, task) for worker in facts.gone)
 
 
@@ -43,12 +52,18 @@ def _may_hold(facts: Facts, worker: Worker, task: Task) -> bool:
 
 
 def _has_left(facts: Facts, task: Task) -> bool:
-    """Return whether the queue that is named like a task's routing key has fewer messages than PENDING tasks."""
+    """Return whether a task's queue has fewer messages than PENDING tasks.
+
+    Its queue is the one that is named like its routing key.
+    """
     ready = next((queue.ready for queue in facts.queues.known or () if queue.name == task.routing_key), None)
     same = sum(other.routing_key == task.routing_key for other in facts.tasks_in("PENDING"))
     return ready is not None and ready < same
 
 
 def is_all_sending_seen(facts: Facts) -> bool:
-    """Return whether tasks of all types have task-sent events, so that a task in a queue can be seen."""
+    """Return whether tasks of all types have task-sent events.
+
+    Only then can each task in a queue be seen.
+    """
     return bool(facts.has_sent_events) and all(kind.is_sending_seen for kind in facts.types.values())

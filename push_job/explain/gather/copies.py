@@ -1,4 +1,4 @@
-"""Tasks that workers hold more than once, because the broker has delivered them again."""
+"""Tasks that workers hold more than once, because the broker redelivered them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def with_copies(requests: OptionalRequests, facts: Facts) -> Facts:
 
 
 def _suspects(facts: Facts) -> list[str]:
-    """Return the live workers that may hold copies. On a full Flower, every type may have been received too often."""
+    """Return the live workers that may hold copies.
+
+    On a full Flower, every type may have been received too often.
+    """
     received: Counter[str] = Counter()
     for (worker, name), count in facts.received.items():
         if worker in facts.workers and facts.workers[worker].alive and _is_received_again(facts, name):
@@ -58,7 +61,10 @@ def _is_received_again(facts: Facts, name: str) -> bool:
 
 
 def _copies(requests: OptionalRequests, workers: Iterable[str]) -> dict[str, HeldTwice]:
-    """Return the tasks that the workers hold more than once, at least once after a redelivery, by id."""
+    """Return the tasks that the workers hold more than once, by id.
+
+    At least one copy of each task has been redelivered.
+    """
     copies: dict[str, Counter[str]] = defaultdict(Counter)
     redelivered: dict[str, str] = {}
     for worker in workers:

@@ -57,7 +57,10 @@ class OptionalRequests:
             return None
 
     def tasks(self, about: str = "", limit: int = MAX_TASKS, offset: int = 0, **params: str) -> tuple[Task, ...] | None:
-        """Return a part of Flower's list of tasks, the newest event first; None if the request fails."""
+        """Return a part of Flower's list of tasks, or None if the request fails.
+
+        The task with the newest event is first.
+        """
 
         def request() -> Any:
             path = "/api/tasks"

@@ -57,7 +57,11 @@ def types_of(tasks: TasksByKind, now: float) -> dict[str, TaskType]:
 
 
 def unfinished_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) -> dict[str, Unfinished]:
-    """Return the unfinished tasks by state: all started ones, and the oldest of the others."""
+    """Return the unfinished tasks by state, the oldest ones if there are many.
+
+    The limit is _OLDEST for PENDING, RECEIVED and RETRY, and MAX_TASKS for STARTED and each custom state. Only the
+    _MAX_STATES most frequent custom states are read.
+    """
     counts: Counter[str] = Counter()
     for kind in types.values():
         counts.update(kind.counts)

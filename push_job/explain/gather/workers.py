@@ -1,4 +1,7 @@
-"""Workers: Flower's list of them, and their replies to questions that Flower sends during this run."""
+"""Workers: Flower's list of them, and their replies to remote control commands.
+
+Flower sends the commands during this run. The pools of workers without heartbeats come from earlier replies.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def _worker(name: str, row: dict[str, Any] | None, *, alive: bool) -> Worker:
 
 
 def with_process_ids(requests: OptionalRequests, facts: Facts) -> Facts:
-    """Add the process ids of workers whose heartbeats are too frequent for one process."""
+    """Add the process ids of workers with too many heartbeats for one process."""
     suspects = [worker.name for worker in facts.live if _beats_too_often(worker, facts.newest)]
     pids: dict[str, set[int]] = {name: set(facts.workers[name].pids) for name in suspects}
     for _ in range(_REREADS if suspects else 0):
@@ -79,7 +82,7 @@ def with_process_ids(requests: OptionalRequests, facts: Facts) -> Facts:
 
 
 def _beats_too_often(worker: Worker, newest: Iterable[Task]) -> bool:
-    """Return whether heartbeats of a worker follow each other faster than one process sends them."""
+    """Return whether a worker sends heartbeats faster than one process does."""
     stamps = {task.stamp for task in newest if task.worker == worker.name}
     stamps |= {time for task in newest if task.worker == worker.name for time in (task.received, task.started)}
     beats = sorted(beat for beat in worker.heartbeats or () if beat not in stamps)
@@ -92,7 +95,10 @@ def _pids(row: Mapping[str, Any]) -> set[int]:
 
 
 def with_pools(requests: OptionalRequests, facts: Facts) -> Facts:
-    """Add the pools of workers without heartbeats, from earlier replies that Flower keeps."""
+    """Add the pools of workers without heartbeats.
+
+    The pools come from earlier replies that Flower keeps.
+    """
     if not facts.gone:
         return facts
     known = requests.ask(lambda: known_workers(requests.flower, requests.until)) or {}
@@ -127,7 +133,7 @@ def with_answers(requests: OptionalRequests, facts: Facts) -> Facts:
 
 
 def _is_worth_asking(facts: Facts, task: Task) -> bool:
-    """Return whether a task has waited so long that the workers are asked for their queues."""
+    """Return whether a task has waited long enough to ask workers for their queues."""
     known = {queue.name for queue in facts.queues.known or ()}
     is_unknown = task.state == "PENDING" and task.routing_key not in known
     # A message is in its queue from the beginning, even if the task has an ETA.
@@ -137,7 +143,10 @@ def _is_worth_asking(facts: Facts, task: Task) -> bool:
 
 
 def _ask_one_by_one(requests: OptionalRequests, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ask each worker that has an old task, too many tasks or a wrong clock; yield name and reply."""
+    """Ask some workers one by one; yield the name and the reply of each.
+
+    These are the workers with an old task, too many tasks or a wrong clock.
+    """
     oldest: dict[str, float] = {}
     for task in (*facts.started, *facts.tasks_in("RECEIVED")):
         since = task.started if task.has_started and task.started else task.since or facts.now

@@ -1,4 +1,4 @@
-"""Rule: the broker refuses Flower's requests although it delivers events of workers."""
+"""Rule: the broker refuses Flower's requests but delivers events of workers."""
 
 from __future__ import annotations
 

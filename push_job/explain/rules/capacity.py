@@ -1,4 +1,7 @@
-"""Rules on capacity: workers that are full, that hold tasks back, or that are idle while messages wait."""
+"""Rules on capacity: full workers, tasks that workers hold back, idle workers.
+
+Idle workers are reported only while messages wait.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ def is_full(facts: Facts) -> bool:
 
 
 def held_back(facts: Facts) -> Iterator[Finding]:
-    """Report tasks that a worker has received but does not start although a process is free."""
+    """Report received tasks that wait although their worker has a free process."""
     for worker in facts.live:
         tasks = held_tasks(facts, worker)
         if not tasks:
@@ -105,7 +108,10 @@ def held_back(facts: Facts) -> Iterator[Finding]:
 
 
 def held_tasks(facts: Facts, worker: Worker) -> list[Task]:
-    """Return the tasks that a worker has received but not started although a process is free, oldest first."""
+    """Return the received tasks that a worker does not start despite a free process.
+
+    The oldest task is first.
+    """
     processes = worker.answer.processes if worker.answer else None
     if processes is None or worker.active is None or worker.active >= processes:
         return []

@@ -1,4 +1,4 @@
-"""Rule: messages that a worker does not acknowledge before RabbitMQ's consumer_timeout."""
+"""Rule: messages not acknowledged by a worker before RabbitMQ's consumer_timeout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ WARN_AFTER = 1200
 
 
 def held_for_long(facts: Facts) -> Iterator[Finding]:
-    """Report tasks with a far ETA or acks_late that have not been acknowledged for 20 minutes."""
+    """Report tasks that have not been acknowledged for 20 minutes.
+
+    They have a far ETA or acks_late.
+    """
     if not facts.is_rabbitmq:
         return
     live = {worker.name for worker in facts.live}
@@ -68,7 +71,7 @@ def timed_out(facts: Facts) -> Iterator[Finding]:
 
 
 def has_timed_out(facts: Facts, worker: Worker) -> bool:
-    """Return whether RabbitMQ has likely stopped a worker because it held a message for too long."""
+    """Return whether RabbitMQ likely stopped a worker that held a message too long."""
     return (
         facts.is_rabbitmq
         and worker.shut_down_cleanly

@@ -103,7 +103,10 @@ def _was_killed(facts: Facts, task: Task) -> bool:
 
 
 def _nothing_succeeds(facts: Facts, tasks: Sequence[Task]) -> bool:
-    """Return whether no task of any type has succeeded since some of `tasks` started recently."""
+    """Return whether no task of any type has succeeded since some of `tasks` started.
+
+    At least BACKEND_SUSPECTED_FROM of `tasks` must have started after the last success, the newest of them recently.
+    """
     newest = max(task.started or task.since or 0.0 for task in tasks)
     succeeded = max((kind.last_success or 0.0 for kind in facts.types.values()), default=0.0)
     since_success = sum((task.started or task.since or 0.0) > succeeded for task in tasks)
@@ -112,6 +115,9 @@ def _nothing_succeeds(facts: Facts, tasks: Sequence[Task]) -> bool:
 
 
 def _only_these_types(facts: Facts, tasks: Sequence[Task]) -> bool:
-    """Return whether other types have ended tasks but the types of `tasks` have none: they raise Ignore."""
+    """Return whether other types have ended tasks but the types of `tasks` have none.
+
+    This means that the types of `tasks` raise Ignore.
+    """
     ended = {name for name, kind in facts.types.items() if any(kind.counts.get(state) for state in FINAL_STATES)}
     return bool(ended) and not ended & types(tasks)

@@ -110,7 +110,10 @@ def _of_type(facts: Facts, kind: TaskType) -> Finding | None:
 
 
 def _fails_unusually(facts: Facts, kind: TaskType) -> bool:
-    """Return whether a type has more failures in a row than its earlier failure ratio explains."""
+    """Return whether a type has unusually many failures in a row.
+
+    The number is unusual if the type's earlier failure ratio does not explain it.
+    """
     in_a_row = kind.failures_since_success
     if in_a_row < FAILURES_OF_A_TYPE:
         return _missed_runs(facts, kind)
@@ -120,7 +123,10 @@ def _fails_unusually(facts: Facts, kind: TaskType) -> bool:
 
 
 def _missed_runs(facts: Facts, kind: TaskType) -> bool:
-    """Return whether the last run of a periodic type failed; if it runs more than hourly, the last two."""
+    """Return whether the last run of a periodic type failed.
+
+    If the type runs more often than hourly, its last two runs must have failed.
+    """
     if kind.interval is None or not kind.failures_since_success:
         return False
     return kind.interval >= RECENTLY or facts.age(kind.last_success or 0.0) > 2 * kind.interval
@@ -156,7 +162,10 @@ def _exceptions(kind: TaskType) -> str:
 
 
 def _advice(facts: Facts, kind: TaskType) -> tuple[str, str] | None:
-    """Return the likely cause and next step for the most frequent exception, if there are specific ones."""
+    """Return the likely cause and next step for the most frequent exception, or None.
+
+    None means that there are no specific ones.
+    """
     return _process_end(facts, kind) or ADVICE.get(_main_exception(kind))
 
 

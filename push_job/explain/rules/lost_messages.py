@@ -21,7 +21,10 @@ REPORTED_WITHIN = 60
 
 
 def lost_messages(facts: Facts) -> Iterator[Finding]:
-    """Report PENDING tasks whose queue is empty: a worker fetched them without an event."""
+    """Report PENDING tasks whose queue is empty.
+
+    A worker fetched them without an event.
+    """
     tasks = lost(facts)
     if not tasks:
         return
@@ -41,14 +44,20 @@ def lost_messages(facts: Facts) -> Iterator[Finding]:
 
 
 def lost(facts: Facts) -> list[Task]:
-    """Return the tasks that are neither in their queue nor at a worker that reports its tasks, the oldest first."""
+    """Return the tasks whose messages are lost, the oldest first.
+
+    They are neither in their queue nor at a worker that reports its tasks.
+    """
     if mute_workers(facts) or facts.consumed_queues is None or facts.queues.known is None or lacks_worker_events(facts):
         return []
     return [task for task in facts.tasks_in("PENDING") if _has_left(facts, task)]
 
 
 def _has_left(facts: Facts, task: Task) -> bool:
-    """Return whether a task was sent some time ago and every queue that could hold it is empty."""
+    """Return whether a task was sent some time ago and its queues are empty.
+
+    Its queues are all queues that could hold it.
+    """
     if facts.age(task.since) <= REPORTED_WITHIN or is_at_silent_worker(facts, task):
         return False
     empty = {queue.name for queue in facts.queues.known or () if not queue.ready and not queue.unacknowledged}
@@ -66,7 +75,10 @@ def lacks_worker_events(facts: Facts) -> bool:
 
 
 def mute_workers(facts: Facts) -> tuple[Worker, ...]:
-    """Return the live workers that have processed tasks but sent no task event although Flower has seen their start."""
+    """Return the live workers that have processed tasks but sent no task event.
+
+    Flower must have seen their start, or must not be young.
+    """
     return tuple(
         worker
         for worker in facts.live

@@ -26,7 +26,7 @@ SHORTEST_INTERVAL = 50
 
 
 def overdue(facts: Facts) -> Iterator[Finding]:
-    """Report types that run regularly but have not succeeded for three of their intervals."""
+    """Report types that run regularly but had no success for three intervals."""
     if not facts.live:
         return  # the rules on workers report this
     late = [kind for kind in facts.types.values() if _lateness(facts, kind) > 0]
@@ -35,9 +35,10 @@ def overdue(facts: Facts) -> Iterator[Finding]:
 
 
 def _lateness(facts: Facts, kind: TaskType) -> float:
-    """Return the seconds for which a type has been overdue; negative or 0 if it is not.
+    """Return the number of seconds for which a type has been overdue.
 
-    The reference is the start of the scrape, because later tasks may have been missed.
+    The number is negative or 0 if the type is not overdue. The reference is the start of the scrape, because later
+    tasks may have been missed.
     """
     if kind.interval is None or kind.last_success is None:
         return 0.0
@@ -45,7 +46,7 @@ def _lateness(facts: Facts, kind: TaskType) -> float:
 
 
 def _others_run(facts: Facts, late: TaskType) -> bool:
-    """Return whether another periodic type has succeeded since this one became overdue."""
+    """Return whether another periodic type has succeeded since `late` became overdue."""
     became_late = facts.scanned - _lateness(facts, late)
     others = (kind for kind in facts.types.values() if kind.interval is not None and _lateness(facts, kind) <= 0)
     return any(kind.name != late.name and (kind.last_success or 0.0) > became_late for kind in others)

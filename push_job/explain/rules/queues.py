@@ -18,7 +18,10 @@ KINDS = {
 
 
 def without_consumer(facts: Facts) -> Iterator[Finding]:
-    """Report queues with messages, and routing keys of PENDING tasks, that no live worker consumes."""
+    """Report queues with messages that no live worker consumes.
+
+    Routing keys of PENDING tasks that no live worker consumes are reported too.
+    """
     if not facts.live:
         return  # the rules on workers report this
     without_queue = unrouted(facts)
@@ -46,7 +49,7 @@ def without_consumer(facts: Facts) -> Iterator[Finding]:
 
 
 def unrouted(facts: Facts) -> dict[str, list[Task]]:
-    """Return the PENDING tasks that are not routed to a queue of a live worker, by routing key."""
+    """Return PENDING tasks not routed to a queue of a live worker, by routing key."""
     if facts.consumed_queues is None:
         return {}
     found: dict[str, list[Task]] = defaultdict(list)

@@ -41,7 +41,10 @@ def repeated(facts: Facts) -> Iterator[Finding]:
 
 
 def _has_forgotten(facts: Facts, kind: TaskType) -> bool:
-    """Return whether Flower has forgotten tasks of a type. It still counts their events, so ratios are wrong."""
+    """Return whether Flower has forgotten tasks of a type.
+
+    It still counts their events, so ratios are wrong.
+    """
     ends = {"task-succeeded": "SUCCESS", "task-failed": "FAILURE", "task-revoked": "REVOKED"}
     ended = sum(facts.events.get((kind.name, event), 0) for event in ends)
     return ended > sum(kind.counts.get(state, 0) for state in ends.values())

@@ -28,7 +28,10 @@ STUCK_NOT_BEFORE = 300
 
 
 def stuck(facts: Facts) -> Iterator[Finding]:
-    """Report, for each type, the oldest running task that has taken far longer than any success."""
+    """Report, for each type, the oldest running task if it takes far too long.
+
+    It has run for far longer than any success of the type.
+    """
     seen: set[str] = set()
     for task in facts.running:
         age, longest = _age(facts, task), _longest(facts, task.name)
@@ -41,7 +44,10 @@ def stuck(facts: Facts) -> Iterator[Finding]:
 
 
 def _age(facts: Facts, task: Task) -> float:
-    """Return the seconds since the task started or, in a custom state, since its last event."""
+    """Return the number of seconds since the task started.
+
+    In a custom state, it is the number of seconds since its last event.
+    """
     return facts.age(task.started or task.since if task.state == "STARTED" else task.since)
 
 

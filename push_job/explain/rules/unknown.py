@@ -1,4 +1,7 @@
-"""Rules on missing information, which must not be mistaken for the absence of problems."""
+"""Rules on missing information.
+
+It must not be mistaken for the absence of problems.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,10 @@ def queues_unknown(facts: Facts) -> Iterator[Finding]:
 
 
 def sending_unknown(facts: Facts) -> Iterator[Finding]:
-    """Report types without task-sent events: their tasks cannot be seen in a queue without a consumer."""
+    """Report types without task-sent events.
+
+    Their tasks cannot be seen in a queue without a consumer.
+    """
     unseen = [kind.name for kind in facts.types.values() if is_a_type(kind.name) and not kind.is_sending_seen]
     if not facts.task_count or facts.has_sent_events is None or (facts.has_sent_events and not unseen):
         return

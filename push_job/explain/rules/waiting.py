@@ -23,7 +23,10 @@ KINDS = {
 
 
 def waiting(facts: Facts) -> Iterator[Finding]:
-    """Report, for each type, the task that has waited for the longest time, unless another rule explains it."""
+    """Report, for each type, the task that has waited for the longest time.
+
+    A task that another rule explains is left out.
+    """
     if not facts.live or lacks_worker_events(facts):
         return  # the rules in `workers` or `unknown` report this
     explained = _explained(facts)

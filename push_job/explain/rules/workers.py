@@ -104,7 +104,10 @@ def _none_seen(facts: Facts) -> Finding:
 
 
 def lost_workers(facts: Facts) -> Iterator[Finding]:
-    """Report workers that were killed or hang. Those lost at the same time are one finding."""
+    """Report workers that were killed or hang.
+
+    Those lost at the same time are one finding.
+    """
     # If no worker is alive, `none_alive` has reported the first group.
     for lost in _groups(facts)[0 if facts.live else 1 :][:MAX_GROUPS]:
         yield _of_lost(facts, lost)
@@ -134,7 +137,10 @@ def _of_lost(facts: Facts, lost: Sequence[Worker], *, are_all: bool = False) -> 
 
 
 def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
-    """Report workers that shut down cleanly while they held tasks, which may still run."""
+    """Report workers that shut down cleanly while they held tasks.
+
+    The tasks may still run.
+    """
     if facts.live:  # otherwise `none_alive` has reported them
         yield from timed_out(facts)
     for worker in facts.gone:
@@ -154,9 +160,10 @@ def shut_down_cleanly(facts: Facts) -> Iterator[Finding]:
 
 
 def _groups(facts: Facts) -> list[tuple[Worker, ...]]:
-    """Return the lost workers, grouped by the time of their last heartbeat, the newest group first.
+    """Return the lost workers, grouped by the time of their last heartbeat.
 
-    Workers that shut down cleanly are left out, and those lost long ago that hold no unfinished tasks.
+    The newest group is first. Workers that shut down cleanly are left out, and those lost long ago that hold no
+    unfinished tasks.
     """
     groups: list[list[Worker]] = []
     for worker in facts.gone:
@@ -173,7 +180,10 @@ def _groups(facts: Facts) -> list[tuple[Worker, ...]]:
 
 
 def _cause(facts: Facts, lost: Sequence[Worker]) -> tuple[str, Level, str, str]:
-    """Return kind, level, likely cause and next step for workers that were lost at the same time."""
+    """Return kind, level, likely cause and next step for lost workers.
+
+    The workers were lost at the same time.
+    """
     it = "it" if len(lost) == 1 else "each of them"
     if _may_be_busy(facts, lost):
         # RabbitMQ counts the consumers of connected workers.
@@ -206,7 +216,10 @@ def _cause(facts: Facts, lost: Sequence[Worker]) -> tuple[str, Level, str, str]:
 
 
 def _cause_if_gone(facts: Facts, lost: Sequence[Worker], it: str) -> tuple[str, str]:
-    """Return likely cause and next step for workers that are probably not connected to the broker."""
+    """Return likely cause and next step for workers that are gone.
+
+    They are probably not connected to the broker.
+    """
     read_log = (
         "check whether its process still runs; if not, why it stopped: the pod's last state (OOMKilled?), its log"
     )
