@@ -1,4 +1,7 @@
-"""``push-job check``: test each server step by step. One module per kind of server."""
+"""``push-job check``: test each server step by step.
+
+There is one module per kind of server.
+"""
 
 from __future__ import annotations
 

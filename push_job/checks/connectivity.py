@@ -1,4 +1,4 @@
-"""The first steps for every server: its name resolves, its port opens, it speaks TLS."""
+"""First steps for every server: its name resolves, its port opens, it speaks TLS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from push_job.settings import Endpoint
 
 
 def check_connection(server: Endpoint, timeout: float) -> Iterator[Step]:
-    """Resolve the server's name, open its port and start TLS; or do so with the proxy in front of it.
+    """Resolve the server's name, open its port and start TLS.
+
+    If requests to the server go through a proxy, test the name and the port of the proxy instead.
 
     Args:
         server: the server.

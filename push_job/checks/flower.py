@@ -31,7 +31,9 @@ _LONG_AGO = 3600
 
 
 def check_flower(flower: Endpoint, settings: Settings, extras: list[Metric]) -> Iterator[Step]:
-    """Yield the steps for one Flower; stop at a failure that makes the later steps pointless.
+    """Yield the steps for one Flower.
+
+    Stop at a failure that makes the later steps pointless.
 
     Args:
         flower: the Flower.
@@ -66,7 +68,11 @@ def check_flower(flower: Endpoint, settings: Settings, extras: list[Metric]) -> 
 
 
 def _worker_rows(api: Flower, until: float) -> tuple[dict[str, dict[str, Any]], float, str]:
-    """Return the rows of Flower's page of workers, Flower's Unix time, and a sentence about its version."""
+    """Return worker rows, Flower's Unix time, and a sentence about its version.
+
+    The rows are those of Flower's page of workers. If it cannot be read, there are no rows, and the time is this
+    machine's.
+    """
     try:
         rows, now, path = api.worker_list(until)
     except TransportError:  # a proxy may block the page, which is no error
@@ -119,7 +125,10 @@ def _events(
 
 
 def _has_worker_events(api: Flower, tasks: TaskTable, until: float) -> bool:
-    """Return whether a worker has sent an event: the event of a PENDING task comes from a client."""
+    """Return whether a worker has sent an event.
+
+    The event of a PENDING task comes from a client.
+    """
     if any(state != "PENDING" for _, state in tasks.tally()):
         return True
     return any(api.has_task_in(state, until) for state in STATES if state != "PENDING")

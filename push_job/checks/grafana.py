@@ -1,4 +1,4 @@
-"""Check a Grafana: it has the dashboards, and their data source has the pushed metrics.
+"""Check a Grafana: its dashboards, and the pushed metrics in its data sources.
 
 Its API: https://grafana.com/docs/grafana/latest/developers/http_api/.
 """

@@ -1,4 +1,6 @@
-"""Check a Prometheus: it scrapes the Pushgateway, has the groups unaltered, and has the alerts.
+"""Check a Prometheus: its scrape of the Pushgateway, its groups and its alerts.
+
+It must have the groups unaltered.
 
 Its API: https://prometheus.io/docs/prometheus/latest/querying/api/.
 """
@@ -49,7 +51,10 @@ def check_prometheus(server: Endpoint, settings: Settings) -> Iterator[Step]:
 
 
 def _scrape(api: JsonApi, server: Endpoint, settings: Settings) -> Step:
-    """Test whether it scrapes a Pushgateway; every Pushgateway exports ``pushgateway_build_info``."""
+    """Test whether it scrapes a Pushgateway.
+
+    Every Pushgateway exports ``pushgateway_build_info``.
+    """
     found = sorted({printable(labels.get("instance", "")) for labels, _ in _query(api, "pushgateway_build_info")})
     if found:
         return Step(True, f"it scrapes a Pushgateway, {_some(found)}")
@@ -85,7 +90,10 @@ def _leads_to(url: str, pushgateway: Endpoint) -> bool:
 
 
 def _groups(api: JsonApi, settings: Settings) -> Iterator[Step]:
-    """Test whether it has the group of each Flower, how old it is, and under which labels."""
+    """Test whether it has the group of each Flower.
+
+    The steps also report the age of each group and the labels under which it is stored.
+    """
     job = json.dumps(settings.job, ensure_ascii=False)  # PromQL quotes as JSON does
     kept = _query(api, f"time() - push_time_seconds{{job={job}}}")
     renamed = _query(api, f"time() - push_time_seconds{{exported_job={job}}}")
@@ -131,7 +139,7 @@ def _newest(series: list[Series], group: dict[str, str]) -> float | None:
 
 
 def _rules(api: JsonApi, settings: Settings) -> Iterator[Step]:
-    """Test whether it has our alerts and can evaluate them, and report those that fire."""
+    """Test whether it has our alerts and can evaluate them; report those that fire."""
     data = api.data("/api/v1/rules")
     groups = objects(data.get("groups")) if isinstance(data, dict) else []
     rules = [rule for group in groups for rule in objects(group.get("rules"))]
@@ -153,7 +161,10 @@ def _rules(api: JsonApi, settings: Settings) -> Iterator[Step]:
 
 
 def rules_of_ours(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rules on our metrics, directly or through recording rules, out of all rules of a Prometheus."""
+    """Return the rules on our metrics, directly or through recording rules.
+
+    `rules` are all rules of a Prometheus.
+    """
     ours: list[dict[str, Any]] = []
     names = {name for family in families_with(EXTRAS) for name in family.sample_names}
     while names:  # other rules may use what these record
@@ -166,7 +177,10 @@ def rules_of_ours(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _broken(ours: list[dict[str, Any]]) -> Iterator[Step]:
-    """Report rules that cannot be evaluated. Alerts on a broken recording rule look healthy but never fire."""
+    """Report rules that cannot be evaluated.
+
+    Alerts on a broken recording rule look healthy but never fire.
+    """
     broken = {short_text(rule.get("name")): rule for rule in ours if rule.get("health") == "err"}
     for name in list(broken)[:_NAME_LIMIT]:
         rule = broken[name]
@@ -178,7 +192,10 @@ def _broken(ours: list[dict[str, Any]]) -> Iterator[Step]:
 
 
 def _missing(rules: list[dict[str, Any]]) -> Iterator[Step]:
-    """Report alerts that are not loaded. That is no failure: somebody may have chosen other alerts."""
+    """Report alerts that are not loaded.
+
+    That is not a failure, because somebody may have chosen other alerts.
+    """
     had = {str(rule.get("name")) for rule in rules if rule.get("type") == "alerting"}
     missing = [name for name in ALERT_NAMES if name not in had]
     if missing:
@@ -186,7 +203,10 @@ def _missing(rules: list[dict[str, Any]]) -> Iterator[Step]:
 
 
 def _firing(alerts: list[dict[str, Any]], settings: Settings) -> list[str]:
-    """Return the firing alerts, each with the groups it fires for; they may be of other jobs."""
+    """Return the firing alerts, each with the groups for which it fires.
+
+    The groups may be of other jobs.
+    """
     found: dict[str, set[str]] = {}
     for rule in alerts:
         if rule.get("state") == "firing":

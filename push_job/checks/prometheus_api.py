@@ -36,7 +36,12 @@ class JsonApi:
         self._until = until
 
     def json(self, path: str, **params: str | int) -> Any:
-        """Return the JSON at `path`. Raises CheckError, and TransportError if the server refuses."""
+        """Return the JSON at `path`.
+
+        Raises:
+            CheckError: if the answer is not valid JSON.
+            TransportError: if the server refuses.
+        """
         try:
             return decode_json(self._client.get(path, self._until, **params).body(_BODY_LIMIT))
         except DecodingError as error:
@@ -68,7 +73,10 @@ class JsonApi:
 def check_api(
     server: Endpoint, kind: str, settings: Settings, steps: Callable[[JsonApi], Iterator[Step]]
 ) -> Iterator[Step]:
-    """Yield the connection's steps and then `steps`; stop at a failure that makes the later ones pointless."""
+    """Yield the steps of the connection and then `steps`.
+
+    Stop at a failure that makes the later steps pointless.
+    """
     with contextlib.closing(open_client(server, settings)) as client:
         api = JsonApi(client, kind, time.monotonic() + settings.deadline)
         try:

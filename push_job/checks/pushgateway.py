@@ -1,4 +1,7 @@
-"""Check the Pushgateway: its version, a push and a delete, and families that clash with ours."""
+"""Check the Pushgateway: its version, a push and a delete, and clashing families.
+
+A family of another job clashes if the Pushgateway cannot hold it together with ours.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,10 @@ def check_pushgateway(settings: Settings, extras: Iterable[Metric]) -> Iterator[
 
 
 def _victoriametrics(client: Client, settings: Settings, rows: float, until: float) -> Iterator[Step]:
-    """Yield the steps for a VictoriaMetrics, which has had `rows` rows. One sample of a fixed series stays on it."""
+    """Yield the steps for a VictoriaMetrics.
+
+    `rows` is the number of rows that it has received before. One sample of a fixed series stays on it.
+    """
     if settings.push_format != "text":
         raise CheckError(
             f"it is VictoriaMetrics, which stores nothing of protobuf; set --push-format text and {_IMPORT}"
@@ -91,7 +97,10 @@ def _victoriametrics(client: Client, settings: Settings, rows: float, until: flo
 
 
 def _identity(client: Client, until: float) -> Step:
-    """Say what server it is, by a Pushgateway's status (https://github.com/prometheus/pushgateway#query-api)."""
+    """Identify the server by a Pushgateway's status.
+
+    The status: https://github.com/prometheus/pushgateway#query-api.
+    """
     try:
         found = decode_json(client.retrying(lambda: client.get(_STATUS, until).body(_STATUS_LIMIT), until))
     except (DecodingError, TransportError) as error:
@@ -107,7 +116,10 @@ def _identity(client: Client, until: float) -> Step:
 
 
 def _other_server(client: Client, until: float) -> Step:
-    """Say what else it is, by its own metrics. Raises CheckError if it cannot take pushes."""
+    """Identify another server by its own metrics.
+
+    Raises CheckError if the server cannot take pushes.
+    """
     try:
         with contextlib.closing(client.get("/metrics", until)) as answer:
             names = [line for _, line in zip(range(_LINES_TO_RECOGNIZE), metrics_lines(answer), strict=False)]
@@ -136,7 +148,10 @@ def _test_registry(padding: int = 0) -> CollectorRegistry:
 
 
 def _push_and_delete(client: Client, settings: Settings, extras: Iterable[Metric], until: float) -> Step:
-    """Push a temporary group as large as the extras, which are most of a push; look whether it is there; delete it."""
+    """Push a temporary group, look whether it is there, and delete it.
+
+    The group is as large as the extras, which are most of a push.
+    """
     pushgateway, group = _test_client(client, settings), {"instance": secrets.token_hex(8)}
     encoding = ENCODINGS[settings.push_format]
     size = sum(len(encoding.encode(registry_of([family]))) for family in extras) // len(settings.flowers)
@@ -159,7 +174,10 @@ def _push_and_delete(client: Client, settings: Settings, extras: Iterable[Metric
 
 
 def _has_sample(client: Client, settings: Settings, instance: str, until: float) -> bool | None:
-    """Return whether the temporary group has its sample; None if another server may have it."""
+    """Return whether the temporary group has its sample, or None.
+
+    None means that another server may have it.
+    """
     is_pushgateway = False
     try:
         with contextlib.closing(client.get("/metrics", until)) as answer:
@@ -175,7 +193,10 @@ def _has_sample(client: Client, settings: Settings, instance: str, until: float)
 
 
 def _stale_groups(client: Client, settings: Settings, until: float) -> Iterator[Step]:
-    """Report groups of this job that nobody pushes any more. They stay until somebody deletes them."""
+    """Report groups of this job that nobody pushes any more.
+
+    They stay until somebody deletes them.
+    """
     try:
         stale = [group for group in groups_of(client, settings.job, until) if group.age > _STALE]
     except TransportError:  # the step before has said that it has no /metrics
@@ -188,7 +209,10 @@ def _stale_groups(client: Client, settings: Settings, until: float) -> Iterator[
 
 
 def _clash(client: Client, settings: Settings, extras: Iterable[Metric], until: float) -> Step:
-    """Look for other jobs' families whose type differs from ours; the Pushgateway would reject our push."""
+    """Look for other jobs' families whose type differs from ours.
+
+    Because of them, the Pushgateway would reject our push.
+    """
     ours = {family.name: family.type for family in families_with(settings.extras)}
     ours.update(_types(generate_latest(registry_of(extras)).splitlines()))
     own_groups = [settings.group_labels(flower).items() for flower in settings.flowers]
@@ -229,7 +253,10 @@ def _types(lines: Iterable[bytes]) -> dict[str, str]:
 
 
 def _clashing_samples(lines: Iterable[bytes], ours: dict[str, str]) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield name, type and a sample's labels of each family that cannot exist together with `ours`."""
+    """Yield the samples of families that cannot exist together with `ours`.
+
+    Each result consists of the family's name, its type and the sample's labels.
+    """
     clash = None
     for line in lines:
         if line.startswith(b"# TYPE "):
@@ -243,7 +270,10 @@ def _clashing_samples(lines: Iterable[bytes], ours: dict[str, str]) -> Iterator[
 
 
 def _compatible(named: tuple[str, str], ours: dict[str, str]) -> bool:
-    """Return whether a Pushgateway accepts a family together with ours: no name may have two meanings."""
+    """Return whether a Pushgateway accepts a family together with ours.
+
+    No name may have two meanings.
+    """
     name, kind = named
     if name in ours:
         return ours[name] == kind

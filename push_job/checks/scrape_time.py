@@ -38,7 +38,10 @@ def check_scrape_time(api: Flower, size: int, seconds: float, settings: Settings
 
 
 def _number_of_tasks(api: Flower, known: int, until: float) -> int:
-    """Return the number of tasks in Flower's list, of which there are at least `known`, within _PRECISION."""
+    """Return the number of tasks in Flower's list, within _PRECISION.
+
+    The list has at least `known` tasks.
+    """
 
     def has_task_at(offset: int) -> bool:
         return len(api.client.retrying(lambda: api.page(SharedIndex(), offset, 1, until), until)) > 0

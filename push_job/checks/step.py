@@ -35,4 +35,7 @@ class ServerCheck:
 
 
 class CheckError(Exception):
-    """A server cannot be reached, or is not what it should be; later steps are pointless."""
+    """A failure that makes the later steps pointless.
+
+    The server cannot be reached, or is not what it should be.
+    """

@@ -1,4 +1,4 @@
-"""The families of a plain push: name, help and labels of each, and the functions that fill them.
+"""Families of a plain push: name, help and labels, and functions that fill them.
 
 Names, labels and values are part of the project's contract. A help text says
 what a reader of a panel has to know.
@@ -122,7 +122,10 @@ COLUMNS: tuple[Column, ...] = ()
 
 
 def of_workers(workers: dict[str, bool]) -> Metric:
-    """Return the workers family: 1 for each worker whose heartbeats Flower sees, 0 for the others."""
+    """Return the workers family.
+
+    The value is 1 for each worker whose heartbeats Flower sees, and 0 for the others.
+    """
     family = WORKERS.empty()
     alive: dict[str, bool] = {}
     for name, seen in workers.items():
@@ -135,7 +138,10 @@ def of_workers(workers: dict[str, bool]) -> Metric:
 
 
 def of_tasks(tasks: TaskTable, tallies: dict[tuple[str, str], Tally]) -> list[Metric]:
-    """Return the families of the tasks; `tallies` has their counts and seconds by type and state."""
+    """Return the families of the tasks.
+
+    `tallies` has the number and the seconds of the tasks by type and state.
+    """
     counts, durations = COUNTS.empty(), DURATIONS.empty()
     zeros = {(name, state) for name, _ in tallies for state in STATES}
     for name, state in sorted(zeros | tallies.keys()):
@@ -157,7 +163,10 @@ def of_scrape(*, full: bool, tasks_read: int) -> list[Metric]:
 
 
 def of_the_job(*, up: bool, scrape_seconds: float, max_age: float | None = None) -> list[Metric]:
-    """Return the job's own families, which are in every push; `max_age` is None if no next push is planned."""
+    """Return the job's own families, which are in every push.
+
+    `max_age` is None if no next push is planned.
+    """
     build = BUILD.empty()
     build.add_metric([__version__], 1)
     planned = [] if max_age is None else [MAX_AGE.of(max_age)]

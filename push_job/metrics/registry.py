@@ -43,7 +43,10 @@ def up_registry(snapshot: Snapshot, scrape_seconds: float, max_age: float | None
 
 
 def down_registry(scrape_seconds: float, max_age: float | None = None) -> CollectorRegistry:
-    """Return what is pushed for a Flower that could not be scraped: a gap in every panel, and the reason."""
+    """Return the registry to push for a Flower that could not be scraped.
+
+    Every panel then has a gap and the reason for it.
+    """
     return registry_of(families.of_the_job(up=False, scrape_seconds=scrape_seconds, max_age=max_age))
 
 

@@ -39,10 +39,10 @@ class Snapshot:
 
 
 class Folding:
-    """Decides which task types and custom states keep their names; the others are summed.
+    """Choice of the task types and custom states that keep their names.
 
-    It protects the Pushgateway from programs that use one name per task. The
-    most frequent names are kept.
+    The most frequent names are kept. The other tallies are summed. This protects the Pushgateway from programs that use
+    one name per task.
 
     Args:
         tallies: the tallies to be folded.
@@ -62,7 +62,10 @@ class Folding:
         self.folded_states = len(states.keys() - self._states)
 
     def type_label(self, name: str) -> str:
-        """Return the name that a task type is counted under; a type without tasks is folded only if others are."""
+        """Return the name under which a task type is counted.
+
+        A type without tasks is folded only if others are.
+        """
         return name if name in self._types or not self.folded_types else OTHER_TYPES
 
     def fold(self, tallies: Mapping[tuple[str, str], Tally]) -> dict[tuple[str, str], Tally]:
@@ -77,7 +80,10 @@ class Folding:
 
 
 def most_frequent(counts: Counter[str], limit: int, other: str) -> set[str]:
-    """Return the names to keep so that at most `limit` remain, including `other` for the rest."""
+    """Return the most frequent names, which are kept.
+
+    At most `limit` names remain, including `other` for the rest.
+    """
     if len(counts) <= limit:
         return set(counts)
     by_count = sorted(counts, key=lambda name: (-counts[name], name))

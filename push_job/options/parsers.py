@@ -1,4 +1,7 @@
-"""Parse the text of options into values of Settings. Every function raises SettingsError."""
+"""Parse the text of options into values of Settings.
+
+Every function raises SettingsError.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,10 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def parse_extras(names: Iterable[str]) -> tuple[str, ...]:
-    """Parse the names given to ``--with``; each may be several joined by commas, or ``all``."""
+    """Parse the names given to ``--with``.
+
+    Each may be several names joined by commas, or ``all``.
+    """
     wanted = {part.strip() for name in names for part in name.split(",") if part.strip()}
     if unknown := sorted(wanted - {*EXTRAS, "all"}):
         raise SettingsError(f"--with: no extra is called {unknown[0]!r}; choose from {', '.join(EXTRAS)} or all")
@@ -102,7 +108,10 @@ def parse_buckets(text: str) -> tuple[float, ...]:
 
 
 def urls_of(given: Sequence[str]) -> list[str]:
-    """Return the URLs, each ``@FILE`` replaced by the URLs in that file, in which ``#`` begins a comment."""
+    """Return the URLs, with each ``@FILE`` replaced by the URLs in that file.
+
+    In the file, ``#`` begins a comment.
+    """
     urls: list[str] = []
     for url in given:
         if url.startswith("@"):
@@ -116,7 +125,10 @@ def urls_of(given: Sequence[str]) -> list[str]:
 
 
 def read_secret(path: str | None, option: str) -> str | None:
-    """Read a secret's file without the line end and the byte order mark that editors and ``echo`` add."""
+    """Read a secret's file without a line end or a byte order mark.
+
+    Editors and ``echo`` add them.
+    """
     if path is None:
         return None
     secret = _read(path, option).rstrip("\r\n")

@@ -1,4 +1,4 @@
-"""The table of options: flag, environment variable, settings field, parser and help of each.
+"""Table of options: flag, environment variable, settings field, parser and help.
 
 An option whose value becomes a field of `Settings` is declared with `setting`,
 which needs the field's parser. `to_settings` reads every such option, so none
@@ -96,7 +96,10 @@ def stacked(*decorators: Decorator) -> Decorator:
 
 
 def hidden(options: Decorator) -> Decorator:
-    """Accept options without showing them, so that one command line works for every command."""
+    """Accept options without showing them.
+
+    So one command line works for every command.
+    """
 
     def decorate(command: Command) -> Command:
         shown = len(getattr(command, "__click_params__", ()))

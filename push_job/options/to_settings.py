@@ -1,4 +1,7 @@
-"""Make Settings of options, environment variables and files, checked before the first request."""
+"""Make Settings of options, environment variables and files.
+
+They are checked before the first request.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ def _server(server: str, url: str, options: dict[str, Any]) -> Endpoint:
 
 
 def _sign_in(server: str, options: dict[str, Any]) -> dict[str, str | None]:
-    """Return the parts of the sign-in to one kind of server that options, files and variables set."""
+    """Return the parts of the sign-in to one kind of server.
+
+    Options, files and variables set them.
+    """
     given: dict[str, str | None] = {name: options.get(f"{server}_{name}") for name in auth.parts(secret=False)}
     for name in auth.parts(secret=True):
         text = read_secret(options.get(f"{server}_{name}_file"), f"--{server}-{name}-file")
@@ -93,14 +99,17 @@ def _sign_in(server: str, options: dict[str, Any]) -> dict[str, str | None]:
 
 
 def _secret_options() -> Iterator[tuple[str, str]]:
-    """Yield the environment variable of each secret, and the option that names its file."""
+    """Yield the environment variable of each secret and the option for its file."""
     for server in SERVERS:
         for name in auth.parts(secret=True):
             yield variable_of(f"{server}-{name}"), f"--{server}-{name}-file"
 
 
 def _unknown_variables() -> set[str]:
-    """Return variables that look like options but are not, such as misspelt ones in a manifest."""
+    """Return variables that look like options but are not.
+
+    An example is a misspelt one in a manifest.
+    """
     program = click.get_current_context().find_root().command
     commands = program.commands.values() if isinstance(program, click.Group) else [program]
     known = {variable for variable, _ in _secret_options()}
@@ -110,7 +119,10 @@ def _unknown_variables() -> set[str]:
 
 
 def _ignored_variables(options: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield variables of secrets that are set although a file is given too, and the file's option."""
+    """Yield ignored variables of secrets, and the options of their files.
+
+    A variable is ignored if a file is given too.
+    """
     for variable, option in _secret_options():
         if options.get(option.strip("-").replace("-", "_")) and os.environ.get(variable):
             yield variable, option

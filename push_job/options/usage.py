@@ -64,7 +64,10 @@ def blanks_around(text: str) -> str | None:
 
 
 def quotes_around(text: str) -> str | None:
-    """Return what is wrong with a text in quotes, without the text itself, which may be a secret."""
+    """Return the problem of a text in quotes, or None if it is not in quotes.
+
+    The problem does not contain the text itself, which may be a secret.
+    """
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return f"the value is in quotes ({text[0]}), which are part of it; remove them"
@@ -72,7 +75,9 @@ def quotes_around(text: str) -> str | None:
 
 
 class Option(click.Option):
-    """An option that errors call by the name of its environment variable if the value comes from there.
+    """An option that errors may call by the name of its environment variable.
+
+    They do so if the value comes from the variable.
 
     Args:
         is_list: whether one value of an option with several values may be a list, separated by blanks.
@@ -83,9 +88,9 @@ class Option(click.Option):
         self._is_list = is_list and self.multiple
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Convert the value, unless it contains remains of an .env file: quotes, or a line end of Windows.
+        """Convert the value, unless it contains remains of an .env file.
 
-        A list is separated by blanks, in an option as in a variable.
+        Remains are quotes, or a line end of Windows. A list is separated by blanks, in an option as in a variable.
         """
         values = value if isinstance(value, list | tuple) else [value]
         if self._is_list and isinstance(value, list | tuple):

@@ -1,4 +1,7 @@
-"""Print a Snapshot as tables. Only ``show`` imports this, because importing rich takes time."""
+"""Print a Snapshot as tables.
+
+Only ``show`` imports this module, because importing rich takes time.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ class _Sheet:
 
 
 def print_snapshot(flower: Endpoint, snapshot: Snapshot) -> None:
-    """Print the workers, the task types with one column per state, and a table per family of the extras."""
+    """Print the workers, the task types and the families of the extras as tables.
+
+    The table of task types has one column per state. Each family has its own table.
+    """
     # A file or a pager has no width to wrap a table at.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNWRAPPED
     console = Console(width=width, color_system="auto" if styles_wanted() else None)
@@ -104,7 +110,10 @@ def _table(sheet: _Sheet, numbers: list[str]) -> Table:
 
 
 def _upright(sheet: _Sheet) -> Table:
-    """Return the table with one line per value, without empty ones; it fits any terminal."""
+    """Return the table with one line per value.
+
+    Empty values are left out. The table fits any terminal.
+    """
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")

@@ -57,7 +57,10 @@ SUCCESS = Gauge(
 
 
 def families_with(names: Iterable[str]) -> list[Family]:
-    """Return every family that a push with these extras may have, except those passed on from Flower."""
+    """Return every family that a push with these extras may have.
+
+    Families that are passed on from Flower are left out.
+    """
     return [*families.PLAIN, SUCCESS, *(family for name in names for family in EXTRAS[name].families)]
 
 
@@ -95,7 +98,10 @@ def read_extras(
     totals: Totals | None = None,
     type_limit: int = 1000,
 ) -> list[Metric]:
-    """Return the families of the extras called `names` and whether each succeeded; see ExtraContext for the rest."""
+    """Return the families of the extras called `names` and whether each succeeded.
+
+    The other arguments are described in ExtraContext.
+    """
     names = tuple(names)
 
     @cache
@@ -148,7 +154,10 @@ def read_extras(
 
 
 def all_extras_failed(names: Iterable[str]) -> Metric:
-    """Return the success family for a push without extras, because the Pushgateway rejected them."""
+    """Return the success family for a push without extras.
+
+    The Pushgateway has rejected the push with extras.
+    """
     success = SUCCESS.empty()
     for name in names:
         success.add_metric([name], 0)

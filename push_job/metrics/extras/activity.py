@@ -1,4 +1,7 @@
-"""``--with activity``: data of each worker's last heartbeat, from Flower's list of workers."""
+"""``--with activity``: data of each worker's last heartbeat.
+
+The data come from Flower's list of workers, except the number of prefetched tasks, which is in Flower's own metrics.
+"""
 
 from __future__ import annotations
 

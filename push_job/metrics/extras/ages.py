@@ -1,4 +1,6 @@
-"""``--with ages``: the age of the oldest unfinished task, which a mean does not show.
+"""``--with ages``: the age of the oldest unfinished task.
+
+A mean does not show this age.
 
 Flower shows a task as STARTED until it receives an event of its end. This event is missing if the result backend is
 down, if the task raises ``Ignore``, or if Flower was not connected at that time. An alert on the age of such a task
@@ -105,7 +107,10 @@ def _read(context: ExtraContext) -> list[Metric]:
 
 
 def _longest(context: ExtraContext, types: Iterable[str]) -> Metric:
-    """Return the longest runtimes of these types, to which the ages of started tasks can be compared."""
+    """Return the longest runtimes of these types.
+
+    The ages of started tasks can be compared to them.
+    """
     longest: dict[str, float] = {}
     for name in types:
         label = context.label(name)
@@ -148,7 +153,9 @@ def _started(task_id: str, entry: dict[str, Any]) -> _Started | None:
 
 
 def _compared(context: ExtraContext, tasks: Iterable[_Started]) -> tuple[list[_Started], list[_Started]]:
-    """Return the tasks that run, and the tasks that have ended although Flower received no event of it.
+    """Return the tasks that run, and the tasks that have ended unheard.
+
+    The second have ended although Flower received no event of it.
 
     Raises:
         FlowerError: Flower did not answer.

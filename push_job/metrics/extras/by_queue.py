@@ -1,4 +1,4 @@
-"""``--with by-queue``: tasks by routing key and state, and PENDING tasks in queues that no live worker consumes.
+"""``--with by-queue``: tasks by routing key and state, and orphaned tasks.
 
 Flower knows the routing key of a task from its task-sent event. With Celery's default exchange, it is the name of the
 queue.
@@ -73,7 +73,10 @@ def _queue_of(text: str) -> str:
 
 
 def _kept(counts: Counter[tuple[str, str]]) -> tuple[set[str], set[str]]:
-    """Return the queues and the states that have samples of their own; the rest is summed."""
+    """Return the queues and the states that have samples of their own.
+
+    The other ones are summed.
+    """
     by_queue, custom = Counter[str](), Counter[str]()
     for (queue, state), count in counts.items():
         by_queue[queue] += count
@@ -83,7 +86,9 @@ def _kept(counts: Counter[tuple[str, str]]) -> tuple[set[str], set[str]]:
 
 
 def _orphaned(context: ExtraContext, pending: dict[str, int], queues: set[str]) -> dict[str, int] | None:
-    """Return the number of orphaned tasks of each queue, 0 included; None if it is not known.
+    """Return the number of orphaned tasks of each queue, or None if it is not known.
+
+    The number may be 0.
 
     Args:
         context: the data of the Flower.
@@ -109,7 +114,9 @@ def _orphaned(context: ExtraContext, pending: dict[str, int], queues: set[str]) 
 
 
 def _consumed(context: ExtraContext, max_age: float) -> list[ConsumedQueue] | None:
-    """Return the queues that live workers consume; None unless there are some and each has reported its queues.
+    """Return the queues that live workers consume, or None.
+
+    None means that no worker is alive or that a live one has not reported its queues.
 
     Raises:
         FlowerError: Flower did not answer.
@@ -125,7 +132,10 @@ def _consumed(context: ExtraContext, max_age: float) -> list[ConsumedQueue] | No
 
 
 def _not_received(pending: dict[str, int], consumed: list[ConsumedQueue]) -> Counter[str]:
-    """Return the number of PENDING tasks that the broker routes to none of the consumed queues, by routing key."""
+    """Return the number of PENDING tasks that no worker can receive, by routing key.
+
+    The broker routes them to none of the consumed queues.
+    """
     lost = Counter[str]()
     for text, count in pending.items():
         sent = route_in(text)

@@ -29,9 +29,10 @@ _BY_PUSHGATEWAY = frozenset({"push_time_seconds", "push_failure_time_seconds"})
 
 
 def _read(context: ExtraContext) -> list[Metric]:
-    """Return Flower's families, except those of its process and those that the Pushgateway would reject.
+    """Return Flower's families, except those that must not be pushed.
 
-    The Pushgateway rejects the whole push, so a family that clashes with another one is left out and logged.
+    The families of Flower's process are left out. A family that the Pushgateway would reject, or that clashes with
+    another one, is left out and logged, because the Pushgateway rejects the whole push.
     """
     taken = context.taken | _BY_PUSHGATEWAY
     passed: list[Metric] = []
@@ -62,7 +63,10 @@ def _is_passed_on(family: Metric) -> bool:
 
 
 def _as_pushed(family: Metric) -> Metric:
-    """Return the family without timestamps, which the Pushgateway rejects, and without labels that it overwrites."""
+    """Return the family without timestamps and overwritten labels.
+
+    The Pushgateway rejects timestamps. Labels that it would overwrite are renamed.
+    """
     pushed = Metric(family.name, family.documentation, family.type)
     for sample in family.samples:
         labels = sample.labels
@@ -77,7 +81,10 @@ def _names(family: Metric) -> set[str]:
 
 
 def _is_valid(family: Metric) -> bool:
-    """Return whether the Pushgateway accepts the family; its parser is stricter than ours."""
+    """Return whether the Pushgateway accepts the family.
+
+    Its parser is stricter than ours.
+    """
     names = _names(family).union(*(sample.labels for sample in family.samples))
     # Hashes take a tenth of the memory of the series.
     series = {hash((sample.name, frozenset(sample.labels.items()))) for sample in family.samples}

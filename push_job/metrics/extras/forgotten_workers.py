@@ -11,7 +11,9 @@ HEARTBEATS_KEPT = 4
 
 
 def is_forgotten(row: dict[str, Any] | None, now: float, forget_after: float) -> bool:
-    """Return whether a worker shut down cleanly or has sent no heartbeat for `forget_after` seconds.
+    """Return whether a worker has stopped and is left out.
+
+    It has shut down cleanly or has sent no heartbeat for `forget_after` seconds.
 
     Args:
         row: the worker's row in Flower's list of workers; None if Flower leaves it out (--purge-offline-workers).

@@ -1,4 +1,7 @@
-"""Replies of workers to Flower's remote control commands, requested now or kept by Flower."""
+"""Replies of workers to Flower's remote control commands.
+
+They are requested now or kept by Flower.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def ask_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
 
 
 def ask_worker(flower: Flower, worker: str, until: float) -> dict[str, Any] | None:
-    """Ask one worker; return its reply, which has the tasks that it runs, or None if it does not reply.
+    """Ask one worker; return its reply, or None if it does not reply.
+
+    The reply has the tasks that the worker runs.
 
     Raises:
         FlowerError: Flower did not answer.
@@ -71,7 +76,9 @@ def known_workers(flower: Flower, until: float) -> dict[str, dict[str, Any]]:
 def replies_of_workers(
     flower: Flower, now: float, until: float, max_age: float = ASK_EVERY
 ) -> tuple[set[str], dict[str, dict[str, Any]]]:
-    """Return the live workers and the last reply of each worker that has ever replied, by node name.
+    """Return the live workers, and the last reply of each known worker, by node name.
+
+    A worker is known if it has ever replied.
 
     The workers are asked if a live one has not replied for `max_age` seconds, but not within ASK_AGAIN_AFTER seconds
     after the last time.
@@ -100,10 +107,11 @@ def _is_due(replies: dict[str, dict[str, Any]], live: set[str], now: float, max_
 
 
 def pool_size(reply: dict[str, Any]) -> float | None:
-    """Return the number of tasks that a worker can run at the same time; None if the reply does not have it.
+    """Return the number of tasks that a worker can run at the same time, or None.
 
-    It is the largest of three numbers: the pool size at the start of the worker, the current number of processes (a
-    pool may have been enlarged by remote control) and the maximum of the autoscaler.
+    The number is the largest of three: the pool size at the start of the worker, the current number of processes (a
+    pool may have been enlarged by remote control) and the maximum of the autoscaler. None means that the reply does not
+    have it.
     """
     stats = reply.get("stats")
     if not isinstance(stats, dict):

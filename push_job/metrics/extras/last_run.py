@@ -1,4 +1,7 @@
-"""``--with last-run``: times of the last success and failure of each type, and the interval of periodic types."""
+"""``--with last-run``: times of the last success and failure of each type.
+
+Periodic types also have their interval.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,10 @@ def _read(context: ExtraContext) -> list[Metric]:
 
 
 def _with_forgotten(context: ExtraContext, state: str) -> dict[str, float]:
-    """Return the last end of each task type in a state, including ends that only earlier cycles have seen."""
+    """Return the time of the last end of each task type in a state.
+
+    Ends that only earlier cycles have seen are included.
+    """
     newest = context.tasks.newest(ended_at, state)
     for name, ended in context.kept.get(state, {}).items():
         newest[name] = max(ended, newest.get(name, ended))
@@ -73,7 +79,10 @@ def _with_forgotten(context: ExtraContext, state: str) -> dict[str, float]:
 
 
 def usual_interval(times: Iterable[float]) -> float | None:
-    """Return the median of the seconds between two times, or None if the times are not regular."""
+    """Return the median of the seconds between two times, or None.
+
+    None means that the times are too few or not regular.
+    """
     newest = sorted(times)[-MOST_RUNS:]
     if len(newest) < FEWEST_RUNS:
         return None

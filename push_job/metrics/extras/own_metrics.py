@@ -18,7 +18,11 @@ LINES_LIMIT = 60_000
 
 
 def read_own_metrics(flower: Flower, until: float, wanted: Callable[[str], bool]) -> list[Metric]:
-    """Return the families of Flower's ``/metrics`` whose names are `wanted`. Raises FlowerError."""
+    """Return the families of Flower's ``/metrics`` whose names are `wanted`.
+
+    Raises:
+        FlowerError: if ``/metrics`` cannot be read, is too long, or is not Flower's.
+    """
     lines = _bounded(flower.metrics_lines(until, PAGE_LIMIT), until)
     texts: dict[str, str] = {}
     families: list[Metric] = []
@@ -37,14 +41,20 @@ def read_own_metrics(flower: Flower, until: float, wanted: Callable[[str], bool]
 
 
 def _share_texts(samples: list[Sample], texts: dict[str, str]) -> None:
-    """Hold equal label names and values once; the parser makes new ones for each sample."""
+    """Hold equal label names and values once.
+
+    The parser makes new ones for each sample.
+    """
     for place, sample in enumerate(samples):
         labels = {texts.setdefault(name, name): texts.setdefault(text, text) for name, text in sample.labels.items()}
         samples[place] = Sample(texts.setdefault(sample.name, sample.name), labels, sample.value)
 
 
 def _bounded(lines: Iterable[str], until: float) -> Iterator[str]:
-    """Yield the lines as long as the limits of time and memory allow. Raises FlowerError."""
+    """Yield the lines as long as the limits of time and memory allow.
+
+    Raises FlowerError if a limit is exceeded.
+    """
     for number, line in enumerate(lines):
         if time.monotonic() > until:
             raise FlowerError("its /metrics was too long to be read before the deadline")

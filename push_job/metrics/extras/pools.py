@@ -1,4 +1,7 @@
-"""``--with pools``: pool sizes of the workers and consumers of the queues; Flower asks the workers for them."""
+"""``--with pools``: pool sizes of the workers and consumers of the queues.
+
+Flower asks the workers for them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``--with queues``: lengths of the broker's queues and, with RabbitMQ, their consumers."""
+"""``--with queues``: lengths of the broker's queues.
+
+With RabbitMQ, the numbers of their consumers are included.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ CONSUMERS = Gauge(
 
 
 class QueuesEmptyError(FlowerError):
-    """Flower returned no queue lengths: RabbitMQ's management API did not answer Flower."""
+    """Flower returned no queue lengths.
+
+    RabbitMQ's management API did not answer Flower.
+    """
 
 
 def _read(context: ExtraContext) -> list[Metric]:
@@ -106,7 +112,10 @@ def _own(flower: Flower, entries: list[dict[str, Any]], until: float) -> list[di
 
 
 def virtual_host_of(replies: Iterable[dict[str, Any]]) -> str | None:
-    """Return the virtual host that workers use, from the statistics in their replies; None if no reply has it."""
+    """Return the virtual host that workers use, or None if no reply has it.
+
+    It is in the statistics of the replies.
+    """
     for reply in replies:
         stats = reply.get("stats")
         broker = stats.get("broker") if isinstance(stats, dict) else None

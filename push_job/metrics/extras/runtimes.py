@@ -1,4 +1,4 @@
-"""``--with runtimes``: the runtimes of finished tasks, as a histogram by task type."""
+"""``--with runtimes``: histogram of the runtimes of finished tasks, by task type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``--with totals``: counters of the tasks that ended, which go on when the job, Flower or the Pushgateway restarts."""
+"""``--with totals``: counters of the tasks that ended.
+
+They continue when the job, Flower or the Pushgateway restarts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``--with waits``: how long started tasks had waited, with the worker and with the broker too, by task type."""
+"""``--with waits``: the time that started tasks had waited, by task type.
+
+One histogram has the wait at the worker. The other one has the wait at the broker too.
+"""
 
 from __future__ import annotations
 
