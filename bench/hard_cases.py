@@ -1,4 +1,4 @@
-"""Measure cycles of `push-job run` in cases in which incremental scrapes are difficult.
+"""Measure `push-job run` in cases in which incremental scrapes are difficult.
 
 Every Flower receives events all the time, during the scrapes too.
 """
@@ -58,7 +58,16 @@ CASES = (
 
 @dataclass(frozen=True)
 class HardCasesPlan:
-    """Extent: versions, tasks of each Flower at the start, tasks per second, cycles, and seconds between them."""
+    """Extent of the measurements.
+
+    Attributes:
+        versions: versions of Flower; None is the installed one.
+        cases: the cases.
+        tasks: number of tasks of each Flower at the start.
+        rate: tasks per second.
+        cycles: number of cycles.
+        interval: seconds between two cycles.
+    """
 
     versions: tuple[str | None, ...] = (None, "2.0.1")
     cases: tuple[HardCase, ...] = CASES
@@ -95,7 +104,10 @@ class Load:
     """Context manager for a thread that sends the events of tasks at a steady rate."""
 
     def __init__(self, events: TaskEvents, rate: int, retried: float) -> None:
-        """Send the events of `rate` tasks per second, of which the share `retried` is retried once."""
+        """Prepare to send the events of `rate` tasks per second.
+
+        The share `retried` of the tasks is retried once.
+        """
         self._events = events
         self._rate = rate
         self._retried = retried

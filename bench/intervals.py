@@ -1,4 +1,6 @@
-"""Measure what `push-job run` costs per minute at several intervals, and print a table.
+"""Measure the cost of `push-job run` per minute at several intervals.
+
+The result is printed as a table.
 
     python -m bench.intervals [SECONDS]
 

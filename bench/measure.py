@@ -162,7 +162,10 @@ def measure_instances(results: Results, flower: Flower, pushgateway: Pushgateway
 
 
 def measure_types(results: Results, bed: Testbed, small: Flower, pushgateway: Pushgateway) -> None:
-    """Measure a push in which each task has its own type, with seven samples per type, and a small push next to it."""
+    """Measure a push in which each task has its own type.
+
+    There are seven samples per type. A small push next to it is measured too.
+    """
     flower = flower_of_many_types(bed, results.plan.types)
     options = ("--max-task-types", str(2 * results.plan.types))
     runs = {"types": _plain(commands.push_job([flower.url], pushgateway.url, *options, job="types"))}

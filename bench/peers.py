@@ -1,4 +1,4 @@
-"""`python -m bench.peers`: compare push-job with other exporters on a real load of tasks.
+"""Compare push-job with other exporters on a real load of tasks.
 
     python -m bench.peers [--rates 5,50,200] [--seconds 45] [--program NAME=COMMAND ...]
 
@@ -150,7 +150,10 @@ class Scene:
         return ""
 
     def sum_of(self, names: tuple[str, ...], label: str = "") -> float:
-        """Return the sum of all samples with one of these names, and with a label value that contains `label`."""
+        """Return the sum of all samples with one of these names.
+
+        The name or a label value, in lower case, must contain `label`.
+        """
         samples = [sample for family in text_string_to_metric_families(self.metrics()) for sample in family.samples]
         return sum(
             sample.value
@@ -257,7 +260,10 @@ def time_until_dead(watcher: Watcher) -> str:
 
 
 def seconds_until_shown(watcher: Watcher) -> list[float]:
-    """Return how long each of some tasks that succeed at random times takes to show in a scrape."""
+    """Return the seconds until each of some tasks shows in a scrape.
+
+    The tasks succeed at random times.
+    """
     with watching(watcher) as scene:
         app, chance = shop_app(scene.redis.url), random.Random(1)
         app.send_task("shop.orders.place", (1, 0))
@@ -287,7 +293,10 @@ def _live(scene: Scene) -> float:
 
 
 def counts_after_restart(watcher: Watcher) -> tuple[float, float]:
-    """Return how many successes the program shows after it was restarted between two hundred of them, and the truth."""
+    """Return the number of successes that the program shows, and the true number.
+
+    It is restarted after the first half of the tasks.
+    """
     with watching(watcher) as scene:
         app = shop_app(scene.redis.url)
         for number in (1, 2):
@@ -367,7 +376,7 @@ def _print_costs(watchers: list[Watcher], rate: int, seconds: float) -> None:
 
 
 def _installed_peer() -> Watcher:
-    """Install celery-redis-prometheus into an environment of its own, unless that exists."""
+    """Install celery-redis-prometheus into its own environment, unless that exists."""
     folder = ROOT / ".venvs" / _REQUIREMENT
     program = folder / "bin" / "celery"
     if not program.exists():

@@ -1,4 +1,7 @@
-"""Panels about alerts and the monitoring itself: which alerts fire, and which Flowers have fresh data."""
+"""Panels about alerts and the monitoring itself.
+
+They show which alerts fire, and which Flowers have fresh data.
+"""
 
 from grafana.panel_types import GREY, HALF, NEUTRAL, AnyPanel, Column, Link, PanelSpec, Query, lines, table
 from grafana.queries import RULES_ARE_LOADED, age, flower_state, fresh, labelled, or_row, pushed, reworded, workers

@@ -49,7 +49,7 @@ COUNTS = "celery_task_runtime_seconds_count"
 
 
 def apdex_tile() -> AnyPanel:
-    """Return the tile with the Apdex score of the tasks that finished within the window."""
+    """Return the tile with the Apdex score of tasks that finished in the window."""
     within, tolerated, every = (
         f"sum({_added(family, NAME, *bound)})"
         for family, bound in ((BUCKETS, [_bound("target")]), (BUCKETS, [_bound("tolerated")]), (COUNTS, []))
@@ -80,7 +80,10 @@ def _added(family: str, *matchers: str) -> str:
 
 
 def apdex_by_name() -> str:
-    """Return the Apdex score of each type, for the tasks in Flower's list; failed tasks are never within the target."""
+    """Return the Apdex score of each type, for the tasks in Flower's list.
+
+    Failed tasks are never within the target.
+    """
     within, tolerated, every = (
         f"sum({fresh(family, NAME, *bound)}) by (name)"
         for family, bound in ((BUCKETS, [_bound("target")]), (BUCKETS, [_bound("tolerated")]), (COUNTS, []))

@@ -89,7 +89,10 @@ def window() -> Variable:
 
 
 def max_age() -> Variable:
-    """Return `$max_age` (seconds), which only the URL or the dashboard's settings change."""
+    """Return `$max_age` (seconds).
+
+    Only the URL or the dashboard's settings change it.
+    """
     ages = {"1m": "60", "2m": "120", "5m": "300", "15m": "900", "1h": "3600"}
     default = next(text for text, seconds in ages.items() if int(seconds) == age_limit())
     variable = choice("max_age", "Hide data older than", ages, default)
@@ -109,7 +112,10 @@ def choice(name: str, label: str, texts: Mapping[str, str], default: str) -> das
 
 
 def flower_address() -> dashboard.TextBoxVariable:
-    """Return `$flower_url`, the address of Flower for links to its pages; hidden as `$max_age`."""
+    """Return `$flower_url`, the address of Flower for links to its pages.
+
+    It is hidden like `$max_age`.
+    """
     local = "http://localhost:5555"
     variable = dashboard.TextBoxVariable("flower_url")
     variable.label("Flower's address")

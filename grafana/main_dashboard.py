@@ -75,7 +75,10 @@ def main_dashboard() -> model.Dashboard:
 
 
 def first_screen() -> list[AnyPanel]:
-    """Return the panels that fit on one screen: tiles, then two lists on the left and four graphs on the right."""
+    """Return the panels that fit on one screen.
+
+    They are tiles, then two lists on the left and four graphs on the right.
+    """
     return [
         alerts(),
         flowers(),

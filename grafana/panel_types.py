@@ -167,7 +167,10 @@ def not_pushed(extra: str) -> str:
 
 
 def tile(spec: PanelSpec, query: str) -> stat.Panel:
-    """Return a coloured text: the label `text` of the query's only series, whose value is the level."""
+    """Return a tile with a coloured text.
+
+    The text is the label `text` of the query's only series. The value of the series is the level.
+    """
     spec = replace(spec, thresholds=LEVELS)
     unknown = model.ValueMappingResult(text=spec.empty, color=GREY, index=0)
     without_data = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch("null+nan"), result=unknown)
@@ -261,7 +264,10 @@ def timelines(spec: PanelSpec, query: Query, texts: ValueTexts) -> statetimeline
 
 
 def heatmap_panel(spec: PanelSpec, query: Query) -> heatmap.Panel:
-    """Return a heatmap of buckets: the axis has seconds, the cells have the unit of the panel."""
+    """Return a heatmap of buckets.
+
+    The axis has seconds. The cells have the unit of the panel.
+    """
     panel = heatmap.Panel()
     panel.calculate(False)
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode("scheme")).scheme("Oranges").steps(64))

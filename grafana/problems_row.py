@@ -80,7 +80,7 @@ def _overdue() -> AnyPanel:
 
 
 def overdue_intervals() -> str:
-    """Return the number of intervals since the last success of each type that runs at regular intervals."""
+    """Return the number of intervals since the last success of each periodic type."""
     return f"max({_since_last_success()} / ({fresh(INTERVAL, NAME)})) by (name)"
 
 

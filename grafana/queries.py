@@ -186,7 +186,9 @@ def flowers_up() -> str:
 
 
 def recorded(name: str, *matchers: str) -> str:
-    """Return a selector of a recorded series of the selected jobs and Flowers; its rule has the guard.
+    """Return a selector of a recorded series of the selected jobs and Flowers.
+
+    Its rule has the guard.
 
     Raises:
         ValueError: prometheus/rules does not record it.
@@ -207,7 +209,10 @@ WINDOW = int("".join(re.findall(r"added(\d+)m", ADDED)))
 
 
 def added_since(family: str, *matchers: str, offset: str = "") -> str:
-    """Return the rise of a gauge within the window. After a reset, it is the rise since then."""
+    """Return the rise of a gauge within the window.
+
+    After a reset, it is the rise since then.
+    """
     series, moved = selector(family, *matchers), f" {offset}" if offset else ""
     return f"({series}{moved} - min_over_time({series}[{WINDOW}m]{moved}))"
 
@@ -220,7 +225,10 @@ def labelled(series: str, **labels: str) -> str:
 
 
 def reworded(series: str, pattern: str, text: str, source: str = "text") -> str:
-    """Return series whose label `text` is replaced if the label `source` matches the pattern."""
+    """Return series with their label `text` replaced.
+
+    It is replaced if the label `source` matches the pattern.
+    """
     return f'label_replace({series}, "text", "{text}", "{source}", "{pattern}")'
 
 
@@ -248,10 +256,16 @@ def or_unknown(known: str, text: str = NO_DATA) -> str:
 
 
 def or_odd_if_missing(level: str) -> str:
-    """Return a level that is at least ODD while a Flower has no fresh data, because the numbers are incomplete."""
+    """Return a level that is at least ODD while a Flower has no fresh data.
+
+    The numbers are incomplete then.
+    """
     return f"clamp_min({level}, scalar(count({missing()}) > bool 0 or vector(0)))"
 
 
 def or_row(series: str, label: str, text: str, value: float = 0) -> str:
-    """Return series, or a row with a text. Grafana shows no text in a table whose several queries are all empty."""
+    """Return series, or a row with a text.
+
+    Grafana shows no text in a table whose several queries are all empty.
+    """
     return first_of(series, labelled(f"vector({value})", **{label: text}))

@@ -52,7 +52,10 @@ def _tile(title: str, description: str, query: str) -> AnyPanel:
 
 
 def firing(*matchers: str) -> str:
-    """Return the firing alerts about the selected jobs and Flowers, and those about the Pushgateway."""
+    """Return the firing alerts about the selected jobs and Flowers.
+
+    Alerts about the Pushgateway are included.
+    """
     more = "".join(f", {matcher}" for matcher in matchers)
     return (
         f'ALERTS{{alertstate="firing", alertname=~"(Celery|Flower).+", job=~"$job|", instance=~"$instance|"{more}}} '
@@ -101,7 +104,10 @@ def live_workers() -> AnyPanel:
 
 
 def waiting_count() -> str:
-    """Return the number of waiting tasks. Queues contain the PENDING ones, and others that sent no event."""
+    """Return the number of waiting tasks.
+
+    Queues contain the PENDING ones, and others that sent no event.
+    """
     queued, sent = f"sum({fresh('celery_queue_length')})", f"sum({tasks(in_state('PENDING'))})"
     return f"(sum({tasks(in_state('RECEIVED'))}) + ({sent} > {queued} or {queued} or {sent}) or 0 * {flowers_up()})"
 
@@ -125,13 +131,19 @@ def waiting() -> AnyPanel:
 
 
 def failing_types() -> str:
-    """Return the types that fail more often than half the limit, with the number of recent failures."""
+    """Return the types that fail more often than half the limit.
+
+    The value is the number of recent failures.
+    """
     failed, finished = recorded(FAILED), recorded(FINISHED)
     return f"{failed} >= {FAILURES_OF_A_TYPE} and {failed} / {finished} > {FAILURE_LIMIT / 2:g}"
 
 
 def failing_types_for_sure() -> str:
-    """Return the types that fail more often than the limit and of which enough tasks finished."""
+    """Return the types that fail more often than the limit for certain.
+
+    Enough of their tasks have finished.
+    """
     finished = f"({recorded(FINISHED)} >= {FAILURE_MINIMUM})"
     return f"{recorded(FAILED)} / {finished} > {FAILURE_LIMIT:g}"
 

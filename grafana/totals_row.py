@@ -1,4 +1,7 @@
-"""The row of `--with totals`: counters of what ended, which go on when Flower forgets tasks or restarts."""
+"""The row of `--with totals`: counters of ended tasks.
+
+They continue when Flower forgets tasks or restarts.
+"""
 
 from grafana.panel_types import HALF, AnyPanel, PanelSpec, Query, lines, not_pushed
 from grafana.queries import fresh_window, most, selector

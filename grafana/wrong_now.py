@@ -1,4 +1,6 @@
-"""The table "What is wrong now": causes in plain words, from the pushed data, before an alert fires.
+"""The table "What is wrong now": causes in plain words.
+
+The causes come from the pushed data, before an alert fires.
 
 Each row has the labels `what`, `which` and `amount`, and a level as value.
 """
@@ -102,7 +104,10 @@ def _waits() -> list[str]:
 
 
 def _from_extras() -> list[str]:
-    """Return the causes that need `--with queues,pools,by-queue,activity,ages,last-run`."""
+    """Return the causes that need extras.
+
+    The extras are `--with queues,pools,by-queue,activity,ages,last-run`.
+    """
     stuck = fresh("celery_task_oldest_seconds", 'name=~"$task_type"', call=f"{{}} / 60 > {STUCK_LIMIT / 60:g}")
     running = selector("celery_task_oldest_seconds", 'state!~"PENDING|RECEIVED|RETRY"')
     # As in the alert: a success of the type has taken a third of the time.

@@ -71,7 +71,10 @@ def _build_python(folder: Path, home_url: str) -> None:
 
 
 def _set_home(path: Path, home_url: str) -> None:
-    """Replace the placeholder by the address of the repository, and main by the tag of the release."""
+    """Replace the placeholder by the address of the repository.
+
+    In links, main becomes the tag of the release.
+    """
     if home_url:
         text = path.read_text(encoding="utf-8")
         text = re.sub(rf"{HOME}/(blob|raw)/main/", rf"{home_url}/\1/v{__version__}/", text).replace(HOME, home_url)
@@ -128,7 +131,11 @@ def _check_metadata(what: str, text: bytes) -> None:
 
 
 def check_changelog(text: str) -> None:
-    """Check that the changelog has a section with entries for this version. Raises DistError."""
+    """Check that the changelog has a section with entries for this version.
+
+    Raises:
+        DistError: if it has none.
+    """
     _, _, section = text.partition(f"\n## [{__version__}]")
     if "\n- " not in section.partition("\n## ")[0]:
         raise DistError(f"CHANGELOG.md has no section with entries for {__version__}")

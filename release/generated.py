@@ -126,7 +126,7 @@ def chart_page() -> str:
 
 
 def trouble_page() -> str:
-    """Return docs/trouble.md with the kinds of findings and the troubles that the tests make."""
+    """Return docs/trouble.md with the kinds of findings and the tests' troubles."""
     kinds = [
         "| `kind` in JSON | found when |",
         "|---|---|",

@@ -1,4 +1,7 @@
-"""`make demo`: a demo shop, two pushes, Flower's own count next to the pushed one, and the dashboard's queries."""
+"""`make demo`: a demo shop, two pushes, and the dashboard's queries.
+
+Flower's own number of tasks is printed next to the pushed one.
+"""
 
 import json
 import re
@@ -85,7 +88,10 @@ def _nested(parent: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def panels_of(query: Query) -> str:
-    """Return the titles of panels that show the query's metric in its state, at most three."""
+    """Return the titles of panels that show the query's metric in its state.
+
+    At most three titles are returned.
+    """
     metric, state = (re.search(pattern, query.raw) for pattern in (r"celery_\w+", r'state="(\w+)"'))
     wanted = [metric[0] if metric else "", state[1] if state else ""]
     titles = [title for title, expr in panels() if all(part in expr for part in wanted)]

@@ -1,4 +1,4 @@
-"""Servers around a Pushgateway: nginx in front of it, and VictoriaMetrics instead of it."""
+"""Servers around a Pushgateway: nginx in front, VictoriaMetrics as a replacement."""
 
 import getpass
 from pathlib import Path
@@ -70,7 +70,10 @@ class VictoriaMetrics(Service):
 
 
 class VictoriaMetricsAgent(VictoriaMetrics):
-    """A vmagent: it accepts pushes like a VictoriaMetrics and sends them to one. `make test-newest` builds it."""
+    """A vmagent: it accepts pushes like a VictoriaMetrics and sends them to one.
+
+    `make test-newest` builds it.
+    """
 
     def __init__(self, folder: Path, name: str, target: VictoriaMetrics) -> None:
         super().__init__(folder, name)

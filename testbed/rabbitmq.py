@@ -1,4 +1,7 @@
-"""A RabbitMQ server with its management plugin, isolated from other servers on this machine."""
+"""A RabbitMQ server with its management plugin.
+
+It is isolated from other servers on this machine.
+"""
 
 import contextlib
 import json
@@ -31,7 +34,10 @@ log.console.level = warning
 
 @dataclass(frozen=True)
 class VirtualHost:
-    """A virtual host of a RabbitMQ server, which Celery and Flower use like a separate broker."""
+    """A virtual host of a RabbitMQ server.
+
+    Celery and Flower use it like a separate broker.
+    """
 
     server: "RabbitMQ"
     name: str
@@ -138,7 +144,10 @@ class RabbitMQ(Service):
 
     @contextlib.contextmanager
     def alarm(self, kind: str) -> Iterator[None]:
-        """Raise the `memory` or `disk` alarm, which blocks all publishers, and clear it at the end."""
+        """Raise the `memory` or `disk` alarm, and clear it at the end.
+
+        The alarm blocks all publishers.
+        """
         command, on, off = {
             "memory": ("set_vm_memory_high_watermark", "0", "0.9"),
             "disk": ("set_disk_free_limit", "100000GB", "50MB"),
@@ -157,7 +166,10 @@ class RabbitMQ(Service):
 
     @contextlib.contextmanager
     def without_clients(self) -> Iterator[None]:
-        """Close the AMQP port and all connections, while the management API still answers; open it at the end."""
+        """Close the AMQP port and all connections; open the port at the end.
+
+        The management API still answers.
+        """
         listener = f"{{acceptor,{{127,0,0,1}},{self.port}}}"
         self.control("eval", f"ranch:suspend_listener({listener}).")
         try:
@@ -168,7 +180,10 @@ class RabbitMQ(Service):
 
     @contextlib.contextmanager
     def consumer_timeout(self, milliseconds: int) -> Iterator[None]:
-        """Set consumer_timeout for channels that are opened in the block, and check it each second."""
+        """Set consumer_timeout for channels that are opened in the block.
+
+        RabbitMQ checks it each second.
+        """
         set_env = (
             "application:set_env(rabbit, consumer_timeout, {}), application:set_env(rabbit, channel_tick_interval, {})."
         )

@@ -92,7 +92,10 @@ class Testbed:
         return self._started(Redis(self.folder, self._name("redis")))
 
     def rabbitmq(self) -> RabbitMQ:
-        """A RabbitMQ with its management plugin; each test takes a virtual host of its own."""
+        """Start a RabbitMQ with its management plugin.
+
+        Each test takes a virtual host of its own.
+        """
         return self._started(RabbitMQ(self.folder, self._name("rabbitmq")))
 
     def flower(

@@ -1,4 +1,6 @@
-"""A Celery application whose tasks cause problems, for tests of `push-job explain`.
+"""A Celery application whose tasks cause problems.
+
+It is for tests of `push-job explain`.
 
 The environment variable SHOP_BROKER_URL is the broker. TROUBLES_CONF is a JSON object with further Celery settings.
 """
@@ -46,7 +48,10 @@ def task(name: str, **options: Any) -> Callable[[AnyFunction], AnyFunction]:
 
 
 class ValidationError(ValueError):
-    """Like pydantic's ValidationError: its repr is its message, which has several lines."""
+    """An exception like pydantic's ValidationError.
+
+    Its repr is its message, which has several lines.
+    """
 
     def __repr__(self) -> str:
         return "1 validation error for Order\nprice\n  Input should be a valid number"
