@@ -1,1 +1,4 @@
-"""Incremental scrapes: read only what changed, and prove that nothing else did. See README.md."""
+"""Incremental scrapes: read only what changed, and prove that nothing else did.
+
+See README.md.
+"""

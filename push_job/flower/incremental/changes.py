@@ -83,7 +83,10 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
 
 
 def _read_end(flower: Flower, state: ScrapeState, page_size: int, until: float) -> tuple[TaskPage, int]:
-    """Step 3: return the page that reaches the end of the list, and the number of tasks in the list."""
+    """Step 3: return the page that reaches the end of the list.
+
+    Also return the number of tasks in the list.
+    """
     tasks = state.tasks
     start = len(tasks) - min(state.end, page_size * 3 // 4)
     for _ in range(_END_ATTEMPTS):
@@ -104,7 +107,10 @@ def _keep_client_times(state: ScrapeState, front: TaskPage) -> None:
 
 
 def _update_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage, found: Membership) -> None:
-    """Put what was read into the table, in the order of the list as far as that is known."""
+    """Put the tasks that were read into the table.
+
+    The table gets the order of the list, as far as that is known.
+    """
     tasks, front, others = state.tasks, pages[0], pages[1:]
     at_front = [] if state.order.is_by_stamp else tasks_at_front(front, others, found.left_out)
     _keep_newest(pages)
@@ -126,7 +132,11 @@ def _update_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage, foun
 
 
 def _merge_worker_pages(tasks: TaskTable, pages: list[TaskPage]) -> tuple[list[str], set[str]]:
-    """Merge pages of workers; return the former order of all tasks if it matters, and the tasks that may have moved."""
+    """Merge pages of workers into the table.
+
+    Return the former order of all tasks, which is empty if it does not matter. Also return the tasks that may have
+    moved.
+    """
     former = list(tasks) if any(page.rows for page in pages) else []
     moved = {task_id for page in pages for task_id in possibly_moved(tasks, page)}
     for page in pages:

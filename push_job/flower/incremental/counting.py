@@ -1,4 +1,7 @@
-"""Keep the totals in step with the table of tasks: every change of the table is counted, once."""
+"""Keep the totals consistent with the table of tasks.
+
+Every change of the table is counted once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Compare a full scrape with the state before it, and log what no event can have changed."""
+"""Compare a full scrape with the state before it.
+
+Log the differences that no event can have caused.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ _NAMED_LIMIT = 100
 
 
 def log_differences(flower: Flower, former: ScrapeState, state: ScrapeState, after: EventCounts | None) -> None:
-    """Log the tasks that a full scrape found different although no event can have changed them."""
+    """Log the tasks that differ between two states without an event as the cause.
+
+    `former` is the state before a full scrape, and `state` is the result of the scrape.
+    """
     # Without any event until after the scrape, every task must be unchanged.
     quiet = after is not None and former.counts is not None and former.counts.by_kind == after.by_kind
     different = sorted(_differences(former, state.tasks, quiet=quiet))
@@ -41,7 +47,10 @@ def log_differences(flower: Flower, former: ScrapeState, state: ScrapeState, aft
 
 
 def _differences(former: ScrapeState, now: TaskTable, *, quiet: bool) -> set[str]:
-    """Return the tasks that differ from the state; if not `quiet`, only those without a recent event."""
+    """Return the tasks that differ from the state.
+
+    If not `quiet`, return only those without a recent event.
+    """
     known, found = former.tasks.content(), now.content()
     latest = math.inf if quiet else former.tasks.now - _CLOCK_SLACK
 

@@ -1,8 +1,9 @@
-"""Step 7 of the proof: the tasks that were read show every event that Flower counted, by event and task type.
+"""Step 7 of the proof: the tasks show every event that Flower counted.
 
-This check needs no order of the list and no clock. A task ends once, and is
-sent and received once, plus once per retry. So the changed tasks show how many events of
-these types happened, and Flower's counters say how many did.
+The tasks that were read are compared with Flower's counters by event and task
+type. This check needs no order of the list and no clock. A task ends once, and
+is sent and received once, plus once per retry. So the changed tasks show how
+many events of these types happened, and Flower's counters say how many did.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _ALL = (*_ENDS, _RECEIVED, _SENT, "started", "retried")
 
 
 def shown_events(state: ScrapeState, taken: Mapping[str, TaskPage]) -> Counter[EventKind]:
-    """Return how many events of each kind may have happened to the tasks since the last scrape, at most.
+    """Return the maximum number of new events of the tasks, by kind.
+
+    An event is new if it may have happened since the last scrape.
 
     Args:
         state: what was known before.
@@ -53,7 +56,10 @@ def shown_events(state: ScrapeState, taken: Mapping[str, TaskPage]) -> Counter[E
 
 
 def events_on_pages(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> Counter[EventKind]:
-    """Return how many events of each kind these pages and the one at the end of the list show; see `shown_events`."""
+    """Return the maximum number of new events on these pages, by kind.
+
+    `end` is the page at the end of the list. See `shown_events` for the numbers.
+    """
     # By logical clock, tasks that nobody has received yet stand at the end.
     news = {task_id: end for task_id in end.rows if task_id not in state.tasks}
     return shown_events(
@@ -62,7 +68,10 @@ def events_on_pages(state: ScrapeState, pages: list[TaskPage], end: TaskPage) ->
 
 
 def events_of(tasks: Mapping[str, TaskPage]) -> Counter[EventKind]:
-    """Return how many events of each kind have happened to tasks since they came into being, at least."""
+    """Return the minimum number of events that the tasks have had, by kind.
+
+    Events count from the time at which a task came into being.
+    """
     shown: Counter[EventKind] = Counter()
     for task_id, page in tasks.items():
         task = field_of(page, task_id)
@@ -88,11 +97,14 @@ def _attempts(at: float, known: float | None, retries: float) -> int:
 
 
 def missing_events(counted: Counter[EventKind], available: Counter[EventKind]) -> dict[EventKind, tuple[int, int]]:
-    """Return the kinds of events of which the tasks show fewer than Flower counted, with both numbers.
+    """Return the kinds of events of which the tasks show too few.
 
     Args:
         counted: number of events by kind that Flower counted.
         available: the same that the tasks show, as `shown_events` returns it, plus the surplus of the last scrape.
+
+    Returns:
+        The number that Flower counted and the lower number that the tasks show, by kind.
     """
     # Flower counts the end of a task without a name under no name, and the task may have learnt its name since.
     without_names = {kind.type for kind in counted if not kind.task_type}
@@ -109,7 +121,9 @@ def missing_events(counted: Counter[EventKind], available: Counter[EventKind]) -
 
 
 def check_balance(counted: Counter[EventKind], available: Counter[EventKind]) -> None:
-    """Compare the events that Flower counted with those that the tasks show; see `missing_events`.
+    """Compare the events that Flower counted with those that the tasks show.
+
+    See `missing_events` for the arguments.
 
     Raises:
         NotProvenError: if an event was counted that no task shows.
@@ -122,7 +136,9 @@ def check_balance(counted: Counter[EventKind], available: Counter[EventKind]) ->
 def surplus_events(
     counted: Counter[EventKind], available: Counter[EventKind], since: Counter[EventKind]
 ) -> Counter[EventKind]:
-    """Return the events that the tasks may show although Flower counted them later, at most.
+    """Return the maximum number of surplus events, by kind.
+
+    The tasks may show a surplus event although Flower counted it later.
 
     Args:
         counted: number of events by kind that Flower counted before the pages were read.
@@ -136,7 +152,9 @@ def surplus_events(
 def surplus_of_full_scrape(
     former: ScrapeState, tasks: TaskTable, counted: Counter[EventKind], since: Counter[EventKind]
 ) -> Counter[EventKind]:
-    """Return the events that a full scrape may show although Flower counted them later, at most.
+    """Return the maximum number of surplus events of a full scrape, by kind.
+
+    The scrape may show a surplus event although Flower counted it later.
 
     Args:
         former: what was known of the same process of Flower before.
@@ -157,7 +175,10 @@ def _is_countable_by_label(kind: EventKind) -> bool:
 
 
 def _attempts_since(former: TaskPage, page: TaskPage, kinds: Sequence[tuple[str, str]]) -> Counter[EventKind]:
-    """Return how often the tasks of `page` may have been sent and received since those of `former` were read."""
+    """Return the maximum number of ``sent`` and ``received`` events, by kind.
+
+    These are events of the tasks of `page` since the tasks of `former` were read.
+    """
     shown: Counter[EventKind] = Counter()
     retries, former_retries = page.columns[retries_of], former.columns[retries_of]
     for event, column in _ATTEMPTS.items():

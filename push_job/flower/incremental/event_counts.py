@@ -40,7 +40,12 @@ class Sender(NamedTuple):
 
 
 class EventKind(NamedTuple):
-    """A kind of event: its type, such as ``succeeded``, and the task type as Flower knew it; empty if it did not."""
+    """A kind of event.
+
+    Attributes:
+        type: type of the event, such as ``succeeded``.
+        task_type: the task type as Flower knew it; empty if Flower did not know it.
+    """
 
     type: str
     task_type: str
@@ -84,11 +89,17 @@ class EventCounts:
         return bool(self.digest) and self.digest == earlier.digest
 
     def senders_since(self, earlier: EventCounts) -> Counter[Sender]:
-        """Return the number of events since `earlier` by sender, without senders that sent none."""
+        """Return the number of events since `earlier`, by sender.
+
+        Senders that sent none are left out.
+        """
         return self.by_sender - earlier.by_sender
 
     def kinds_since(self, earlier: EventCounts) -> Counter[EventKind]:
-        """Return the number of events since `earlier` by kind, without kinds that did not occur."""
+        """Return the number of events since `earlier`, by kind.
+
+        Kinds that did not occur are left out.
+        """
         return self.by_kind - earlier.by_kind
 
 
@@ -111,7 +122,10 @@ def read_event_counts(flower: Flower, until: float) -> EventCounts | None:
 
 
 def parse_event_counts(lines: Iterable[str]) -> EventCounts | None:
-    """Parse Flower's ``/metrics``; return None if it has no event counters or is invalid."""
+    """Parse the event counters in Flower's ``/metrics``.
+
+    Return None if the text has no event counters or is invalid.
+    """
     by_sender: Counter[Sender] = Counter()
     by_kind: Counter[EventKind] = Counter()
     started, cpu, has_counters, first_event = 0.0, 0.0, False, math.inf
@@ -143,7 +157,10 @@ def parse_event_counts(lines: Iterable[str]) -> EventCounts | None:
 
 
 def _parse_identity(series: str) -> tuple[Sender, EventKind] | None:
-    """Return sender and kind of a series ``flower_events_total{...}``; None if it does not count task events."""
+    """Return sender and kind of a series ``flower_events_total{...}``, or None.
+
+    Return None if the series does not count task events.
+    """
     labels = parse_sample(f"{series} 0").labels
     event_type = labels.get("type", "")
     if not event_type.startswith(_TASK_PREFIX):

@@ -1,4 +1,7 @@
-"""Step 8 of the proof: which tasks Flower has forgotten, and that known, new and gone tasks add up."""
+"""Step 8 of the proof: find the tasks that Flower has forgotten.
+
+Known, new and gone tasks must add up.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,10 @@ def membership(
 def _late_tasks(
     new: Mapping[str, TaskPage], late: int, came: Counter[EventKind], came_from: Counter[Sender]
 ) -> dict[str, TaskPage]:
-    """Return the tasks that came last, at most `late`, as far as their events are among those that came."""
+    """Return the tasks that came last, at most `late` of them.
+
+    A task is returned only if its events are among those that came.
+    """
     found: dict[str, TaskPage] = {}
     earlier: set[Sender] = set()
     for task_id in sorted(new, key=lambda task_id: _came_at(new[task_id], task_id), reverse=True):
@@ -117,7 +123,10 @@ def _missing_at_end(state: ScrapeState, end: TaskPage) -> list[str]:
 
 
 def _check_order_of_end(state: ScrapeState, end: TaskPage, gone: list[str]) -> None:
-    """Check that the tasks that seem to be gone stood at the end. Without gone tasks the order does not matter."""
+    """Check that the tasks that seem to be gone stood at the end.
+
+    Without gone tasks the order does not matter.
+    """
     if gone and not state.tasks.keeps_order(end, state.unplaced):
         raise NotProvenError("the end of its list is in another order than before")
     if not state.unplaced.isdisjoint(gone):
@@ -125,7 +134,10 @@ def _check_order_of_end(state: ScrapeState, end: TaskPage, gone: list[str]) -> N
 
 
 def _new_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage) -> tuple[list[str], dict[str, TaskPage]]:
-    """Return the new tasks that are not on the end page, newest first, and the page of each new task."""
+    """Return the new tasks that are not on the end page, newest first.
+
+    Also return the page of each new task.
+    """
     seen = {task_id: page for page in reversed(pages) for task_id in page.rows if task_id not in state.tasks}
     new = [task_id for page in pages for task_id in page.rows if seen.get(task_id) is page]
     return [task_id for task_id in new if task_id not in end.rows], seen

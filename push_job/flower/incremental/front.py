@@ -49,7 +49,11 @@ class Front:
 
 
 def read_counters(flower: Flower, until: float) -> EventCounts | None:
-    """Read the counters; return None if Flower does not export them. Raises NotProvenError if it does not answer."""
+    """Read the counters, or return None if Flower does not export them.
+
+    Raises:
+        NotProvenError: if the counters cannot be read.
+    """
     try:
         return read_event_counts(flower, until)
     except FlowerError as error:
@@ -57,7 +61,7 @@ def read_counters(flower: Flower, until: float) -> EventCounts | None:
 
 
 def counters_after(flower: Flower, earlier: EventCounts, until: float) -> EventCounts:
-    """Read counters that are certainly newer than what Flower has answered since `earlier`.
+    """Read counters that are certainly newer than Flower's answers since `earlier`.
 
     An answer out of a cache shows no more CPU time than before. A fresh one does after a few attempts, because each
     answer takes CPU time and the clock has a resolution of 10 ms.
@@ -80,7 +84,9 @@ def read_front(
     page_size: int,
     until: float,
 ) -> Front:
-    """Steps 4 and 5: read the front, and longer pages of it while senders are unsettled.
+    """Steps 4 and 5: read the front of the list.
+
+    Read it again, with a longer page if needed, while senders are unsettled or events may be hidden.
 
     Raises:
         NotProvenError: if too many senders stay unsettled, or if an event that renames a task may still be hidden.
@@ -119,7 +125,11 @@ def read_front(
 
 
 def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit: int, page_size: int) -> bool:
-    """Return whether a longer page would hardly settle more: it is the longest, or its last quarter has no news."""
+    """Return whether a longer page would hardly settle more senders.
+
+    That holds for the longest page. It also holds if few senders are unsettled, and the last quarter of the page has no
+    news.
+    """
     few = len(unsettled) <= _SENDER_LIMIT // 2
     return limit == page_size or (few and not state.tasks.changed(islice(reversed(page.rows), len(page) // 4), page))
 
@@ -160,7 +170,9 @@ def check_renamings(
     last: EventCounts,
     until: float,
 ) -> None:
-    """Look at the front again while an event that renames a task in place may be hidden.
+    """Read the front again while an event that renames a task may be hidden.
+
+    Such an event renames the task in place: the task does not move in the list.
 
     Args:
         flower: the Flower.

@@ -37,15 +37,24 @@ class ListOrder(ABC):
 
     @abstractmethod
     def position(self, task: EventFields) -> float:
-        """Return the value that the list is sorted by, as far as the task shows it; 0.0 if it does not."""
+        """Return the value that the list is sorted by, as far as the task shows it.
+
+        It is 0.0 if the task does not show it.
+        """
 
     @abstractmethod
     def bottom(self, page: TaskPage, tasks: TaskTable) -> float:
-        """Return the position of the last task of a page that keeps its fields; `tasks` are those known before."""
+        """Return the position of the last task of a page that keeps its fields.
+
+        `tasks` are the tasks known before.
+        """
 
     @abstractmethod
     def settles_without_news(self) -> bool:
-        """Return whether an unchanged task alone proves that a page has all events of its sender."""
+        """Return whether an unchanged task alone settles its sender.
+
+        Then it proves that a page has all events of the sender.
+        """
 
     @abstractmethod
     def matches(self, pages: Iterable[TaskPage]) -> bool:
@@ -94,7 +103,10 @@ class ByStamp(ListOrder):
 
 
 class ByClock(ListOrder):
-    """The order of Flower up to 2.0.1: by the highest logical clock of a task's events, descending."""
+    """The order of Flower up to 2.0.1: by logical clock, descending.
+
+    The highest clock of a task's events decides.
+    """
 
     name = "clock"
     is_by_stamp = False
@@ -104,9 +116,10 @@ class ByClock(ListOrder):
         return clock_of(task)
 
     def bottom(self, page: TaskPage, tasks: TaskTable) -> float:
-        """Return the highest clock of the last tasks, and of the known tasks below the page.
+        """Return the highest clock of the last tasks and of those below the page.
 
-        Tasks may stand higher than their clock says, but never lower.
+        The tasks below the page are the known ones that are not on it. Tasks may stand higher than their clock says,
+        but never lower.
         """
         fields = cast("Iterable[EventFields]", islice(reversed(page.fields.values()), _BOTTOM_BY_CLOCK))
         return max(max(map(clock_of, fields), default=0.0), tasks.highest(clock_of, page.rows))
@@ -120,9 +133,10 @@ class ByClock(ListOrder):
         return True
 
     def arrange(self, tasks: TaskTable, former: list[str], moved: set[str], front: list[str], end: list[str]) -> None:
-        """Put `front` first and `end` last; between them, keep the former order as far as possible.
+        """Put `front` first, `end` last, and the other tasks between them.
 
-        Each moved task is put after the last task with a higher clock, but never below its former place.
+        The other tasks keep their former order as far as possible. Each moved task is put after the last task with a
+        higher clock, but never below its former place.
         """
         page = tasks.compact()
         rows, clocks = page.rows, page.columns[clock_of]
@@ -162,7 +176,10 @@ def order_of(tasks: TaskTable) -> ListOrder:
 
 
 def tasks_at_front(front: TaskPage, others: list[TaskPage], late: set[str]) -> list[str]:
-    """Return the tasks of the front page that still stood there when `others` were read, without `late` ones."""
+    """Return the tasks that still stood at the front when `others` were read.
+
+    These are tasks of the front page. The tasks in `late` are left out.
+    """
 
     def is_same_on(page: TaskPage, task_id: str, row: int) -> bool:
         other = page.rows.get(task_id)

@@ -219,7 +219,10 @@ class TaskScraper:
             start_totals(state, self._buckets, flower.client.endpoint.address, reason)
 
     def _follow_up(self, flower: Flower, state: ScrapeState, page_size: int, until: float, *, goes_on: bool) -> None:
-        """Look for what happened during a full scrape; see `_prove` about one that goes on from an earlier cycle."""
+        """Read the changes that happened during a full scrape.
+
+        See `_prove` about a scrape that goes on from an earlier cycle.
+        """
         if goes_on:
             self._prove(flower, state, page_size, until)
         elif state.counts and state.surplus and not state.incremental.pause:
@@ -257,7 +260,10 @@ class TaskScraper:
         return unfinished if is_usable else None
 
     def _complete(self, flower: Flower, scrape: FullScrape, before: EventCounts | None) -> TaskTable:
-        """Read what remains; if time runs out, keep what was read for the next cycle. Raises FlowerError."""
+        """Read the tasks that remain.
+
+        If that fails, keep the pages read so far for the next cycle. Raises FlowerError.
+        """
         try:
             return scrape.complete()
         except FlowerError:
@@ -276,7 +282,10 @@ class TaskScraper:
         return 0 <= time.time() - at < self._full_every
 
     def _counters(self, flower: Flower, until: float) -> EventCounts | None:
-        """Return the event counters; None if they cannot be read, and then the next scrape is full too."""
+        """Return the event counters, or None if they cannot be read.
+
+        Without them the next scrape is full too.
+        """
         try:
             return read_event_counts(flower, until)
         except FlowerError as error:
@@ -296,14 +305,23 @@ def _surplus(former: ScrapeState, state: ScrapeState) -> Counter[EventKind]:
 
 
 class _Failure(NamedTuple):
-    """Why a state could not be brought up to date, and the level at which that is logged."""
+    """Reason for which a state could not be brought up to date.
+
+    Attributes:
+        level: the level at which the reason is logged.
+        reason: the reason.
+    """
 
     level: int
     reason: str
 
 
 def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: float) -> _Failure | None:
-    """Bring a state up to date; if that is not possible, leave it unchanged and return why. Raises FlowerError."""
+    """Bring a state up to date, or return the failure.
+
+    After a failure the state still describes the last scrape. Raises FlowerError, unless Flower refused a page or was
+    too slow for it.
+    """
     try:
         read_changes(flower, state, page_size, until)
     except NotProvenError as error:

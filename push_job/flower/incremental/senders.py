@@ -1,4 +1,4 @@
-"""Steps 4 and 5 of the proof: which senders' events are all on the pages that were read."""
+"""Steps 4 and 5 of the proof: find the senders whose events have all been read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def unsettled_senders(
 def counted_senders(
     state: ScrapeState, pages: Iterable[TaskPage], end: TaskPage, senders: Iterable[Sender], active: Counter[Sender]
 ) -> set[Sender]:
-    """Step 5: return the senders of which the pages show as many events as Flower counted.
+    """Step 5: return the senders whose counted events are all on the pages.
+
+    The pages show as many events of such a sender as Flower counted.
 
     Args:
         state: what is known.
@@ -70,7 +72,10 @@ def counted_senders(
 
 
 def anchors_on(state: ScrapeState, page: TaskPage) -> Counter[Sender]:
-    """Count each sender's anchors: unchanged tasks whose newest event it sent, above the bottom of the page."""
+    """Count the anchors of each sender.
+
+    An anchor is an unchanged task above the bottom of the page whose newest event the sender sent.
+    """
     order = state.order
     bottom = order.bottom(page, state.tasks)
     return Counter(
@@ -98,7 +103,10 @@ def sender_of(task: EventFields) -> Sender:
 
 
 def has_unnamed(tasks: TaskTable, front: TaskPage) -> bool:
-    """Return whether a task that is not on the front page may learn its name without moving."""
+    """Return whether a task that is not on the front page may learn its name.
+
+    It may do so only in a state in which it does not move.
+    """
     numbers = {
         number
         for number, (name, task_state) in enumerate(tasks.shared.kinds)
@@ -118,7 +126,10 @@ def field_of(page: TaskPage, task_id: str) -> EventFields:
 
 
 def _clients_reached(state: ScrapeState, page: TaskPage) -> set[Sender]:
-    """Return the clients that sent an earlier task below the bottom of the page; their later tasks stand above it."""
+    """Return the clients that are known to have sent a task after the bottom.
+
+    The bottom is the time stamp of the last task of the page. All later tasks of such a client stand above it.
+    """
     if not state.order.is_by_stamp:
         return set()
     bottom = state.order.bottom(page, state.tasks)
@@ -126,7 +137,11 @@ def _clients_reached(state: ScrapeState, page: TaskPage) -> set[Sender]:
 
 
 def _news_on(state: ScrapeState, pages: Iterable[TaskPage]) -> Counter[Sender]:
-    """Count events of each sender that are certainly on the pages: one for each task that is new or changed."""
+    """Count the events of each sender that are certainly on the pages.
+
+    A new or changed task counts once, for the sender of its newest event. A new task may count once more, for the
+    client that sent it. A task that a late event changed does not count.
+    """
     found: Counter[Sender] = Counter()
     changed = {task_id: page for page in pages for task_id in state.tasks.changed(page.rows, page)}
     for task_id, page in changed.items():

@@ -1,4 +1,6 @@
-"""Keep the state of a Flower in a file, so that a one-shot job can scrape incrementally.
+"""Keep the state of a Flower in a file.
+
+With it a one-shot job can scrape incrementally.
 
 The file is replaced completely or not at all: a new one is written, flushed and
 renamed over the old one, readable by its owner only. A symbolic link to it stays
@@ -80,14 +82,20 @@ class StateFile:
         return Saved()
 
     def attempts(self) -> Backoff | None:
-        """Return how the last attempts of incremental scrapes ended; None if the file cannot be used."""
+        """Return the result of the last attempts of incremental scrapes, or None.
+
+        Return None if the file cannot be used or has no state.
+        """
         try:
             return decode_attempts(self._read(), self._flower)
         except (OSError, UnusableError, _ForeignFileError):
             return None
 
     def save(self, saved: Saved) -> None:
-        """Write the file. A failure is logged and nothing else: the scrape is still worth pushing."""
+        """Write the file.
+
+        A failure is only logged, because the scrape is still worth pushing.
+        """
         if self._is_foreign:  # which `load` has logged
             return
         try:
@@ -150,7 +158,10 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _check_is_state_file(file: BinaryIO) -> None:
-    """Raise _ForeignFileError unless the file is empty or a state file; leave its position at the beginning."""
+    """Raise _ForeignFileError unless the file is empty or a state file.
+
+    Raises UnusableError if the file is too large. Otherwise its position is left at the beginning.
+    """
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise _ForeignFileError("the path is not a regular file; it is left unchanged")

@@ -1,4 +1,6 @@
-"""The content of a state file: MessagePack, with arrays in the byte order of the machine.
+"""The content of a state file.
+
+It is MessagePack, with arrays in the byte order of the machine.
 
 A state is stored with all its fields, as its class declares them; a table of
 tasks as its columns. So the file holds ids, task types, states and times, but
@@ -33,14 +35,20 @@ class UnusableError(Exception):
 
 
 class Saved(NamedTuple):
-    """The state of a Flower, and a full scrape that was interrupted; None if there is none."""
+    """The saved state of a Flower, and its interrupted full scrape.
+
+    Each of them is None if there is none.
+    """
 
     state: ScrapeState | None = None
     unfinished: UnfinishedScrape | None = None
 
 
 class _Content(msgspec.Struct, array_like=True):
-    """The whole content; `state` and `unfinished` are decoded when it is known that they can be used."""
+    """The whole content of a state file.
+
+    `state` and `unfinished` are decoded when it is known that they can be used.
+    """
 
     version: str
     flower: str
@@ -82,7 +90,11 @@ def encode(saved: Saved, flower: str) -> bytes:
 
 
 def decode(body: bytes, flower: str, columns: tuple[Column, ...]) -> tuple[Saved, str]:
-    """Return what is saved of the Flower with this URL, and why only totals can be used; empty if everything can.
+    """Return the saved state of the Flower with this URL.
+
+    Returns:
+        The state and the interrupted full scrape, and the reason why only totals can be used. The reason is empty if
+        everything can be used.
 
     Args:
         body: the content.
@@ -102,7 +114,9 @@ def decode(body: bytes, flower: str, columns: tuple[Column, ...]) -> tuple[Saved
 
 
 def decode_attempts(body: bytes, flower: str) -> Backoff | None:
-    """Return how the last attempts of incremental scrapes of the Flower with this URL ended; None if it has no state.
+    """Return the result of the last attempts of incremental scrapes, or None.
+
+    Return None if the Flower with this URL has no state.
 
     Raises:
         UnusableError: if the content cannot be used.
@@ -122,7 +136,10 @@ def _open(body: bytes, flower: str) -> _Content:
 
 
 def _check(content: _Content, columns: tuple[Column, ...]) -> str:
-    """Return why only the totals can be used; empty if everything can. Raises UnusableError if nothing can."""
+    """Return the reason why only the totals can be used, or an empty text.
+
+    The text is empty if everything can be used. Raises UnusableError if nothing can be used.
+    """
     reason, head = "", _decode(content.state, _Head)
     if content.version != __version__:
         reason = "another version of push-job wrote the file"
@@ -136,7 +153,10 @@ def _check(content: _Content, columns: tuple[Column, ...]) -> str:
 
 
 def _decode(raw: msgspec.Raw, wanted: type[T], columns: tuple[Column, ...] = ()) -> T | None:
-    """Return an object of the wanted type, with these columns of its tasks. Raises UnusableError."""
+    """Return an object of the wanted type.
+
+    Its tasks have these columns. Raises UnusableError if the content is damaged.
+    """
     hook = partial(_decode_object, columns)
     try:
         return msgspec.msgpack.decode(raw, type=wanted | None, dec_hook=hook)

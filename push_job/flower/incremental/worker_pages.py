@@ -1,4 +1,7 @@
-"""Step 6 of the proof: pages of single workers, for senders whose events are not all at the front."""
+"""Step 6 of the proof: pages of single workers.
+
+They are for senders whose events are not all at the front.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class _Request:
         return self.flower.page_with_fields(self.state.tasks.shared, 0, self.limit, self.until, **filters)
 
     def is_counted(self, page: TaskPage, sender: Sender) -> bool:
-        """Return whether the front and the page show as many events of the sender as Flower has counted by now."""
+        """Return whether the front and the page show all events of the sender.
+
+        They must show as many events as Flower has counted by now.
+        """
         now = read_event_counts(self.flower, self.until)
         if now is None or not now.follows(self.base):
             return False
@@ -52,9 +58,10 @@ def read_worker_pages(
     page_size: int,
     until: float,
 ) -> list[TaskPage]:
-    """Read the newest tasks of each worker, and the PENDING tasks, which clients have sent.
+    """Read pages of the workers, and a page of PENDING tasks for the clients.
 
-    Together with the front page they show all events of `senders` since the counters `base`.
+    The page of a worker has its newest tasks. Clients have sent the PENDING tasks. Together with the front page, these
+    pages show all events of `senders` since the counters `base`.
 
     Raises:
         NotProvenError: if they do not.
