@@ -1,1 +1,4 @@
-"""Read workers and tasks from Flower. Only `incremental` knows about state between scrapes."""
+"""Read workers and tasks from Flower.
+
+Only `incremental` knows about state between scrapes.
+"""

@@ -51,7 +51,10 @@ _SHA1_ETAG = re.compile(r'"([0-9a-f]{40})"')
 
 
 class FlowerError(TransportError):
-    """A Flower could not be scraped; the message says why and what to do, without its address."""
+    """Failure to scrape a Flower.
+
+    The message says why and what to do. It does not contain Flower's address.
+    """
 
 
 class Flower:
@@ -90,11 +93,17 @@ class Flower:
         return workers
 
     def page(self, shared: SharedIndex, offset: int, limit: int, until: float) -> TaskPage:
-        """Return the `limit` tasks after the `offset` first ones; fewer only at the end of the list."""
+        """Return the page of `limit` tasks that starts at `offset`.
+
+        It has fewer tasks only if it reaches the end of the list.
+        """
         return self._tasks(shared, until, limit=limit, offset=offset)
 
     def page_with_fields(self, shared: SharedIndex, offset: int, limit: int, until: float, **filters: str) -> TaskPage:
-        """Return a page as `page` does, with retries, filtered by Flower; the page keeps the tasks' fields."""
+        """Return a page as `page` does, with retries and Flower's filters.
+
+        The page keeps the fields of the tasks.
+        """
         return self.client.retrying(
             lambda: self._tasks(shared, until, keep_fields=True, limit=limit, offset=offset, **filters), until
         )
@@ -123,7 +132,11 @@ class Flower:
             return page
 
     def worker_list(self, until: float) -> tuple[dict[str, dict[str, Any]], float, str]:
-        """Return the rows of the page of workers by node name, Flower's Unix time, and the page's path."""
+        """Return the rows of the page of workers.
+
+        Returns:
+            The rows by node name, Flower's Unix time, and the path of the page.
+        """
         try:
             path = "/workers"
             rows, now = self._worker_rows(path, until)
@@ -149,7 +162,10 @@ class Flower:
             return decode_json(b"".join(_verified(answer, max_bytes)))
 
     def metrics_lines(self, until: float, limit: int = METRICS_LIMIT) -> Iterator[str]:
-        """Yield the lines of Flower's ``/metrics``, a text of at most `limit` bytes, as they arrive."""
+        """Yield the lines of Flower's ``/metrics`` as they arrive.
+
+        The text may have at most `limit` bytes.
+        """
         # The unique argument, which Flower ignores, keeps a proxy from answering out of its cache.
         with self._answer("/metrics", until, _=time.monotonic_ns()) as answer:
             self.now = self._date(answer, tolerance=0.0)
@@ -164,7 +180,10 @@ class Flower:
 
     @contextlib.contextmanager
     def _answer(self, path: str, until: float, **params: int | str) -> Iterator[Answer]:
-        """Send one request. Any failure until its answer has been read becomes a FlowerError."""
+        """Send one request, and yield its answer.
+
+        Any failure until the answer has been read becomes a FlowerError.
+        """
         try:
             with contextlib.closing(self.client.get(path, until, **params)) as answer:
                 yield answer
@@ -176,7 +195,9 @@ class Flower:
             raise explain_flower_error(error, path, self.client.endpoint) from error
 
     def _date(self, answer: Answer, tolerance: float = _DATE_TOLERANCE) -> float:
-        """Return the answer's Date as Unix time, or our own time if a proxy removed or damaged it.
+        """Return the answer's Date as Unix time.
+
+        If a proxy removed or damaged the Date, return our own time.
 
         Raises:
             FlowerError: if the answer is older than an earlier one of this scrape, as from a cache.
@@ -196,7 +217,10 @@ class Flower:
 
 
 def optional_deadline(until: float) -> float:
-    """Return the deadline for an answer that the scrape can do without, if it must be over by `until`."""
+    """Return the deadline for an answer that the scrape can do without.
+
+    It is never later than `until`.
+    """
     now = time.monotonic()
     return min(until, now + max(_OPTIONAL_SECONDS, (until - now) * _OPTIONAL_FRACTION))
 
@@ -207,7 +231,10 @@ def too_many_tasks() -> FlowerError:
 
 
 def explain_flower_error(error: TransportError, path: str, endpoint: Endpoint) -> FlowerError:
-    """Return the FlowerError that says what a failed request for `path` means and what to do."""
+    """Return the FlowerError for a failed request for `path`.
+
+    Its message says what the failure means and what to do.
+    """
     sign_in, reason = endpoint.sign_in, str(error)
     said = f": {error.body[:200]}" if error.body and not error.body.startswith("<") else ""
     if error.status == 401:
@@ -254,7 +281,9 @@ def _explain_redirect(location: str) -> str:
 
 
 def _verified(answer: Answer, limit: int) -> Iterable[bytes]:
-    """Yield the body's chunks; raise DecodingError at its end if it is not what the server sent.
+    """Yield the chunks of the body, and verify it at its end.
+
+    Raises DecodingError if the body is not what the server sent.
 
     Flower's web server, Tornado, sends the SHA-1 of every body as its ETag. It reveals what TCP's checksum and a length
     do not: a body that a broken proxy damaged or mixed up.

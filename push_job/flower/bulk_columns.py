@@ -1,4 +1,6 @@
-"""Columns of many tasks at once, with the same numbers as the functions of a single task.
+"""Columns of many tasks at once.
+
+The numbers are the same as those of the functions for a single task.
 
 The common cases are written inline, because a function call per task would take as
 long as decoding the task. Comparisons of three values are not chained, because

@@ -110,7 +110,10 @@ def decode_tasks(chunks: Iterable[bytes], fields: type[TaskFields] = TaskFields)
 
 
 def _last_cut(text: bytearray) -> tuple[int, int] | None:
-    """Return the last position at which a task may end and the next one begin; None without any."""
+    """Return the last possible boundary between two tasks, or None.
+
+    The boundary begins after the ``}`` of one task, and ends before the id of the next one.
+    """
     at = len(text)
     while (at := text.rfind(b"}", 0, at)) >= 0:
         if between := _BETWEEN.match(text, at):
@@ -128,7 +131,14 @@ def _too_large(text: bytearray) -> DecodingError:
 
 
 def decode_piece(text: bytes | bytearray, fields: type[TaskFields] = TaskFields) -> tuple[dict[str, TaskFields], int]:
-    """Decode a complete JSON object of tasks; also return how many entries are objects. Raises DecodingError."""
+    """Decode a complete JSON object of tasks.
+
+    Returns:
+        The tasks by id, and the number of entries that are objects.
+
+    Raises:
+        DecodingError: if the text is not a JSON object.
+    """
     try:
         tasks = _DECODERS[fields].decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -143,7 +153,11 @@ def decode_piece(text: bytes | bytearray, fields: type[TaskFields] = TaskFields)
 
 
 def decode_json(text: bytes | bytearray) -> Any:
-    """Decode JSON as Python writes it. Raises DecodingError, which says what the text looks like."""
+    """Decode JSON as Python writes it.
+
+    Raises:
+        DecodingError: if the text is not such JSON. The message says what it looks like.
+    """
     try:
         return json.loads(text, parse_int=_int)
     except RecursionError:
@@ -160,7 +174,10 @@ def decode_json(text: bytes | bytearray) -> Any:
 
 
 def _int(digits: str) -> float:
-    """Convert an integer; Python rejects one with thousands of digits, and no valid number has a hundred."""
+    """Convert an integer, or return NaN if it is too long.
+
+    Python rejects an integer with thousands of digits. No valid number has a hundred.
+    """
     return int(digits) if len(digits) < 100 else math.nan
 
 

@@ -1,4 +1,7 @@
-"""One way down Flower's list, page by joined page; `full_scrape` explains the steps."""
+"""One way down Flower's list, page by joined page.
+
+`full_scrape` explains the steps.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +55,23 @@ class Descent:
         self.vanished: list[str] = []
 
     def go_on_after(self, end: int, page_count: int, entered: int) -> None:
-        """Continue another way down that read this number of pages into `tasks`, up to the place `end`."""
+        """Continue another way down, which has read pages into `tasks`.
+
+        Args:
+            end: the place after the last of these pages.
+            page_count: the number of these pages.
+            entered: number of tasks that entered this part of the list without having been read.
+        """
         self.end, self.page_count, self.entered = end, page_count, entered
         self._note_tail(self.tasks.compact(), self._reader.size)
 
     def read_page(self) -> None:
-        """Read one more page. Raises FlowerError, PagesDoNotJoinError or PagesAreNotEnoughError."""
+        """Read one more page.
+
+        Raises:
+            FlowerError: if the page cannot be read by the deadline, or if the list has too many tasks.
+            PagesDoNotJoinError: if the page does not join the last one.
+        """
         page, start, limit = self._joined_page() if self.page_count else self._page_at(0, self._first_page)
         ends_among_known = self.page_count > 0 and len(page) > 0 and next(reversed(page.rows)) in self.tasks
         self._inspect(page, start)
@@ -99,14 +113,20 @@ class Descent:
         raise PagesDoNotJoinError("a page has none of the tasks that ended the page before it")
 
     def _is_anchored(self, page: TaskPage) -> bool:
-        """Return whether the page has unchanged tasks; those of the last page must stand in the same order."""
+        """Return whether the page has an unchanged task.
+
+        If unchanged tasks are from the tail of the last page, they must stand in the same order as there.
+        """
         if places := self._places(page):
             former = [place for _, place in places]
             return former == sorted(former)
         return any(self.tasks.is_unchanged(task_id, page) for task_id in page.rows)
 
     def _places(self, page: TaskPage) -> list[tuple[int, int]]:
-        """Return the index on this page and the former place of each unchanged task of the last page's tail."""
+        """Return the places of the unchanged tasks of the last page's tail.
+
+        Each item is the index of a task on this page and its former place in the list. The items are sorted by index.
+        """
         return sorted(
             (page.rows[task_id], former)
             for task_id, former in self._tail.items()
@@ -114,7 +134,10 @@ class Descent:
         )
 
     def _inspect(self, page: TaskPage, start: int) -> None:
-        """Count the tasks that entered before the reader's position, before the page is merged."""
+        """Count the tasks that entered before the reader's position.
+
+        The page must not have been merged yet.
+        """
         if not (places := self._places(page)):
             return
         # The last unchanged task shows by how much the list was shifted. Tasks that moved to the front from before it
@@ -142,11 +165,17 @@ class FrontDescent(Descent):
         self.settled = False
 
     def _place_of_page(self) -> int | None:
-        """Return where the next page belongs: after this descent's pages, before all earlier ones."""
+        """Return where the next page belongs among all pages.
+
+        It belongs after the pages of this descent and before all earlier ones.
+        """
         return self.page_count
 
     def _is_anchored(self, page: TaskPage) -> bool:
-        """Accept only anchors that this descent has read: an earlier task may stand after others that moved."""
+        """Return whether the page has an anchor that this descent has read.
+
+        A task that was only read earlier is no anchor, because it may stand after others that moved.
+        """
         if self._places(page):
             return super()._is_anchored(page)
         return any(task_id in self.seen and self.tasks.is_unchanged(task_id, page) for task_id in page.rows)

@@ -28,7 +28,9 @@ _HEAD = "Traceback (most recent call last):\n"
 
 
 def exception_class(text: Any) -> str:
-    """Return ``ValueError`` for the text ``ValueError('…')``, and UNKNOWN_CLASS for a text of another format.
+    """Return the class in the ``repr`` of an exception, or UNKNOWN_CLASS.
+
+    For the text ``ValueError('…')`` it is ``ValueError``. For a text of another format it is UNKNOWN_CLASS.
 
     The name must be followed directly by a parenthesis, so that no part of a message is returned.
     """
@@ -39,7 +41,9 @@ def exception_class(text: Any) -> str:
 
 
 def class_in_traceback(text: Any) -> str:
-    """Return ``ValueError`` for a traceback that ends with ``ValueError: …``; UNKNOWN_CLASS for other texts.
+    """Return the class that a traceback ends with, or UNKNOWN_CLASS.
+
+    For a traceback that ends with ``ValueError: …`` it is ``ValueError``. For other texts it is UNKNOWN_CLASS.
 
     The name is on the first line after the frames that is not indented. Later lines belong to the message and may look
     like the end of a traceback too.
@@ -55,7 +59,7 @@ def class_in_traceback(text: Any) -> str:
 
 
 def _after_first_chain(text: str) -> str:
-    """Return the frames of the exception that was raised last, and the text after them."""
+    """Return the frames of the last raised exception, and the text after them."""
     if not text.startswith(_HEAD):
         return ""
     *_, last = _CHAINED.split(text)
@@ -85,8 +89,8 @@ def failure_of(task: TaskFields) -> str:
 
 
 def last_failure_of(task: TaskFields) -> str:
-    """Return the class of the exception of a task that has failed, in any state; empty if it has not failed.
+    """Return the exception class of a task that has failed, or an empty text.
 
-    Flower may show another state: the task has run again since, or its last ``task-retried`` arrived late.
+    The task may be in another state than FAILURE: it has run again since, or its last ``task-retried`` arrived late.
     """
     return "" if task.failed is None else failure_of(task)

@@ -1,4 +1,6 @@
-"""Full scrape: read every task of a Flower exactly once, in pages, while the list moves.
+"""Full scrape: read every task of a Flower exactly once.
+
+The tasks are read in pages, while the list moves.
 
 Flower has one thread, and an answer with all tasks stalls it for seconds.
 Therefore a large list is read in pages. Each page is the list at one point in
@@ -96,9 +98,10 @@ class PagesRead:
 
 
 class FullScrape:
-    """A full scrape in pages. If its time runs out, another one can go on after what it has read.
+    """A full scrape in pages.
 
-    Tasks keep their places between two pages however long that takes, so the steps stay the same.
+    If its time runs out, another one can go on after the pages that it has read. Tasks keep their places between two
+    pages however long that takes, so the steps stay the same.
 
     Args:
         flower: the Flower.
@@ -178,7 +181,9 @@ class FullScrape:
 
 
 def scrape_in_one_request(flower: Flower, until: float) -> TaskTable:
-    """Read all tasks in one request, which is always exact, and during which Flower answers nothing else.
+    """Read all tasks in one request.
+
+    The result is always exact. During the request Flower answers nothing else.
 
     Raises:
         FlowerError: if it cannot be done by the deadline, on the clock of ``time.monotonic()``.
@@ -189,7 +194,10 @@ def scrape_in_one_request(flower: Flower, until: float) -> TaskTable:
 
 
 def _read_front_again(reader: PageReader, tasks: TaskTable, down: Descent) -> None:
-    """Step 2: add what moved during `down`; then `tasks` is the list at the time when `down` ended."""
+    """Step 2: add the tasks that moved during `down`.
+
+    Afterwards `tasks` is the list at the time when `down` ended.
+    """
     missing, entered = down.entered, 0
     vanished = down.vanished
     for _ in range(_FRONT_ATTEMPTS):
@@ -249,7 +257,11 @@ def _read_end(reader: PageReader, tasks: TaskTable, end: int) -> tuple[TaskPage,
 
 
 def _check_stall(reader: PageReader, down: Descent) -> None:
-    """Raise if pages stop making progress: the front grew by a page, or the server ignores offsets."""
+    """Raise an error if pages stop making progress.
+
+    Raises PagesAreNotEnoughError if the server ignores offsets. Raises PagesDoNotJoinError if the front has grown by a
+    page too often.
+    """
     if down.stalls == 1 and reader.ignores_offset(down.tasks):
         raise PagesAreNotEnoughError("it answers every page with its first one")
     if down.stalls > _STALL_LIMIT:

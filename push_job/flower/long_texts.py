@@ -1,4 +1,6 @@
-"""Shorten long texts in a JSON body while it is read, so that a huge exception needs no memory.
+"""Shorten long texts in a JSON body while it is read.
+
+A huge exception then needs little memory.
 
 Celery cuts arguments and results to a kilobyte each, but neither exceptions nor
 tracebacks. No field that is read needs more than a label's length, so shortening
@@ -47,12 +49,18 @@ def cut_long_texts(body: bytearray, rest: Iterator[bytes]) -> bytearray:
 
 
 def _end_of_text(body: bytearray, start: int) -> int | None:
-    """Return the position of the quote that ends the text starting at `start`; None if it is not in `body`."""
+    """Return the position of the quote that ends a text, or None.
+
+    The text starts at `start`. Return None if its end is not in `body`.
+    """
     return next((quote.end() - 1 for quote in _QUOTE.finditer(body, start) if len(quote[1]) % 2 == 0), None)
 
 
 def _from_end_of_text(body: bytearray, rest: Iterator[bytes]) -> bytearray:
-    """Return the rest from the closing quote of the text that `body` starts in; empty if it never ends."""
+    """Return the rest from the closing quote of a text.
+
+    `body` starts in this text. Return an empty rest if the text never ends.
+    """
     while (end := _end_of_text(body, 0)) is None:
         chunk = next(rest, None)
         if chunk is None:

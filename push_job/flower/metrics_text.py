@@ -1,4 +1,6 @@
-"""Parser for Prometheus' text format, as Flower's ``/metrics`` and a Pushgateway's have it.
+"""Parser for Prometheus' text format.
+
+Flower's ``/metrics`` and that of a Pushgateway have this format.
 
 prometheus_client has a parser too, but it takes four times as long per sample,
 and its time for one hostile line grows with the square of the line's length.
@@ -33,9 +35,9 @@ _SUFFIXES = {
 
 
 def parse_sample(line: str) -> Sample:
-    """Parse one sample line, such as ``name{label="value"} 1.0``; a timestamp is ignored.
+    """Parse one sample line, such as ``name{label="value"} 1.0``.
 
-    A quoted name stands first between the braces: ``{"my.name",label="value"} 1.0``.
+    A timestamp is ignored. A quoted name stands first between the braces: ``{"my.name",label="value"} 1.0``.
 
     Raises:
         ValueError: if the line is not a sample.

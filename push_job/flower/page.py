@@ -89,7 +89,10 @@ class SharedIndex:
             return [self._number_of_label((task.name, task.state)) for task in tasks]
 
     def _number_of_label(self, kind: tuple[Any, Any]) -> int:
-        """Return the number of a kind that may be new, or that may need conversion to valid labels."""
+        """Return the number of a kind that may be new.
+
+        The kind may also need conversion to valid labels.
+        """
         labels = label_text(kind[0], UNKNOWN_TYPE), label_text(kind[1], UNKNOWN_STATE)
         numbers = self._numbers
         if labels not in numbers and len(self.kinds) >= _KIND_LIMIT:
@@ -198,7 +201,10 @@ class TaskPage:
 
 
 def _runs(rows: list[int]) -> list[slice]:
-    """Return the rows as slices of neighbours. There are few; copying a slice is much cheaper than copying rows."""
+    """Return the rows as slices of neighbours.
+
+    There are few slices. Copying a slice is much cheaper than copying rows.
+    """
     ends = [place for place, (row, following) in enumerate(pairwise(rows), 1) if following != row + 1]
     return [slice(rows[first], rows[last - 1] + 1) for first, last in pairwise([0, *ends, len(rows)])] if rows else []
 

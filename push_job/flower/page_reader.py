@@ -1,4 +1,7 @@
-"""Read pages of Flower's list, with retries and with smaller pages for an overloaded Flower."""
+"""Read pages of Flower's list, with retries.
+
+An overloaded Flower receives requests for smaller pages.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ class PageReader:
         self._last_seconds = 0.0
 
     def enlarge(self) -> None:
-        """Use fewer, larger pages, unless the user set a size or the last page took too long."""
+        """Use fewer, larger pages.
+
+        The size stays the same if the user set one, or if the last page took too long.
+        """
         expected = self._last_seconds * SORTED_PAGE_SIZE / self.size
         if self._given_size is None and expected < _LARGEST_FRACTION * self.flower.client.timeout:
             self.size = SORTED_PAGE_SIZE
@@ -56,7 +62,9 @@ class PageReader:
         self.size = min(self.size, self._given_size or PAGE_SIZE)
 
     def read(self, tasks: TaskTable, offset: int, limit: int) -> tuple[TaskPage, int]:
-        """Return the page at `offset` of at most `limit` tasks, and the number of tasks that was requested.
+        """Return the page at `offset`, and the number of requested tasks.
+
+        At most `limit` tasks are requested.
 
         Raises:
             FlowerError: if it cannot be read by the deadline.
@@ -82,7 +90,10 @@ class PageReader:
         return self.flower.client.retrying(attempt, self.until)
 
     def ignores_offset(self, tasks: TaskTable) -> bool:
-        """Return whether Flower answers an offset beyond the end of its list with tasks (up to 0.9.5)."""
+        """Return whether Flower ignores offsets, as it does up to 0.9.5.
+
+        It then answers an offset beyond the end of its list with tasks.
+        """
 
         def attempt() -> bool:
             return len(self.flower.page(tasks.shared, _BEYOND_ANY_LIST, 1, self.until)) > 0

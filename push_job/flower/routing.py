@@ -16,7 +16,10 @@ _DELAY = re.compile(r"(?:[01]\.){28}")
 
 
 class Route(NamedTuple):
-    """Exchange and routing key of a task; both are empty if Flower received no task-sent event of it."""
+    """Exchange and routing key of a task.
+
+    Both are empty if Flower received no task-sent event of the task.
+    """
 
     exchange: str
     routing_key: str
@@ -81,7 +84,10 @@ class ConsumedQueue:
 
 
 def queues_in(reply: Mapping[str, Any]) -> tuple[ConsumedQueue, ...] | None:
-    """Return the queues that a worker consumes according to its reply; None if the reply does not have them."""
+    """Return the queues in the reply of a worker, or None.
+
+    The worker consumes these queues. Return None if the reply does not have them.
+    """
     queues = reply.get("active_queues")
     if not isinstance(queues, list):
         return None
@@ -100,7 +106,10 @@ def _consumed(queue: Mapping[str, Any]) -> ConsumedQueue:
 
 
 def _topic(key: str) -> re.Pattern[str]:
-    """Return a pattern for an AMQP topic: words separated by dots, ``*`` is one word, ``#`` any number of words."""
+    """Return a pattern for an AMQP topic.
+
+    Dots separate words. ``*`` stands for one word, and ``#`` for any number of words.
+    """
     pattern = ""
     for place, word in enumerate(key.split(".")):
         dot = r"\." if place else ""

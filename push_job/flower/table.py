@@ -19,7 +19,13 @@ from push_job.flower.tasks_by_kind import Tally, TasksByKind
 
 
 class Content(NamedTuple):
-    """What is held of a task: stamp (Unix time), type and state, and its seconds or the start of its age."""
+    """The values that are held of a task.
+
+    Attributes:
+        stamp: its stamp (Unix time).
+        labels: its type and state.
+        seconds: its seconds, or the start of its age; see `seconds_of`.
+    """
 
     stamp: float
     labels: tuple[str, str]
@@ -95,7 +101,9 @@ class TaskTable:
     # Changing the table
 
     def merge(self, page: TaskPage, place: int | None = None) -> int:
-        """Add a page and return how many of its tasks are new; the others replace their earlier versions.
+        """Add a page, and return the number of its new tasks.
+
+        The other tasks of the page replace their earlier versions.
 
         Args:
             page: the page.
@@ -146,18 +154,25 @@ class TaskTable:
     # Finding changes
 
     def watch(self, columns: tuple[Column, ...]) -> None:
-        """Keep the former values of these columns of each task that is merged, until `take_changes`."""
+        """Keep the former values of these columns of each merged task.
+
+        They are kept until `take_changes` is called.
+        """
         self._watched = columns
 
     def take_changes(self, text: TextColumn) -> list[Change]:
-        """Return the tasks that were merged since the last call, are still there and have other values than then."""
+        """Return the tasks that have changed since the last call.
+
+        These were merged since then, are still there, and have other values than then.
+        """
         former, self._former = self._former, {}
         return self._changes(former, text)
 
     def changes_since(self, earlier: TaskTable, columns: tuple[Column, ...], text: TextColumn) -> list[Change]:
-        """Watch these columns, and return the tasks that are new or have other values than in an earlier table.
+        """Watch these columns, and return the changes since an earlier table.
 
-        Tasks that were merged into that one since its last `take_changes` count as they were before.
+        Return the tasks that are new or have other values than in the earlier table. Tasks that were merged into that
+        table since its last `take_changes` count as they were before.
         """
         self.watch(columns)
         page, before = self.compact(), earlier.compact()
@@ -172,7 +187,10 @@ class TaskTable:
         return self._changes({**former, **merged}, text)
 
     def values_of_missing(self, later: TaskTable) -> dict[str, tuple[float, ...]]:
-        """Return the watched values of each task that a later table does not have, as at the last `take_changes`."""
+        """Return the watched values of each task that a later table does not have.
+
+        The values are those at the last `take_changes`.
+        """
         missing = self.compact().rows.keys() - later.compact().rows.keys()
         former = {task_id: self._former.get(task_id, self._values_of(task_id)) for task_id in missing}
         return {task_id: values for task_id, values in former.items() if values is not None}
@@ -225,7 +243,10 @@ class TaskTable:
         return None if page is None else page.stamps[page.rows[task_id]]
 
     def highest(self, column: Column, excluded: Container[str]) -> float:
-        """Return the highest value in a column, without the tasks in `excluded`; 0.0 without tasks."""
+        """Return the highest value in a column, or 0.0 without tasks.
+
+        The tasks in `excluded` are left out.
+        """
         return max(
             (page.columns[column][row] for page in self._pages for it, row in page.rows.items() if it not in excluded),
             default=0.0,
@@ -260,7 +281,7 @@ class TaskTable:
         return min(states, key=states.__getitem__, default=None)
 
     def last_end(self) -> float | None:
-        """Return the stamp (Unix time) of the last finished task of the list; None without one."""
+        """Return the stamp (Unix time) of the last finished task of the list, or None."""
         finished = {number for number, kind in enumerate(self.shared.kinds) if kind[1] in FINAL_STATES}
         for page in reversed(self._pages):
             for row in reversed(page.rows.values()):
@@ -291,7 +312,7 @@ class TaskTable:
         return [task_id for task_id in self._from_end_to(first) if task_id not in end.rows]
 
     def keeps_order(self, page: TaskPage, unplaced: Container[str] = ()) -> bool:
-        """Return whether the unchanged tasks of `page` stand in the order in which the table has them."""
+        """Return whether the unchanged tasks of `page` are in the order of the table."""
         same = [task_id for task_id in page.rows if task_id not in unplaced and self.is_unchanged(task_id, page)]
         known = set(same)
         return not same or [it for it in self._from_end_to(same[0]) if it in known] == same[:0:-1]
@@ -301,7 +322,10 @@ class TaskTable:
         return sum(other in end.rows for other in self._from_end_to(task_id))
 
     def is_by_stamp(self) -> bool:
-        """Return whether each page is sorted by (stamp, id), descending, like the list of Flower 2.2."""
+        """Return whether each page is sorted by (stamp, id), descending.
+
+        The list of Flower 2.2 has this order.
+        """
         return all(page.is_by_stamp() for page in self._pages)
 
     def _from_end_to(self, task_id: str) -> Iterator[str]:
@@ -314,7 +338,10 @@ class TaskTable:
     # Counting
 
     def by_kind(self) -> TasksByKind:
-        """Return the tasks grouped for counting; the table must not change while that is used."""
+        """Return the tasks grouped for counting.
+
+        The table must not change while the result is used.
+        """
         return TasksByKind(self._pages, self.shared.kinds, self.shared.texts, self.now)
 
     def tally(self) -> dict[tuple[str, str], Tally]:

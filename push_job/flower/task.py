@@ -1,4 +1,7 @@
-"""The fields of a task in Flower's API, and the labels, times and durations that follow from them."""
+"""The fields of a task in Flower's API, and the values that follow from them.
+
+These values are labels, times and durations.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +50,10 @@ NOT_REPORTED = math.nan
 
 
 class TaskFields(msgspec.Struct, gc=False):
-    """The fields of a task in ``/api/tasks`` that are read. Other fields are skipped without decoding.
+    """The fields of a task in ``/api/tasks`` that are read.
 
-    All have the type Any, because a custom event may set them to any value, and one invalid task must not prevent the
-    decoding of the others.
+    Other fields are skipped without decoding. All fields here have the type Any, because a custom event may set them to
+    any value, and one invalid task must not prevent the decoding of the others.
     """
 
     # In the order of Flower's JSON: the decoder is fastest if each field follows the previous one.
@@ -75,7 +78,9 @@ class TaskFields(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class TextColumn:
-    """A column with a text for each task in one state. There must be few different texts: the store numbers them.
+    """A column with a text for each task in one state.
+
+    There must be few different texts, because the store numbers them.
 
     Attributes:
         of: returns the text of a task.
@@ -89,7 +94,10 @@ class TextColumn:
 
 
 class EventFields(TaskFields, gc=False):
-    """TaskFields and the fields that show which events a task has had, and the sender of the newest one."""
+    """TaskFields and the fields that show a task's events.
+
+    They show which events the task has had, and the sender of the newest one.
+    """
 
     succeeded: Any = None
     failed: Any = None
@@ -123,7 +131,10 @@ def label_text(value: Any, otherwise: str) -> str:
 
 
 def seconds_of(task: TaskFields) -> float:
-    """Return the runtime of a finished task, or the Unix time from which the age of an unfinished one counts.
+    """Return the runtime of a task, or the start of its age.
+
+    For a finished task the result is its runtime in seconds. For an unfinished task it is the Unix time from which its
+    age counts.
 
     A custom state may have finished and unfinished tasks. To distinguish them, the time of an unfinished task in a
     custom state is negative. See `age_at` for the age.
@@ -134,7 +145,10 @@ def seconds_of(task: TaskFields) -> float:
 
 
 def is_unfinished_in_custom_state(task: TaskFields) -> bool:
-    """Return whether a task in a custom state (e.g. of ``send_event("task-progress")``) has started but not ended."""
+    """Return whether a task in a custom state has started but not ended.
+
+    For example, ``send_event("task-progress")`` leads to a custom state.
+    """
     if type(task.state) is not str or task.state in STATES or task.state in OTHER_FINAL_STATES:
         return False
     started = time_of(task.started)
@@ -156,12 +170,18 @@ def time_of(value: Any) -> float | None:
 
 
 def stamp_of(value: Any) -> float:
-    """Return the time stamp of an event, by which Flower sorts tasks; 0.0 if there is none."""
+    """Return the time stamp of an event, or 0.0 if there is none.
+
+    Flower sorts tasks by this time stamp.
+    """
     return float(value) if type(value) is float or (type(value) is int and abs(value) < 10**15) else 0.0
 
 
 def _eta(value: Any) -> float | None:
-    """Return the Unix time of an ETA, an ISO 8601 string. An ETA without a time zone is in UTC, as in Celery."""
+    """Return the Unix time of an ETA, or None if it is missing or invalid.
+
+    The ETA is an ISO 8601 string. Without a time zone it is in UTC, as in Celery.
+    """
     if not isinstance(value, str):
         return None
     try:
@@ -172,7 +192,10 @@ def _eta(value: Any) -> float | None:
 
 
 def since_of(task: TaskFields) -> float:
-    """Return the Unix time since which an unfinished task is in its state, or its ETA if that is later."""
+    """Return the Unix time since which an unfinished task is in its state.
+
+    If its ETA is later, return the ETA.
+    """
     field = SINCE.get(task.state) if type(task.state) is str else None
     if field is not None:
         start = time_of(getattr(task, field)) or time_of(task.timestamp)
@@ -184,7 +207,10 @@ def since_of(task: TaskFields) -> float:
 
 
 def age_at(now: float, since: float) -> float:
-    """Return the seconds from `since` to `now`, at least 0; NOT_REPORTED if `since` is NOT_REPORTED."""
+    """Return the seconds from `since` to `now`, at least 0.
+
+    Return NOT_REPORTED if `since` is NOT_REPORTED.
+    """
     return max(now - since, 0.0)  # this order of the arguments preserves a NaN
 
 
@@ -194,7 +220,10 @@ def clock_of(task: TaskFields) -> float:
 
 
 def retries_of(task: TaskFields) -> float:
-    """Return how often the task has been retried, by its newest ``task-sent`` or ``task-received``; 0.0 if unknown."""
+    """Return the number of retries of the task, or 0.0 if it is unknown.
+
+    The newest ``task-sent`` or ``task-received`` has this number.
+    """
     return float(task.retries) if type(task.retries) is int and 0 <= task.retries <= _RETRY_LIMIT else 0.0
 
 
@@ -204,12 +233,18 @@ def received_of(task: TaskFields) -> float:
 
 
 def wait_of(task: TaskFields) -> float:
-    """Return the seconds from the latest of sent, received and ETA to the start, or NOT_REPORTED."""
+    """Return the seconds that the task waited for its start, or NOT_REPORTED.
+
+    The wait begins at the latest of sent, received and ETA.
+    """
     return _wait_since(task, max(time_of(task.received) or 0.0, time_of(task.sent) or 0.0, _eta_or_zero(task)))
 
 
 def queue_wait_of(task: TaskFields) -> float:
-    """Return the seconds from the later of sent and ETA to the start; NOT_REPORTED without a task-sent event."""
+    """Return the seconds that the task waited after it was sent, or NOT_REPORTED.
+
+    The time counts from the later of sent and ETA to the start. It is NOT_REPORTED without a task-sent event.
+    """
     sent = time_of(task.sent)
     return NOT_REPORTED if sent is None else _wait_since(task, max(sent, _eta_or_zero(task)))
 
@@ -219,7 +254,10 @@ def _eta_or_zero(task: TaskFields) -> float:
 
 
 def _wait_since(task: TaskFields, arrived: float) -> float:
-    """Return the seconds from `arrived` (0.0 if not known) to the start, or NOT_REPORTED."""
+    """Return the seconds from `arrived` to the start, or NOT_REPORTED.
+
+    `arrived` is 0.0 if it is not known.
+    """
     started = time_of(task.started)
     if started is None or not arrived:
         return NOT_REPORTED
@@ -230,12 +268,18 @@ def _wait_since(task: TaskFields, arrived: float) -> float:
 
 
 def came_at(task: TaskFields) -> float:
-    """Return the Unix time of the first known event of sent, received and started, or NOT_REPORTED."""
+    """Return the Unix time at which the task came, or NOT_REPORTED.
+
+    It is the time of the first known event of sent, received and started.
+    """
     return time_of(task.sent) or time_of(task.received) or time_of(task.started) or NOT_REPORTED
 
 
 def sent_at(task: TaskFields) -> float:
-    """Return the Unix time at which the task was sent, or NOT_REPORTED if there is no task-sent event."""
+    """Return the Unix time at which the task was sent, or NOT_REPORTED.
+
+    It is NOT_REPORTED if there is no task-sent event.
+    """
     return time_of(task.sent) or NOT_REPORTED
 
 
@@ -246,12 +290,18 @@ def ended_at(task: TaskFields) -> float:
 
 
 def last_end_of(task: TaskFields) -> float:
-    """Return the Unix time of the newest event that ended the task; 0.0 if none did. The task must have EventFields."""
+    """Return the Unix time of the newest event that ended the task, or 0.0.
+
+    It is 0.0 if no event ended it. The task must have EventFields.
+    """
     return max(_end_times(task))
 
 
 def ends_of(task: TaskFields) -> float:
-    """Return which events have ended the task; see `new_ends`. The task must have EventFields."""
+    """Return the events that have ended the task, as a number.
+
+    See `new_ends` for the number. The task must have EventFields.
+    """
     times = _end_times(task)
     return float(sum(1 << bit for bit, at in enumerate(times) if at) + (times.index(max(times)) << len(END_STATES)))
 

@@ -26,7 +26,13 @@ class Tally:
 
 
 class _Part(NamedTuple):
-    """The tasks of one kind in one page: their number, and a function that picks their values out of a column."""
+    """The tasks of one kind in one page.
+
+    Attributes:
+        page: the page.
+        size: the number of these tasks.
+        pick: picks their values out of a column.
+    """
 
     page: TaskPage
     size: int
@@ -87,11 +93,17 @@ class TasksByKind:
         return self._seconds([(task_type, state)])
 
     def oldest_starts(self) -> dict[tuple[str, str], float]:
-        """Return the earliest Unix time from which the age of an unfinished task counts, by kind."""
+        """Return the earliest Unix time from which an age counts, by kind.
+
+        Only unfinished tasks have an age.
+        """
         return {kind: min(starts) for kind in self._parts if (starts := self._starts(kind))}
 
     def _starts(self, kind: tuple[str, str]) -> list[float]:
-        """Return the Unix times from which the ages of a kind's unfinished tasks count; see `seconds_of`."""
+        """Return the Unix times from which the ages of a kind's tasks count.
+
+        Only unfinished tasks have an age; see `seconds_of`.
+        """
         if kind[1] in SINCE:
             return self._seconds([kind])
         return [] if kind[1] in STATES else [-number for number in self._seconds([kind]) if number < 0]

@@ -1,4 +1,6 @@
-"""Totals: how often tasks have ended and been retried since counting began, each event once.
+"""Totals: the numbers of ends and retries of tasks since counting began.
+
+Each event is counted once.
 
 Flower remembers a limited number of tasks. Totals go on when it forgets them, and
 when the job, Flower or the Pushgateway restarts, because they are kept with the
@@ -50,7 +52,12 @@ _CLASS_LIMIT = 50
 
 
 class Failures(msgspec.Struct):
-    """The failures of one task type with one exception class; `since` is when the first was counted."""
+    """The failures of one task type with one exception class.
+
+    Attributes:
+        since: when the first failure was counted.
+        count: number of failures.
+    """
 
     since: float
     count: int = 0
@@ -122,7 +129,10 @@ class Totals(msgspec.Struct):
             totals.buckets, totals.runtime = [], 0.0
 
     def add_types(self, names: Iterable[str], now: float) -> None:
-        """Note the task types that Flower lists, so that each has its series before its first event."""
+        """Note the task types that Flower lists.
+
+        Each task type then has its series before its first event.
+        """
         for name in names:
             if name not in self.types:
                 self._of(name, now)
@@ -253,10 +263,11 @@ class Totals(msgspec.Struct):
         self.is_base_exact = True
 
     def _add_missed(self, ahead: Mapping[str, int]) -> None:
-        """Raise the number of missed ends to what Flower counted and no task shows, given the differences.
+        """Raise the missed ends to the number that Flower counted and no task shows.
 
-        Flower counts an end under the name that it knows then, and the task may show another one, or none. So only the
-        sum of all types is certain. Types with a name are raised first.
+        `ahead` is the difference between Flower's count and the totals, by task type. Flower counts an end under the
+        name that it knows then, and the task may show another one, or none. So only the sum of all types is certain.
+        Types with a name are raised first.
         """
         rest = sum(ahead.values()) - sum(totals.missed - totals.missed_before for totals in self.types.values())
         for name in sorted(ahead, key=lambda name: name == UNKNOWN_TYPE):
@@ -267,7 +278,11 @@ class Totals(msgspec.Struct):
                 rest -= rise
 
     def by_type(self, by_kind: Counter[EventKind], events: Collection[str]) -> Counter[str]:
-        """Return how many of these events there are by the task types that they count under."""
+        """Return the number of these events, by task type.
+
+        The task types are those that the events count under: UNKNOWN_TYPE for a missing one, OTHER_TYPES for one over
+        the limit.
+        """
         counts: Counter[str] = Counter()
         for (event, task_type), count in by_kind.items():
             if event in events:
