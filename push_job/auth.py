@@ -40,7 +40,10 @@ class SignIn(ABC):
         """Return the headers that sign a request."""
 
     def explain_401(self, server: str) -> str:
-        """Return what a 401 means and what to do; `server` is its kind, such as ``flower``."""
+        """Return the explanation of a 401.
+
+        It says what the status means and what to do. `server` is the kind of server, such as ``flower``.
+        """
         return self.rejected.format(server=server)
 
     def explain_403(self) -> str:

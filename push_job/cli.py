@@ -278,7 +278,9 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 
 
 def _checked_extras(settings: Settings, options: Mapping[str, Any], *, keeps_state: bool) -> Settings:
-    """Return the settings for which every extra has the state that it needs; `all` leaves out those without one.
+    """Return settings in which every extra has the state that it needs.
+
+    `all` leaves out the extras that need a state if none is kept.
 
     Raises:
         OneLineError: if an extra was named that needs a state, and none is kept.
@@ -295,7 +297,10 @@ def _checked_extras(settings: Settings, options: Mapping[str, Any], *, keeps_sta
 
 
 def _require_state_folder(settings: Settings) -> None:
-    """Raise OneLineError if the state file cannot be created, because its folder is missing."""
+    """Raise OneLineError if the folder of the state file is missing.
+
+    Without the folder the file cannot be created.
+    """
     folder = os.path.dirname(settings.state_file or "") or "."
     if not os.path.isdir(folder):  # unlike Path.is_dir, also False if a parent cannot be read
         raise OneLineError(f"--state-file: the folder {folder} does not exist or cannot be read")
@@ -311,9 +316,10 @@ def _stdout_is_unicode() -> bool:
 
 
 def _exit_at_once(number: int, _frame: object) -> NoReturn:
-    """Exit as an unhandled signal would; the first process of a container does not get unhandled signals.
+    """Exit as an unhandled signal would.
 
-    A push that this cuts off is rejected by the Pushgateway.
+    The first process of a container does not get unhandled signals. The Pushgateway rejects a push that the exit cuts
+    off.
     """
     if sys.stderr is not None and sys.stderr.isatty() and not is_dumb_terminal():
         os.write(2, b"\x1b[?25h\n")  # the progress display hides the cursor

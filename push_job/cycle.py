@@ -36,7 +36,10 @@ class ScrapeResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one Flower's scrape and push; `push_error` is None if the group was pushed."""
+    """The result of one Flower's scrape and push.
+
+    `push_error` is None if the group was pushed.
+    """
 
     flower: Endpoint
     scrape: ScrapeResult
@@ -78,7 +81,11 @@ class Cycle:
 
     @contextlib.contextmanager
     def push_slot(self) -> Iterator[None]:
-        """Wait for one of the PUSHES_AT_ONCE slots. Raises PushgatewayError at the cycle's end."""
+        """Wait for one of the PUSHES_AT_ONCE slots.
+
+        Raises:
+            PushgatewayError: if no slot is free by the cycle's end.
+        """
         if not self._push_slots.acquire(timeout=max(0.0, self.until - time.monotonic())):
             raise PushgatewayError("earlier pushes took all the time until the deadline")
         try:

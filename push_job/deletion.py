@@ -16,7 +16,10 @@ from push_job.terminal.formatting import format_duration
 
 
 def groups_of_job(settings: Settings) -> list[Group] | None:
-    """Return the groups of the job before a deletion; None if the server does not list them."""
+    """Return the groups of the job before a deletion, or None.
+
+    Return None if the server does not list them.
+    """
     try:
         return stale.all_groups(settings)
     except PushgatewayError:  # the deletion will say why
@@ -49,7 +52,9 @@ def _confirm(question: str) -> bool:
 
 
 def delete_groups(job: Job, settings: Settings, groups: Sequence[Group] | None = None) -> bool:
-    """Delete the groups, print each of them, and return whether one could not be deleted.
+    """Delete the groups, and return whether one could not be deleted.
+
+    Each group is printed.
 
     Args:
         groups: the groups of the job before; None if they are not known.

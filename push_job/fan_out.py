@@ -53,7 +53,9 @@ class FanOut(Generic[T]):
         return [flower for flower in self.flowers if flower not in self.results]
 
     def wait(self, until: float, ignore: Iterable[Endpoint] = ()) -> None:
-        """Start threads and wait until every Flower has a result, or until the time `until`.
+        """Start threads and wait until every Flower has a result.
+
+        The wait ends at the time `until`, even if results are missing.
 
         Args:
             until: deadline on the clock of ``time.monotonic()``.
@@ -92,7 +94,10 @@ class FanOut(Generic[T]):
                 self._run(flower)
 
     def _active(self, patience: float) -> int:
-        """Count the running Flowers that were started or sent a byte within the last `patience` seconds."""
+        """Count the running Flowers that are active.
+
+        These were started or sent a byte within the last `patience` seconds.
+        """
         silent_since = time.monotonic() - patience
         return sum(
             max(started, self._last_byte_at(flower)) > silent_since for flower, started in self._started_at.items()

@@ -66,7 +66,10 @@ class Job:
         self._changed = threading.Condition()
 
     def push(self) -> list[Outcome]:
-        """Run one cycle: scrape every Flower, push its group and log the result. Ends by the deadline."""
+        """Run one cycle: scrape every Flower, push its group and log the result.
+
+        The cycle ends by the deadline.
+        """
         cycle = self._begin()
         try:
             return self._push(cycle)
@@ -74,10 +77,11 @@ class Job:
             self._end(cycle)
 
     def push_for(self, seconds: float, on_end: Callable[[], object]) -> None:
-        """Run one cycle, and return when it is over, or after `seconds` once a Flower is idle.
+        """Run one cycle, and return when the next one can begin.
 
-        A Flower that hangs therefore does not delay the next cycle of the others. Its part of the cycle goes on in a
-        thread, and the next call leaves that Flower out.
+        That is when the cycle is over, or after `seconds` as soon as a Flower is idle. A Flower that hangs therefore
+        does not delay the next cycle of the others. Its part of the cycle goes on in a thread, and the next call leaves
+        that Flower out.
 
         Args:
             seconds: the interval between cycles.
@@ -120,7 +124,11 @@ class Job:
         return {flower: scrapes.results.get(flower, late) for flower in self._clients}
 
     def delete(self) -> dict[Endpoint, str | None]:
-        """Delete every Flower's group; return the error of each Flower, None where there is none."""
+        """Delete every Flower's group.
+
+        Returns:
+            The error of each Flower; None where there is none.
+        """
         until = time.monotonic() + self._settings.deadline
         pushgateway = self._pushgateway()
         if victoriametrics_rows(pushgateway.client, until) is not None:
@@ -177,7 +185,10 @@ class Job:
         return [outcomes[flower] for flower in cycle.flowers]
 
     def _begin(self) -> Cycle:
-        """Begin a cycle with all idle Flowers and with connections to the Pushgateway of its own."""
+        """Begin a cycle with all idle Flowers.
+
+        The cycle has its own connections to the Pushgateway.
+        """
         with self._changed:
             flowers = [flower for flower in self._clients if flower not in self._busy]
             cycle = Cycle(self._settings, flowers, self._pushgateway())
@@ -242,7 +253,10 @@ class Job:
         return Outcome(flower, scrape, push_error)
 
     def _push_accepted_families(self, cycle: Cycle, flower: Endpoint, scrape: ScrapeResult) -> None:
-        """Push everything, or everything except the extras if the server rejects those. Raises PushgatewayError."""
+        """Push everything, or all except the extras if the server rejects those.
+
+        Raises PushgatewayError if the push fails.
+        """
         snapshot, max_age = scrape.snapshot, self._max_age(cycle, flower)
         if snapshot is None:
             self._push_registry(cycle, flower, scrape, down_registry(scrape.seconds, max_age))
@@ -257,9 +271,10 @@ class Job:
             log.event(logging.WARNING, "pushed without extras", flower=flower.address, error=str(error))
 
     def _max_age(self, cycle: Cycle, flower: Endpoint) -> float | None:
-        """Return the seconds after which the next push of a Flower's group is late; None if none is planned.
+        """Return the seconds after which a Flower's next push is late, or None.
 
-        One cycle may be left out, and the next one may take twice as long as the longest so far.
+        Return None if no push is planned. One cycle may be left out, and the next one may take twice as long as the
+        longest so far.
         """
         if not self._every:
             return None

@@ -48,13 +48,19 @@ def event(level: int, message: str, **fields: str | float | None) -> None:
 
 
 def bug_text(bug: Exception, **fields: str | float | None) -> str:
-    """Return one line about an unexpected error; log its traceback at debug level with `fields`."""
+    """Return one line about an unexpected error.
+
+    Log the traceback of the error at debug level, with `fields`.
+    """
     event(logging.DEBUG, "traceback", **fields, traceback=_redact("".join(traceback.format_exception(bug))))
     return f"bug in push-job: {type(bug).__name__}: {printable(_redact(str(bug)))}; please report it"
 
 
 class _Formatter(logging.Formatter):
-    """Turns a record into ordered fields: ts (RFC 3339, UTC), level, msg, then the caller's fields."""
+    """Formatter that turns a record into ordered fields.
+
+    The fields are ts (RFC 3339, UTC), level, msg, then the caller's fields.
+    """
 
     @staticmethod
     def fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -83,7 +89,10 @@ class JsonFormatter(_Formatter):
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to the current sys.stderr, so that log lines and a progress display do not mix."""
+    """Handler that writes to the current sys.stderr.
+
+    Log lines and a progress display then do not mix.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         # A log that cannot be written (full, closed, missing) must not make a good push fail.

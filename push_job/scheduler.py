@@ -34,7 +34,10 @@ class Heartbeat:
         path.touch()
 
     def beat(self) -> None:
-        """Touch the file. If that fails, pushing goes on, and the probe sees that the file gets old."""
+        """Touch the file.
+
+        If that fails, pushing goes on, and the probe sees that the file gets old.
+        """
         try:
             self._path.touch()
         except OSError as error:
@@ -43,7 +46,9 @@ class Heartbeat:
 
 
 class Stop:
-    """Set by the first of SIGNALS, so that a running cycle can end; a later signal ends the process at once.
+    """Stop request, which the first of SIGNALS sets.
+
+    A running cycle can then end. A signal that comes more than a second later ends the process at once.
 
     Args:
         at_once: ends the process; called with the arguments of a signal handler.

@@ -78,7 +78,10 @@ def read_snapshot(
 
 
 def _without_forgotten(flower: Flower, workers: dict[str, bool], settings: Settings, until: float) -> dict[str, bool]:
-    """Return the workers without those that are gone for long; all of them if Flower does not show since when."""
+    """Return the workers without those that are gone for long.
+
+    Return all of them if Flower does not show since when they are gone.
+    """
     if all(workers.values()):
         return workers
     try:

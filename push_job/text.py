@@ -53,7 +53,10 @@ class Redactor:
 
 
 def _encoded_forms(secret: str) -> Iterable[str]:
-    """Yield the secret as it is, and encoded for a URL, for HTML, as JSON and by Python."""
+    """Yield the secret as it is and in encoded forms.
+
+    The encodings are those of URLs, HTML, JSON and Python.
+    """
     yield secret
     yield from (quote(secret, safe=""), quote(secret), quote_plus(secret))
     yield from (repr(secret)[1:-1], json.dumps(secret)[1:-1], html.escape(secret))

@@ -58,12 +58,18 @@ def _redactor(settings: Settings) -> Redactor:
 
 
 def open_client(endpoint: Endpoint, settings: Settings) -> Client:
-    """Return a client for `endpoint` with the timeout of `settings`; it redacts all secrets of the run."""
+    """Return a client for `endpoint` with the timeout of `settings`.
+
+    It redacts all secrets of the run.
+    """
     return Client(endpoint, settings.timeout, _redactor(settings))
 
 
 def proxy_of(url: str) -> str | None:
-    """Return the URL of the proxy for requests to `url`, from HTTP_PROXY and the like; None without one."""
+    """Return the URL of the proxy for requests to `url`, or None.
+
+    The URL comes from HTTP_PROXY and similar environment variables.
+    """
     return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
@@ -152,7 +158,9 @@ class Client:
         return answer
 
     def retrying(self, attempt: Callable[[], T], until: float) -> T:
-        """Call `attempt` until it succeeds, with growing pauses, while its errors are transient.
+        """Call `attempt` until it succeeds, while its errors are transient.
+
+        The pauses between the calls grow.
 
         Raises:
             TransportError: the last one if retrying cannot help, the first one if time ran out.
@@ -174,7 +182,10 @@ class Client:
         raise AssertionError  # the loop has no end
 
     def check_aborted(self) -> None:
-        """Raise TransportError after `abort`: an answer that seems complete may have been cut off."""
+        """Raise TransportError after `abort`.
+
+        An answer that seems complete may then have been cut off.
+        """
         if self._aborted.is_set():
             raise TransportError(_LATE)
 
@@ -192,7 +203,10 @@ class Client:
         self._session.close()
 
     def failure(self, error: Exception, timeout: float | None) -> TransportError:
-        """Return the TransportError for an error of the libraries; after `abort` they all mean the same."""
+        """Return the TransportError for an error of the libraries.
+
+        After `abort` all errors mean the same.
+        """
         if self._aborted.is_set():
             return TransportError(_LATE)
         return translate_error(error, timeout, self.redact)
@@ -279,7 +293,11 @@ class Answer:
 
 
 def _pause_before(retry: int) -> float:
-    """Return the seconds to wait before a retry, counted from 0: none, then 0.5, 1, 2, 4 and 5 plus up to 0.25."""
+    """Return the seconds to wait before a retry.
+
+    Retries are counted from 0. The first one has no pause. The next pauses are 0.5, 1, 2 and 4 seconds, and all others
+    are 5 seconds. Each of these pauses is longer by up to 0.25 seconds.
+    """
     return 0.0 if retry == 0 else min(5.0, 0.25 * 2**retry) + random.uniform(0.0, 0.25)  # noqa: S311 - no secret
 
 

@@ -125,7 +125,10 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, bool, bool], ..
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and its causes, outermost first; urllib3 keeps some as an argument."""
+    """Yield the error and its causes, outermost first.
+
+    urllib3 keeps some causes as arguments.
+    """
     seen: list[BaseException] = []
     queue: list[BaseException | None] = [error]
     while queue:
@@ -140,7 +143,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reason(error: BaseException, redact: Redactor) -> str:
-    """Return the shortest text that an error has for itself, without addresses of objects."""
+    """Return the shortest text that an error has for itself.
+
+    The text has no addresses of objects.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = "; give its CA's file with the option that ends in -ca-file" if error.verify_code in _UNKNOWN_CA else ""
         return error.verify_message + hint

@@ -34,7 +34,10 @@ def open_session(endpoint: Endpoint, adapter: HTTPAdapter) -> requests.Session:
 
 
 class _Session(requests.Session):
-    """Follows no redirect, and does not read a redirect's body to find out whether it could."""
+    """A session that follows no redirect.
+
+    It does not read the body of a redirect to find out whether it could follow it.
+    """
 
     def get_redirect_target(self, _response: requests.Response) -> str | None:
         """Return no target."""

@@ -42,7 +42,9 @@ _MESSAGE_LENGTH = 300
 
 
 class PushgatewayError(Exception):
-    """The Pushgateway could not be reached or rejected a request; the message says why and what to do.
+    """Failure to reach the Pushgateway, or its rejection of a request.
+
+    The message says why and what to do.
 
     Attributes:
         rejected: it rejected the content of the push (status 400) or its size (413), so less may be accepted.
@@ -67,13 +69,26 @@ class PushgatewayClient:
         self._encoding = encoding
 
     def push(self, registry: CollectorRegistry, grouping_key: Mapping[str, str], until: float) -> float:
-        """Replace the group by the families of `registry`; return the server's Unix time. Raises PushgatewayError."""
+        """Replace the group by the families of `registry`.
+
+        Returns:
+            The server's Unix time.
+
+        Raises:
+            PushgatewayError: if the Pushgateway cannot be reached or rejects the push.
+        """
         body = self._encoding.encode(registry)
         headers = {"Content-Type": self._encoding.content_type}
         return self._request("PUT", grouping_key, until, headers, body, self._encoding.accepted)
 
     def delete(self, grouping_key: Mapping[str, str], until: float) -> None:
-        """Delete the group; a group that does not exist is no error. Raises PushgatewayError."""
+        """Delete the group.
+
+        A group that does not exist is no error.
+
+        Raises:
+            PushgatewayError: if the Pushgateway cannot be reached or rejects the request.
+        """
         self._request("DELETE", grouping_key, until, {}, None, frozenset({200, 202}))
 
     def _request(
@@ -106,7 +121,10 @@ class PushgatewayClient:
 
 
 def _check_answer(answer: Answer, accepted: frozenset[int]) -> None:
-    """Raise TransportError unless the answer is that of a Pushgateway: an accepted status and no body."""
+    """Raise TransportError unless the answer is that of a Pushgateway.
+
+    Such an answer has an accepted status and no body.
+    """
     if answer.status not in accepted:
         hint = "VictoriaMetrics and others do; see --push-format" if answer.status == 204 else "a Pushgateway does not"
         raise TransportError(f"it answered {answer.status} ({hint}), so nothing may have been stored")
@@ -131,10 +149,10 @@ def date_of(answer: Answer) -> float:
 
 
 def group_path(job: str, grouping_key: Mapping[str, str]) -> str:
-    """Return the URL path of a group, such as ``/metrics/job/flower/instance/host:5555``.
+    """Return the URL path of a group.
 
-    A value with other characters than letters, digits and ``._~:-`` is encoded
-    with base64, as the Pushgateway's API defines it.
+    An example is ``/metrics/job/flower/instance/host:5555``. A value with other characters than letters, digits and
+    ``._~:-`` is encoded with base64, as the Pushgateway's API defines it.
     """
     labels = [("job", job), *sorted(grouping_key.items())]
     return "/metrics/" + "/".join(_path_part(name, value) for name, value in labels)
@@ -149,7 +167,9 @@ def _path_part(name: str, value: str) -> str:
 def explain_push_error(
     error: TransportError, endpoint: Endpoint, *, unanswered: bool = False, size: int = 0
 ) -> PushgatewayError:
-    """Return the PushgatewayError that says what a failed request means and what to do.
+    """Return the PushgatewayError for a failed request.
+
+    Its message says what the failure means and what to do.
 
     Args:
         error: the failure.
@@ -173,7 +193,10 @@ def explain_push_error(
 
 
 def _advice(error: TransportError, endpoint: Endpoint, size: int) -> str:
-    """Return what to do about a status, to be put after the reason; empty if only the body can say it."""
+    """Return the advice about a status, to be put after the reason.
+
+    It is empty if only the body can say what to do.
+    """
     if error.status in REDIRECTS:
         return f", a redirect to {error.location or 'nowhere'}: use the URL that it leads to"
     if "unsupported path requested" in error.body:

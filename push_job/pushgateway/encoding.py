@@ -42,7 +42,9 @@ class Protobuf(Encoding):
 
 
 class Text(Encoding):
-    """Prometheus' text format, for servers that accept a Pushgateway's requests but not protobuf.
+    """Prometheus' text format.
+
+    It is for servers that accept a Pushgateway's requests but not protobuf.
 
     A Pushgateway adds ``push_time_seconds`` to each group and ignores a pushed one. Other servers, such as
     VictoriaMetrics, do not add it, but dashboards and alerts need it.

@@ -1,4 +1,8 @@
-"""List the groups of a job on a Pushgateway, from the ``push_time_seconds`` that it adds to each."""
+"""List the groups of a job on a Pushgateway.
+
+They are found by the ``push_time_seconds`` that a Pushgateway adds to each
+group.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,11 @@ class Group:
 
 
 def groups_of(client: Client, job: str, until: float) -> list[Group]:
-    """Return the groups whose ``job`` label is `job`, oldest push first. Raises TransportError."""
+    """Return the groups whose ``job`` label is `job`, oldest push first.
+
+    Raises:
+        TransportError: if the ``/metrics`` of the Pushgateway cannot be read.
+    """
     found = []
     with contextlib.closing(client.get("/metrics", until)) as answer:
         now = date_of(answer) if "Date" in answer.headers else time.time()

@@ -110,7 +110,10 @@ def _metrics(name: str, kind: tuple[int, int], samples: list[Sample], labels: _L
 
 
 def _distributions(name: str, kind: tuple[int, int], samples: list[Sample], labels: _Labels) -> Iterator[bytes]:
-    """Yield one metric per set of labels of a histogram or summary; samples may be in any order."""
+    """Yield one metric per set of labels of a histogram or summary.
+
+    The samples may be in any order.
+    """
     values: dict[frozenset[tuple[str, str]], bytearray] = {}
     for sample in samples:
         own = dict(sample.labels)
@@ -140,7 +143,10 @@ class _Labels(dict[tuple[str, str], bytes]):
 
 
 def _whole(count: float) -> int:
-    """Return a count as an unsigned 64-bit integer, converted as a Pushgateway converts text."""
+    """Return a count as an unsigned 64-bit integer.
+
+    A Pushgateway converts the numbers of the text format in the same way.
+    """
     return int(count) % 2**64 if -(2**63) <= count < 2**64 else 2**63
 
 
@@ -149,7 +155,10 @@ def _field(number: int, payload: bytes | bytearray) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """Encode a number with seven bits per byte, lowest first; the eighth bit marks that more follow."""
+    """Encode a number with seven bits per byte, lowest first.
+
+    The eighth bit marks that more bytes follow.
+    """
     if number < 0x80:
         return _ONE_BYTE[number]
     written = bytearray()

@@ -14,7 +14,11 @@ from push_job.settings import Settings
 
 
 def stale_groups(settings: Settings, seconds: float) -> list[Group]:
-    """Return the groups of the job that were last pushed more than `seconds` ago. Raises PushgatewayError."""
+    """Return the groups of the job that were last pushed more than `seconds` ago.
+
+    Raises:
+        PushgatewayError: if the groups cannot be listed.
+    """
     return [group for group in all_groups(settings) if group.age > seconds]
 
 

@@ -78,7 +78,10 @@ def check_stored(
 
 
 def poll(is_stored: Callable[[], bool | None], until: float) -> bool:
-    """Return whether `is_stored` returns something other than False within a few attempts."""
+    """Call `is_stored` until it returns something other than False.
+
+    Return whether it did so within a few attempts.
+    """
     for attempt in range(_ATTEMPTS):
         if is_stored() is not False:
             return True
@@ -88,7 +91,7 @@ def poll(is_stored: Callable[[], bool | None], until: float) -> bool:
 
 
 def victoriametrics_rows(client: Client, until: float) -> float | None:
-    """Return the number of rows that a VictoriaMetrics or vmagent has received as text.
+    """Return the number of rows that VictoriaMetrics or vmagent received as text.
 
     Returns:
         None if the server is neither of them, by the ``/metrics`` at its root; infinity if it does not count them.
@@ -109,7 +112,9 @@ def victoriametrics_rows(client: Client, until: float) -> float | None:
 def _has_push(
     answer: Answer, group: Mapping[str, str], duration: float, pushed_at: float, *, is_text: bool
 ) -> bool | None:
-    """Return whether the group has the pushed duration, or was pushed by somebody else since.
+    """Return whether the group has the pushed duration, or a later push.
+
+    A later push is one by somebody else.
 
     Returns:
         None if the answer may be another server's, which accepts text. Only a Pushgateway accepts protobuf, and it has
@@ -134,12 +139,18 @@ def _has_push(
 
 
 def _without_empty(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels that have a value; to a Pushgateway an empty label is a missing one."""
+    """Return the labels that have a value.
+
+    To a Pushgateway an empty label is a missing one.
+    """
     return {name: value for name, value in labels.items() if value}
 
 
 def metrics_lines(answer: Answer) -> Iterator[bytes]:
-    """Yield the lines of a ``/metrics`` of any size, without lines that are too long to be samples."""
+    """Yield the lines of a ``/metrics``.
+
+    Lines that are too long to be samples are left out. The text may be large, because only a piece of it is held.
+    """
     rest = b""
     for chunk in answer.chunks(_METRICS_LIMIT):
         *lines, rest = (rest + chunk).split(b"\n")
