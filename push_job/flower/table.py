@@ -11,52 +11,11 @@ import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import takewhile
-from typing import NamedTuple
 
 from push_job.flower.page import SharedIndex, TaskPage
+from push_job.flower.table_values import Change, Content
 from push_job.flower.task import FINAL_STATES, Column, TextColumn
 from push_job.flower.tasks_by_kind import Tally, TasksByKind
-
-
-class Content(NamedTuple):
-    """The values that are held of a task.
-
-    Attributes:
-        stamp: its stamp (Unix time).
-        labels: its type and state.
-        seconds: its seconds, or the start of its age; see `seconds_of`.
-    """
-
-    stamp: float
-    labels: tuple[str, str]
-    seconds: float
-
-    def counts_like(self, other: Content) -> bool:
-        """Return whether both result in the same samples."""
-        both = self.seconds, other.seconds
-        return self.labels == other.labels and (both[0] == both[1] or all(map(math.isnan, both)))
-
-
-class Change(NamedTuple):
-    """A task that is new or has changed.
-
-    Attributes:
-        task_id: its id.
-        kind: its type and state.
-        stamp: Unix time of its newest event.
-        seconds: the result of `seconds_of`.
-        text: its text in the watched text column; empty if it has none.
-        values: its values in the watched columns.
-        former: its former values; None if the task is new.
-    """
-
-    task_id: str
-    kind: tuple[str, str]
-    stamp: float
-    seconds: float
-    text: str
-    values: tuple[float, ...]
-    former: tuple[float, ...] | None
 
 
 class TaskTable:

@@ -25,7 +25,8 @@ import msgspec
 from push_job.flower.exception_names import UNKNOWN_CLASS, last_failure_of
 from push_job.flower.incremental.event_counts import EventKind
 from push_job.flower.page import OTHER_TEXTS, OTHER_TYPES
-from push_job.flower.table import Change, TaskTable
+from push_job.flower.table import TaskTable
+from push_job.flower.table_values import Change
 from push_job.flower.task import (
     END_STATES,
     UNKNOWN_TYPE,

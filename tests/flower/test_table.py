@@ -5,7 +5,7 @@ import math
 import pytest
 
 from push_job.flower.page import SharedIndex
-from push_job.flower.table import Content
+from push_job.flower.table_values import Content
 from push_job.flower.task import received_of
 from tests.flower.tasks import event, page_of, successes, table_of
 

@@ -6,7 +6,8 @@ import pytest
 
 from push_job.flower.bulk_columns import IN_BULK
 from push_job.flower.page import SharedIndex
-from push_job.flower.table import Change, TaskTable
+from push_job.flower.table import TaskTable
+from push_job.flower.table_values import Change
 from push_job.flower.task import TaskFields, ends_of, last_end_of, new_ends
 from push_job.flower.totals import COLUMNS, COUNTED, LAST_FAILURE, Totals
 from tests.flower.tasks import event, page_of

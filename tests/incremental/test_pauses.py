@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from push_job.flower.incremental import scraper
+from push_job.flower.incremental import attempt
 from push_job.flower.incremental.changes import read_changes
 from push_job.flower.incremental.scraper import TaskScraper
 from push_job.flower.incremental.state import NotProvenError
@@ -21,7 +21,7 @@ class Attempts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
         self.fails = True
-        monkeypatch.setattr(scraper, "read_changes", self)
+        monkeypatch.setattr(attempt, "read_changes", self)
 
     def __call__(self, *arguments: object) -> None:
         self.count += 1

@@ -12,7 +12,8 @@ from push_job import log
 from push_job.flower.api import Flower
 from push_job.flower.incremental.event_counts import EventCounts
 from push_job.flower.incremental.state import ScrapeState
-from push_job.flower.table import Content, TaskTable
+from push_job.flower.table import TaskTable
+from push_job.flower.table_values import Content
 from push_job.flower.task import UNKNOWN_TYPE
 
 #: A task's newest event may have arrived after the last scrape although its time stamp is older than that by up to

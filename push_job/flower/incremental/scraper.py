@@ -9,14 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from push_job import log
 from push_job.flower import totals
 from push_job.flower.api import Flower, FlowerError, optional_deadline
 from push_job.flower.full_scrape import FullScrape, scrape_all_tasks, scrape_in_one_request
+from push_job.flower.incremental.attempt import attempt
 from push_job.flower.incremental.backoff import Backoff
-from push_job.flower.incremental.changes import read_changes
 from push_job.flower.incremental.counting import (
     compare_totals,
     continues_comparison,
@@ -29,7 +28,6 @@ from push_job.flower.incremental.event_balance import surplus_of_full_scrape
 from push_job.flower.incremental.event_counts import EventCounts, EventKind, read_event_counts
 from push_job.flower.incremental.state import (
     COLUMNS,
-    NotProvenError,
     ScrapeState,
     UnfinishedScrape,
     is_same_process,
@@ -166,7 +164,7 @@ class TaskScraper:
             return False
         if not state.incremental.allows_attempt():
             return False
-        failure = _read_changes(flower, state, page_size, until)
+        failure = attempt(flower, state, page_size, until)
         # A failed attempt costs Flower up to as much as the full scrape that follows.
         state.incremental.note(failure and failure.reason)
         if failure is None:
@@ -229,7 +227,7 @@ class TaskScraper:
             # Events came during the scrape. It is not known which of them the tasks show, so the balance of the next
             # scrape could not find a missed one among them. The one that follows here has far fewer events to consider.
             with contextlib.suppress(FlowerError):
-                _read_changes(flower, state, page_size, until)
+                attempt(flower, state, page_size, until)
 
     def _prove(self, flower: Flower, state: ScrapeState, page_size: int, until: float) -> None:
         """Prove that a scrape of several cycles has seen every event since its first page.
@@ -242,7 +240,7 @@ class TaskScraper:
         """
         if state.counts:
             state.incremental = Backoff()
-            failure = _read_changes(flower, state, page_size, until)
+            failure = attempt(flower, state, page_size, until)
             if failure is None:
                 return
             reason = failure.reason
@@ -304,44 +302,11 @@ def _surplus(former: ScrapeState, state: ScrapeState) -> Counter[EventKind]:
     return surplus_of_full_scrape(former, state.tasks, state.counts.kinds_since(former.counts), state.surplus)
 
 
-class _Failure(NamedTuple):
-    """Reason for which a state could not be brought up to date.
-
-    Attributes:
-        level: the level at which the reason is logged.
-        reason: the reason.
-    """
-
-    level: int
-    reason: str
-
-
-def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: float) -> _Failure | None:
-    """Bring a state up to date, or return the failure.
-
-    After a failure the state still describes the last scrape. Raises FlowerError, unless Flower refused a page or was
-    too slow for it.
-    """
-    try:
-        read_changes(flower, state, page_size, until)
-    except NotProvenError as error:
-        return _Failure(logging.INFO, str(error))
-    except FlowerError as error:
-        if error.status is None and not error.overloaded:
-            raise
-        # Flower refuses a page, or is too slow for it; a full scrape uses others.
-        return _Failure(logging.INFO, str(error))
-    except Exception as bug:  # noqa: BLE001 - a full scrape does not depend on the state
-        return _Failure(logging.WARNING, log.bug_text(bug, flower=flower.client.endpoint.address))
-    return None
-
-
 def _changes_by_events_alone(flower: Flower, state: ScrapeState, until: float) -> bool:
     """Return whether the list changes with events only (Flower 2.1 and later).
 
     These versions have an index of tasks. It ignores case, so a state in lower case is found. Older versions return no
-    task for it, and their lists
-    lose tasks whenever Python's garbage collector runs.
+    task for it, and their lists lose tasks whenever Python's garbage collector runs.
     """
     rarest = state.tasks.rarest_state()
     if not state.order.is_by_stamp or rarest not in STATES:
