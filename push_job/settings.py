@@ -115,6 +115,7 @@ class Settings:
         deadline: limit for one cycle.
         page_size: tasks per request; None chooses a size that suits Flower.
         max_task_types: task types that keep their names.
+        forget_workers_after: seconds since a worker's last heartbeat after which it is left out.
         extras: names given to ``--with``, in the order in which they are read.
         buckets: upper bounds of the histogram buckets in seconds.
         prometheus: for ``check``.

@@ -1,4 +1,4 @@
-"""Modules of push_job import in one direction, without circles."""
+"""Modules import in one direction, without circles, and docstrings begin with a short line."""
 
 import ast
 from collections.abc import Iterator
@@ -71,3 +71,15 @@ def test_there_are_no_circles() -> None:
         for name in leaves:
             del graph[name]
     assert not graph, f"these import one another: {sorted(graph)}"
+
+
+@pytest.mark.parametrize("folder", ["push_job", "tests", "testbed", "bench", "grafana", "release"])
+def test_first_lines_of_docstrings_are_short(folder: str) -> None:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    found = [
+        f"{path}: {text.splitlines()[0]}"
+        for path in sorted((ROOT.parent / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kinds) and (text := ast.get_docstring(node)) and len(text.splitlines()[0]) > 80
+    ]
+    assert found == []
