@@ -18,13 +18,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from push_job.flower.exception_names import UNKNOWN_CLASS, last_failure_of
 from push_job.flower.incremental.event_counts import EventKind
-from push_job.flower.page import OTHER_TEXTS, OTHER_TYPES
+from push_job.flower.page import OTHER_TEXTS, OTHER_TYPES, TaskPage
 from push_job.flower.table import TaskTable
 from push_job.flower.table_values import Change
 from push_job.flower.task import (
@@ -297,11 +297,13 @@ def first_end(tasks: TaskTable) -> float:
     return min((ended for row in page.rows.values() if (ended := page.columns[last_end_of][row])), default=math.inf)
 
 
-def ends_shown(tasks: TaskTable) -> Counter[str]:
-    """Return how many ends the tasks show, by task type."""
+def ends_on(page: TaskPage, kinds: Sequence[tuple[str, str]]) -> Counter[str]:
+    """Return how many ends the tasks of a page show, by task type.
+
+    `kinds` are the shared kinds of the page's table.
+    """
     shown: Counter[str] = Counter()
-    page = tasks.compact()
     every = (1 << len(END_STATES)) - 1
     for row in page.rows.values():
-        shown[tasks.shared.kinds[page.kinds[row]][0]] += (int(page.columns[ends_of][row]) & every).bit_count()
+        shown[kinds[page.kinds[row]][0]] += (int(page.columns[ends_of][row]) & every).bit_count()
     return shown

@@ -13,7 +13,7 @@ from push_job import log
 from push_job.flower.incremental.event_counts import EventCounts, EventKind
 from push_job.flower.incremental.state import ScrapeState
 from push_job.flower.task import END_STATES
-from push_job.flower.totals import COUNTED, LAST_FAILURE, Totals, ends_shown, first_end
+from push_job.flower.totals import COUNTED, LAST_FAILURE, Totals, ends_on, first_end
 
 _RETRIED = ("retried",)
 
@@ -70,12 +70,17 @@ def compare_totals(
         counts = state.counts.by_kind + state.surplus if state.counts else (after or before).by_kind
         is_new = first_end(state.tasks) >= before.started > 0
         ends = totals.by_type(counts, END_STATES)
-        totals.begin(before.started, before.first_event, ends, ends_shown(state.tasks), now, is_new=is_new)
+        shown = ends_on(state.tasks.compact(), state.tasks.shared.kinds)
+        totals.begin(before.started, before.first_event, ends, shown, now, is_new=is_new)
         if is_first:
             totals.skip_retries(totals.by_type(before.by_kind, _RETRIED), now)
     if before is not None and totals.process == before.started:
         counts, is_exact = (state.counts or before).by_kind, state.counts is not None and not state.surplus
-        totals.compare(totals.by_type(counts, END_STATES), now, is_exact=is_exact)
+        ends = totals.by_type(counts, END_STATES)
+        # These tasks are counted in the next scrape.
+        for page in state.left_out:
+            ends.subtract(ends_on(page, state.tasks.shared.kinds))
+        totals.compare(ends, now, is_exact=is_exact and not any(page.rows for page in state.left_out))
         totals.count_retries(totals.by_type(counts, _RETRIED), now)
     totals.scraped_at = state.tasks.now
 
