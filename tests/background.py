@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `work` in a thread during the block; it must return once its event is set, at the end of the block."""
+    """Run `work` in a thread during the block.
+
+    `work` receives an event, which is set at the end of the block. Then `work` must return.
+    """
     ended = threading.Event()
     thread = threading.Thread(target=work, args=(ended,))
     thread.start()

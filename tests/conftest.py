@@ -1,4 +1,6 @@
-"""Fixtures: one of each real service per session, and the command as a user runs it.
+"""Fixtures: one of each real service, and the command as a user runs it.
+
+The services live for the session.
 
 Hypothesis has two profiles: "fixed" draws the same examples in every run, and
 is the default; "random" is for `make test-random`.
@@ -37,7 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def testbed() -> Iterator[Testbed]:
-    """Starts services; what a test starts itself lives until the session ends, unless the test stops it."""
+    """The testbed of the session, which starts services.
+
+    A service that a test starts lives until the session ends, unless the test stops it.
+    """
     with Testbed() as bed:
         yield bed
 
@@ -83,7 +88,10 @@ def prometheus(testbed: Testbed, pushgateway: Pushgateway) -> Prometheus:
 
 @pytest.fixture(scope="session")
 def push_job() -> PushJob:
-    """`push_job("push", "--flower", url, env={...})`: the command in a process of its own."""
+    """Return a function that runs push-job in a process of its own.
+
+    Example: `push_job("push", "--flower", url, env={...})`.
+    """
     return run_push_job
 
 

@@ -1,4 +1,7 @@
-"""Answers of a healthy Flower with one task and one worker, and pushes of the extras with other answers."""
+"""Answers of a healthy Flower with one task and one worker.
+
+Other answers can replace some of them in pushes of the extras.
+"""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +61,10 @@ def left_out(samples: Mapping[Key, float]) -> set[str]:
 def pushed(
     push_job: PushJob, pushgateway: Pushgateway, answers: Mapping[str, Script | Sequence[Script]], *options: str
 ) -> Iterator[tuple[dict[Key, float], list[str]]]:
-    """Push every extra except `pools` of a Flower with these answers; yield the samples and the warnings."""
+    """Push the extras of a Flower with these answers; yield samples and warnings.
+
+    All extras are pushed except `pools` and `totals`.
+    """
     with ScriptedServer({**GOOD, **answers}) as server:
         where = ("--flower", server.url, "--pushgateway", pushgateway.url)
         done = push_job("push", *where, "--with", ",".join(UNASKED), *options)

@@ -1,4 +1,7 @@
-"""The expected samples of the extras, computed from Flower's answers in the simplest way."""
+"""Expected samples of the extras.
+
+They are computed from Flower's answers in the simplest way.
+"""
 
 import math
 from collections import defaultdict
@@ -27,7 +30,10 @@ def push(push_job: PushJob, flower: Flower, pushgateway: Pushgateway, *options: 
 
 
 def without_group_labels(samples: Samples) -> dict[Key, float]:
-    """Return the pushed samples without `job` and `instance`, and without those of the Pushgateway."""
+    """Return the pushed samples without the labels `job` and `instance`.
+
+    Samples that the Pushgateway adds are left out.
+    """
     return {
         without_spelling(name, {label: text for label, text in labels if label not in ("job", "instance")}): value
         for (name, labels), value in samples.items()
@@ -60,9 +66,10 @@ def runtimes(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
 
 
 def waits(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """Return how long each started task waited since it was received or sent, or since its ETA, whichever is latest.
+    """Return the waits of the started tasks in seconds, by task type.
 
-    A task that waits again, after a retry or a second delivery, is left out.
+    A wait begins when the task was received or sent, or at its ETA, whichever is latest. A task that waits again,
+    after a retry or a second delivery, is left out.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for task in tasks:

@@ -1,4 +1,7 @@
-"""Run `push-job` in this process: a fifth of a second faster than in a process of its own."""
+"""Run `push-job` in this process.
+
+This is a fifth of a second faster than in a process of its own.
+"""
 
 import logging
 import os

@@ -1,4 +1,7 @@
-"""The expected samples of a push, computed from Flower's answers in the simplest way."""
+"""Expected samples of a push.
+
+They are computed from Flower's answers in the simplest way.
+"""
 
 import json
 import time
@@ -23,7 +26,10 @@ def key(family: str, **labels: str) -> Key:
 
 
 def expected_samples(flower_url: str, auth: tuple[str, str] | None = None) -> tuple[dict[Key, float], dict[Key, int]]:
-    """Return the samples of the three families, and the number of tasks in each duration that still grows."""
+    """Return the samples of the three families, and the counts of growing durations.
+
+    The second result is the number of tasks in each duration that still grows.
+    """
     status = requests.get(f"{flower_url}/api/workers?status=1", auth=auth, timeout=30).json()
     answer = requests.get(f"{flower_url}/api/tasks", auth=auth, timeout=60)
     now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
@@ -37,7 +43,10 @@ def expected_samples(flower_url: str, auth: tuple[str, str] | None = None) -> tu
 
 
 def _stopped_in_order(flower_url: str, auth: tuple[str, str] | None) -> set[str]:
-    """Return the workers whose last event said that they stop, which removes their heartbeats."""
+    """Return the workers that stopped in order.
+
+    The last event of such a worker said that it stops, which removes its heartbeats.
+    """
     page = requests.get(f"{flower_url}/workers?json=1", auth=auth, timeout=30)
     if page.status_code == 404:
         page = requests.get(f"{flower_url}/dashboard?json=1", auth=auth, timeout=30)  # up to Flower 1.2
@@ -96,7 +105,10 @@ def assert_agree(pushed: dict[Key, float], expected: dict[Key, float], growing: 
 
 
 def without_group(samples: dict[Key, float], *group: str) -> dict[Key, float]:
-    """Return samples of the three families without the labels `job`, `instance` and those in `group`."""
+    """Return samples of the three families without the labels of the group.
+
+    These are `job`, `instance` and those in `group`.
+    """
     dropped = {"job", "instance", *group}
     return {
         (name, frozenset((label, value) for label, value in labels if label not in dropped)): value

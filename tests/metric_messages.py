@@ -1,4 +1,4 @@
-"""Reads what a push carries, with the real protobuf runtime: the messages and the samples that they say.
+"""Read the messages and samples of a push with the real protobuf runtime.
 
 The messages are those of https://github.com/prometheus/client_model, as far as a push has them.
 """
@@ -63,7 +63,11 @@ MetricFamily = _family_class()
 
 
 def ends(body: bytes) -> list[int]:
-    """Return the place at which each message of a delimited body ends. Raises IndexError if one is cut."""
+    """Return the end position of each message in a delimited body.
+
+    Raises:
+        IndexError: a message is cut.
+    """
     found: list[int] = []
     at = 0
     while at < len(body):
@@ -100,7 +104,10 @@ def unlabelled(body: bytes) -> dict[str, float]:
 
 
 def samples(family: Any) -> Iterator[Sample]:
-    """Return a family's samples as the text format names them; a bound of infinity is `inf`."""
+    """Return a family's samples as the text format names them.
+
+    A bound of infinity is `inf`.
+    """
     kind = TYPES[family.type].lower()
     for metric in family.metric:
         labels = frozenset((label.name, label.value) for label in metric.label)

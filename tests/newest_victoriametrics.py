@@ -1,4 +1,7 @@
-"""Pushes to VictoriaMetrics and vmagent, for `make test-newest`: Debian's version is too old to accept them."""
+"""VictoriaMetrics and vmagent store pushes.
+
+`make test-newest` runs these tests, because Debian's version is too old to accept pushes.
+"""
 
 import math
 import time
@@ -64,7 +67,10 @@ def test_a_url_without_the_import_path_is_an_error(server: VictoriaMetrics, push
 
 @pytest.fixture(scope="module")
 def both(testbed: Testbed) -> tuple[Prometheus, Prometheus]:
-    """A Prometheus that scrapes a Pushgateway, and a VictoriaMetrics, with the same pushes of the last seconds."""
+    """Return a Prometheus and a VictoriaMetrics with the same pushes.
+
+    The Prometheus scrapes a Pushgateway. The pushes are those of the last seconds.
+    """
     pushgateway, victoriametrics = testbed.pushgateway(), testbed.victoriametrics()
     prometheus = testbed.prometheus(pushgateway)
     for number in (1, 2):

@@ -1,4 +1,7 @@
-"""`push-job run` in a process of its own: its growing log, and its threads, files and connections."""
+"""`push-job run` in a process of its own.
+
+A test can see its growing log, and its threads, files and connections.
+"""
 
 import json
 import signal

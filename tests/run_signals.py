@@ -1,4 +1,6 @@
-"""End `repeat` by a signal before each line that it runs, one after the other; print the number of lines.
+"""End `repeat` by a signal before each line that it runs, one after the other.
+
+Print the number of lines.
 
 A signal handler may run between any two lines, so stopping has to work there.
 """
@@ -12,7 +14,10 @@ from push_job.scheduler import Stop, repeat
 
 
 def signalled_at(place: int, seconds: float) -> bool:
-    """Run the loop with a signal before line number `place`; return whether it had as many lines."""
+    """Run the loop with a signal before line number `place`.
+
+    Return whether the loop had that many lines.
+    """
     lines = 0
 
     def trace(_frame: FrameType, event: str, _argument: object) -> Any:

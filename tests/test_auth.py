@@ -1,4 +1,4 @@
-"""Ways to sign in: which parts make which method, and what each method sends and hides."""
+"""Each way to sign in needs its parts, sends its header and hides its secrets."""
 
 from dataclasses import fields
 

@@ -1,4 +1,7 @@
-"""Errors are one line that names the server and what to change, with the exit code of the contract."""
+"""Errors are one line that names the server and the setting to change.
+
+The exit code is that of the contract.
+"""
 
 import json
 import time
@@ -20,7 +23,10 @@ FAST = ("--timeout", "4", "--deadline", "12")
 
 
 def assert_down(gateway: Pushgateway, url: str) -> None:
-    """Check that the group of a Flower says that it is down, and has nothing about tasks or workers."""
+    """Check that the group of a Flower says that it is down.
+
+    The group must have no samples about tasks or workers.
+    """
     samples = gateway.samples(instance=url.removeprefix("http://"))
     assert [value for (name, _), value in samples.items() if name == "flower_up"] == [0]
     assert not [name for name, _ in samples if name.startswith("celery_") or name == "flower_scrape_tasks"]

@@ -1,4 +1,4 @@
-"""`push-job check` finds what is wrong, names what to change, and leaves nothing behind."""
+"""`push-job check` finds faults, says what to change and leaves nothing behind."""
 
 import re
 import ssl
@@ -192,7 +192,10 @@ def test_the_newest_event_is_found_in_every_order_of_the_list(
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the ca.pem of a private CA and web.yml, a Pushgateway's settings for TLS with its certificate."""
+    """A folder with a private CA, a server certificate and a Pushgateway's web.yml.
+
+    The CA is ca.pem. web.yml has the settings for TLS with the certificate in server.pem.
+    """
     folder = tmp_path_factory.mktemp("pki")
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))

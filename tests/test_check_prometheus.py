@@ -36,7 +36,10 @@ def pushed(redis: Redis, flower: Flower, pushgateway: Pushgateway, push_job: Pus
 
 @dataclass(frozen=True)
 class Servers:
-    """Prometheus servers: a healthy one with the project's rules, and others with one problem each."""
+    """Prometheus servers: a healthy one, and others with one problem each.
+
+    The healthy one has the project's rules.
+    """
 
     healthy: Prometheus
     without_honor_labels: Prometheus
@@ -77,7 +80,10 @@ def broken(query: str) -> str:
 def servers(
     testbed: Testbed, pushgateway: Pushgateway, pushed: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Servers]:
-    """Start all servers before waiting for any: each needs five seconds until its first scrape."""
+    """Start all servers before waiting for any.
+
+    Each needs five seconds until its first scrape.
+    """
     instance = pushed[1].removeprefix("http://")
     past = time.time() - 2 * 3600
     # A Pushgateway sets the time of a push itself, so the text of two hours ago is served by a fake.

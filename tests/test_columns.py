@@ -1,4 +1,7 @@
-"""Columns of many tasks have the same values as single tasks, and usual tasks need no call."""
+"""Columns of many tasks have the same values as single tasks.
+
+Usual tasks need no call.
+"""
 
 import math
 from collections.abc import Callable

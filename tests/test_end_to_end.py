@@ -1,4 +1,7 @@
-"""Every command works from end to end. `make test-lowest` runs this with the lowest versions of the dependencies."""
+"""Every command works from end to end.
+
+`make test-lowest` runs this with the lowest versions of the dependencies.
+"""
 
 import subprocess
 from pathlib import Path

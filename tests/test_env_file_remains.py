@@ -1,4 +1,7 @@
-"""Blanks, line ends of Windows and quotes around a value, as an .env file may leave them."""
+"""Remains of an .env file around a value are removed, or an error names them.
+
+They are blanks, line ends of Windows and quotes.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""`push-job explain` is true, short and worst first for someone who was just paged, on real Flowers and workers."""
+"""`push-job explain` is true, short and worst first, on real services.
+
+Its reader is someone who was just paged. The Flowers and workers are real.
+"""
 
 import json
 import time
@@ -26,7 +29,10 @@ def broker(testbed: Testbed) -> Redis:
 
 @pytest.fixture
 def fresh(testbed: Testbed, broker: Redis) -> Iterator[Flower]:
-    """A Flower that has just started, and hears a worker that runs one task and answers no question."""
+    """A Flower that has just started and hears one worker.
+
+    The worker runs one task and answers no question.
+    """
     flower = testbed.flower(broker)
     beat(flower, NODE, active=1)
     yield flower
@@ -35,7 +41,10 @@ def fresh(testbed: Testbed, broker: Redis) -> Iterator[Flower]:
 
 @pytest.fixture
 def flower(fresh: Flower) -> Flower:
-    """One that remembers a success of an hour ago, as if it had kept it over a restart."""
+    """A Flower that remembers a success of an hour ago.
+
+    It looks as if Flower had kept the task over a restart.
+    """
     report(fresh, "shop.orders.place", sent=3601, received=3601, started=3600.1, succeeded=3600)
     return fresh
 

@@ -1,4 +1,7 @@
-"""The families that `--with` adds, on real Flowers of three versions, compared with counts of Flower's own answers."""
+"""The families that `--with` adds are right on real Flowers of three versions.
+
+They are compared with counts of Flower's own answers.
+"""
 
 import math
 import re
@@ -42,7 +45,10 @@ FOR_EVER = 86400.0
 
 @dataclass(frozen=True)
 class Quiet:
-    """Flowers of all versions on one broker that received the same events; nothing changes any more."""
+    """Flowers of all versions on one broker that received the same events.
+
+    Their content does not change any more.
+    """
 
     flowers: Mapping[str, Flower]
     broker_port: int
@@ -50,7 +56,10 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def quiet(testbed: Testbed) -> Quiet:
-    """Tasks of a shop (1500), some odd ones, two workers that sent one heartbeat, and a queue without a consumer."""
+    """Flowers with 1500 tasks of a shop and some odd ones.
+
+    There are two workers that sent one heartbeat, and a queue without a consumer.
+    """
     broker = testbed.redis()
     flowers = {version: testbed.flower(broker, version=None if version == NEWEST else version) for version in VERSIONS}
     fill(broker.url, 1500, task_types=12)

@@ -1,4 +1,7 @@
-"""Samples of an extra that the Pushgateway would reject do not fail the push, which it rejects as a whole."""
+"""Samples of an extra that the Pushgateway would reject do not fail the push.
+
+The Pushgateway would reject the whole push.
+"""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Whatever fails in an extra, the three families are pushed; the extra is left out with one log line."""
+"""An extra that fails does not fail the push of the three families.
+
+The extra is left out with one log line.
+"""
 
 import contextlib
 import json

@@ -1,4 +1,7 @@
-"""Workers that are gone leave the push: at once after an orderly stop, else after a while."""
+"""Workers that are gone leave the push.
+
+They leave at once after an orderly stop, else after a while.
+"""
 
 from collections.abc import Iterator
 

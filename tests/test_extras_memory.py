@@ -1,4 +1,7 @@
-"""The longest accepted page of Flower's own metrics fits into the memory limit of the container."""
+"""The longest accepted page of Flower's own metrics fits into memory.
+
+The limit is the memory limit of the container.
+"""
 
 import subprocess
 import sys

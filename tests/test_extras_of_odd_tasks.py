@@ -1,4 +1,7 @@
-"""Extras of tasks and pools, for answers of any type and size that no real Flower gives."""
+"""Extras of tasks and pools accept answers of any type and size.
+
+No real Flower gives these answers.
+"""
 
 import contextlib
 import time

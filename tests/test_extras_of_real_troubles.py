@@ -1,4 +1,7 @@
-"""Extras of tasks that die, end unheard or fail, with real pools and real events of Celery."""
+"""Extras are right for tasks that die, end unheard or fail.
+
+The pools and the events of Celery are real.
+"""
 
 import time
 from collections.abc import Iterator

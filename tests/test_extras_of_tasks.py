@@ -1,4 +1,7 @@
-"""Extras of tasks (ages, waits, exceptions, last runs), on real Flowers, workers and beat."""
+"""Extras of tasks are right on real Flowers, workers and beat.
+
+They are ages, waits, exceptions and last runs.
+"""
 
 import functools
 import json
@@ -65,7 +68,9 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Shop:
-    """Flowers of all versions that received the same events, after all tasks and beat have ended.
+    """Flowers of all versions that received the same events.
+
+    All tasks and beat have ended.
 
     Attributes:
         flowers: by version.
@@ -78,7 +83,10 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(testbed: Testbed, push_job: PushJob, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """A stuck task among young ones, one with an ETA, real failures and odd texts, and a beat that has stopped."""
+    """Flowers with a stuck task, real failures and a beat that has stopped.
+
+    There are also young tasks, one with an ETA, and odd texts.
+    """
     broker = testbed.redis()
     flowers = {
         version: testbed.flower(broker, version=None if version == "newest" else version) for version in VERSIONS

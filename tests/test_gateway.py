@@ -1,4 +1,7 @@
-"""A registry is pushed in one request, and the error of an unanswered push says so."""
+"""A registry is pushed in one request.
+
+The error of an unanswered push says that the state of the group is unknown.
+"""
 
 import time
 from collections.abc import Iterable

@@ -1,4 +1,7 @@
-"""`show --format json` and `check --format json`: stable keys, data on stdout, the usual exit codes."""
+"""`show` and `check` with `--format json` have stable keys.
+
+The data is on stdout, and the exit codes are the usual ones.
+"""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The default size of pages: larger where Flower sorts all its tasks for every page."""
+"""Pages are larger by default where Flower sorts all its tasks for every page."""
 
 import random
 import time

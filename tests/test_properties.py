@@ -1,4 +1,7 @@
-"""Any bytes of an answer become valid exposition text or one clear error, and sums are kept."""
+"""Any bytes of an answer become valid exposition text or one clear error.
+
+Sums are kept.
+"""
 
 import json
 import math
@@ -103,7 +106,11 @@ class Answering:
 
 
 def read(bodies: list[bytes], sizes: list[int] | None = None) -> TaskTable:
-    """Return the tasks of some answers, later ones being newer. Raises only FlowerError."""
+    """Return the tasks of some answers, of which later ones are newer.
+
+    Raises:
+        FlowerError: an answer is unusable. No other exception may occur.
+    """
     flower = Flower(cast("Client", Answering(bodies, sizes or [])))
     found = TaskTable(SharedIndex())
     for _ in bodies:
@@ -132,7 +139,11 @@ def text_of(found: TaskTable, workers: dict[str, bool]) -> str:
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Return the samples by name and labels. Raises ValueError if the text is invalid or has a sample twice."""
+    """Return the samples by name and labels.
+
+    Raises:
+        ValueError: the text is invalid or has a sample twice.
+    """
     found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -161,7 +172,10 @@ def time_is_valid(value: float) -> bool:
 
 
 def is_unfinished(task: dict[str, Any]) -> bool:
-    """Whether it has not ended: also in a custom state, if it has started and neither succeeded nor failed since."""
+    """Return whether a task has not ended.
+
+    A task in a custom state has not ended if it has started and has neither succeeded nor failed since.
+    """
     state = task.get("state")
     if state in IN_FLIGHT or not isinstance(state, str) or state in {*STATES, "REJECTED", "IGNORED"}:
         return state in IN_FLIGHT

@@ -1,4 +1,7 @@
-"""A push has the content that the text format would have: for the protobuf runtime, and for a Pushgateway."""
+"""A push has the content that the text format would have.
+
+The protobuf runtime and a Pushgateway read that content.
+"""
 
 import math
 import struct
@@ -64,7 +67,10 @@ def suffixes(kind: str) -> list[str]:
 
 @st.composite
 def odd_families(draw: st.DrawFn) -> list[Metric]:
-    """Families of every type with samples in any order, some twice, some missing, with any value."""
+    """Families of every type with odd samples.
+
+    The samples are in any order, with any value. Some are there twice, some are missing.
+    """
     made = []
     for number, kind in enumerate(draw(st.lists(st.sampled_from(TYPES), max_size=5))):
         rows = []
@@ -81,7 +87,10 @@ def odd_families(draw: st.DrawFn) -> list[Metric]:
 
 @st.composite
 def good_families(draw: st.DrawFn) -> list[Metric]:
-    """Families of every type as a client library makes them, but with samples in any order."""
+    """Families of every type as a client library makes them.
+
+    Only the samples are in any order.
+    """
     made = []
     for number, kind in enumerate(draw(st.lists(st.sampled_from(TYPES), max_size=5))):
         rows: list[tuple[str, dict[str, str], float]] = []

@@ -23,7 +23,10 @@ def instance(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def busy_flower(flower: Flower, redis: Redis, worker: Worker) -> Flower:
-    """The session's Flower with real tasks of a real worker, and events of every odd kind."""
+    """The session's Flower with real tasks and events of every odd kind.
+
+    A real worker runs the tasks.
+    """
     shop = shop_app(redis.url)
     sent = [shop.send_task("shop.orders.place", (n,)).id for n in range(5)]
     sent += [shop.send_task("shop.stock.reserve", (n, "teapot"), {"available": n % 2 == 0}).id for n in range(4)]

@@ -1,4 +1,7 @@
-"""`push-job run` on real services: cycle after cycle, through outages, until a signal stops it."""
+"""`push-job run` makes cycle after cycle on real services.
+
+It continues through outages, until a signal stops it.
+"""
 
 import contextlib
 import fcntl

@@ -1,4 +1,7 @@
-"""The times at which `push-job run` starts cycles, on a fake clock that may be set forward and back."""
+"""`push-job run` starts its cycles at the right times.
+
+The clock is a fake that may be set forward and back.
+"""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta

@@ -28,7 +28,10 @@ def states(tasks: TaskTable) -> Counter[str]:
 
 
 def assert_is_the_list_of_one_time(flower: MovingFlower, tasks: TaskTable, last: int = 2) -> None:
-    """Check that the ids are those of one of the `last` times, and that no state is older than that."""
+    """Check that the ids are those of one of the `last` times.
+
+    No state may be older than that time.
+    """
     states_then = [*flower.moments, dict(state_by_id(flower))]
     found = {task_id: tasks.labels_of(task_id)[1] for task_id in tasks}
     same = [number for number, then in enumerate(states_then) if then.keys() == found.keys()]
@@ -82,7 +85,10 @@ def test_more_events_than_pages_can_follow_end_in_one_request(page_size: int, ca
 
 
 def fallbacks(caplog: pytest.LogCaptureFixture) -> int:
-    """Return how often the log says, with a reason, that all tasks were read in one request."""
+    """Return the number of log lines that say that one request read all tasks.
+
+    Each of them must have a reason.
+    """
     logged = [record for record in caplog.records if "in one request" in record.getMessage()]
     assert all(record.levelname == "WARNING" and record.fields["reason"] for record in logged)  # type: ignore[attr-defined]  # a field of ours
     return len(logged)
@@ -171,7 +177,10 @@ def last_to_front(flower: MovingFlower) -> None:
 
 
 def into_the_middle(flower: MovingFlower) -> None:
-    """An event of a worker whose clock is behind: the task moves forward, but not to the front."""
+    """An event of a worker whose clock is behind moves a task into the middle.
+
+    The task moves forward, but not to the front.
+    """
     if flower.answers == 3:
         flower.tasks.insert(120, flower.tasks.pop())
 
@@ -261,7 +270,10 @@ def test_a_break_of_the_small_front_page_does_not_make_other_pages_smaller() -> 
 
 
 def answers_on_the_way_down(count: int, page_size: int) -> int:
-    """How many answers a list that stands still takes, without the last one, which is the front's."""
+    """Return the number of answers that the scan of a list without changes takes.
+
+    The last answer, which is that of the front, is not counted.
+    """
     with MovingFlower(count) as flower:
         scan(flower.url, page_size)
         return flower.answers - 1

@@ -1,4 +1,7 @@
-"""Each Flower version, full of tasks and with events coming in, is counted exactly; a starved one too."""
+"""Each Flower version with many tasks is counted exactly while events arrive.
+
+A starved Flower is counted exactly too.
+"""
 
 import random
 import re
@@ -27,7 +30,10 @@ QUIET, RESTLESS = 20_000, 1_500
 
 
 class Crowd:
-    """Flowers of every version with the same tasks: many that stay as they are, some that events come for."""
+    """Flowers of every version with the same tasks.
+
+    Many tasks do not change. Some receive events.
+    """
 
     def __init__(self, testbed: Testbed, redis: Redis, events: TaskEvents) -> None:
         self.redis = redis
@@ -44,7 +50,10 @@ class Crowd:
             flower.wait_for_tasks(QUIET + RESTLESS)
 
     def stirred(self, seed: int, events: TaskEvents) -> AbstractContextManager[None]:
-        """Events for the restless tasks, and new tasks, from several workers, for as long as the block lasts."""
+        """Send events for the restless tasks and new tasks during the block.
+
+        They come from several workers.
+        """
         chance = random.Random(seed)
 
         def stir(ended: threading.Event) -> None:

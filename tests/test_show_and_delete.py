@@ -1,4 +1,7 @@
-"""`show` prints what a push would send and touches nothing; `delete` removes what a push has written."""
+"""`show` prints the samples of a push, and `delete` removes them.
+
+`show` changes nothing.
+"""
 
 import subprocess
 from collections.abc import Iterator
@@ -53,7 +56,10 @@ def test_show_prints_a_table_of_workers_and_tasks(flower: Flower, redis: Redis, 
 
 @pytest.fixture(scope="module")
 def varied(testbed: Testbed) -> Iterator[Flower]:
-    """A Flower of its own, because names and states of other tests' tasks may be of any length."""
+    """A Flower of its own.
+
+    Tasks of other tests could have names and states of any length.
+    """
     redis = testbed.redis()
     flower = testbed.flower(redis)
     with TaskEvents(redis.url) as events:

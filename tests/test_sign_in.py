@@ -1,4 +1,7 @@
-"""Passwords, tokens, private CAs and client certificates for both servers; no secret is ever shown."""
+"""Every way to sign in works with both servers, and no secret is shown.
+
+The ways are passwords, tokens, private CAs and client certificates.
+"""
 
 import ssl
 from pathlib import Path
@@ -136,7 +139,10 @@ def test_a_netrc_file_of_the_user_is_left_alone(push_job: PushJob, tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, Path]:
-    """A private CA, and a folder with ca.pem, server.pem, server.key, client.pem and client.key."""
+    """A private CA, and a folder with its certificates and keys.
+
+    The files are ca.pem, server.pem, server.key, client.pem and client.key.
+    """
     folder = tmp_path_factory.mktemp("pki")
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))

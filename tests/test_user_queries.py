@@ -1,4 +1,7 @@
-"""The user's own dashboard queries, letter for letter, on a real Prometheus that scrapes a real push."""
+"""The user's own dashboard queries work unchanged on a real Prometheus.
+
+The Prometheus scrapes a real push.
+"""
 
 import time
 import uuid

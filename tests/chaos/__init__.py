@@ -1,1 +1,1 @@
-"""Break the connections of push-job at random, and check what the Pushgateway has afterwards."""
+"""Break the connections of push-job at random, and check the pushed groups."""

@@ -1,4 +1,7 @@
-"""`python -m tests.chaos --runs 1000 --seed 17`: break connections at random; fail on a false push or a late run."""
+"""Break connections at random; fail on a false push or a late run.
+
+Example: `python -m tests.chaos --runs 1000 --seed 17`.
+"""
 
 import argparse
 import os
@@ -73,7 +76,7 @@ def _kept(run: Run, seed: str) -> Path:
 
 
 def shortcomings(runs: Sequence[Run]) -> list[str]:
-    """Return what is wrong with many runs together, such as a job that always gives up."""
+    """Return the faults of many runs together, such as a job that always gives up."""
     if len(runs) < 100:
         return []
     found = []

@@ -45,7 +45,10 @@ class ExtrasTruth:
         return cls(runtimes, waits)
 
     def lies(self, values: Values, asked: Iterable[str], except_type: str) -> list[str]:
-        """Return what is false in the extras' samples of a group, without the task type `except_type`."""
+        """Return the errors in the extras' samples of a group.
+
+        The task type `except_type` is left out.
+        """
         success = {labels["extra"]: value for labels, value in labelled(values, SUCCESS)}
         if success.keys() != set(asked):
             return [f"{SUCCESS} of {sorted(success)} and not of {sorted(asked)}"]

@@ -107,7 +107,10 @@ def _cut_off(chance: random.Random) -> Fault:
 
 
 def _cut_at_an_end(chance: random.Random) -> Fault:
-    """Cut a push before its body or after a line or message of it, where a part looks complete."""
+    """Cut a push before its body, or after a line or message of it.
+
+    At such a place, the part looks complete.
+    """
     ways: dict[str, Script] = {"closed": (Close(),), "reset": (Reset(),), "stalled": (Stall(),)}
     name = chance.choice(list(ways))
     place = chance.random()
@@ -127,7 +130,10 @@ def _ends(message: Message) -> list[int]:
 
 
 def _without_end(chance: random.Random) -> Fault:
-    """Repeat something in an answer again and again, so that no socket's timeout ends it."""
+    """Repeat something in an answer without end.
+
+    The pauses are too short for a timeout of the socket.
+    """
     ways: dict[str, Mangle] = {
         "with its head dripped": lambda m: (Drip(m.head, every=0.1), m.body),
         "after 100 Continue without end": lambda _: (Endless(head("100 Continue"), every=0.02),),
@@ -146,7 +152,10 @@ def _without_end(chance: random.Random) -> Fault:
 
 
 def _refused(chance: random.Random) -> Fault:
-    """Return an error of the proxy, without a request to the server or instead of its answer."""
+    """Return an error of the proxy.
+
+    The proxy sends it without a request to the server, or instead of the server's answer.
+    """
     status = chance.choice([502, 503, 504, 429, 500, 404])
     retry_after = chance.choice([None, None, "0", "1", "86400", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"])
     refusal = status_answer(status, PAGE, {"Retry-After": retry_after} if retry_after else None)
@@ -222,7 +231,10 @@ def _lost_or_doubled(chance: random.Random) -> Fault:
 
 
 def _truncated(chance: random.Random) -> Fault:
-    """Cut the end of the body off in an answer that looks complete: the length fits, is missing, or it is chunked."""
+    """Cut off the end of a body, in an answer that looks complete.
+
+    Its length fits the shorter body or is missing, or the answer is chunked.
+    """
     place, way = chance.random(), chance.choice(["its length made to fit", "ended by closing", "chunked"])
 
     def mangle(message: Message) -> Script:

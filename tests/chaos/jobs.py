@@ -1,6 +1,6 @@
-"""Processes of push-job, forked from one that has imported it, because the import takes most of a run's CPU time.
+"""Processes of push-job, forked from one that has imported it.
 
-A fork does everything that `python -m push_job` does except the import.
+The import takes most of a run's CPU time. A fork does everything else that `python -m push_job` does.
 """
 
 import multiprocessing
@@ -53,7 +53,10 @@ class Job:
         return os.pread(self._log.fileno(), 10**8, 0).decode()
 
     def seconds_without_cpu(self) -> float:
-        """Seconds for which its main thread waited for a CPU, as last read before it ended."""
+        """Return the seconds for which the main thread waited for a CPU.
+
+        Once the process has ended, this is the last value that was read before.
+        """
         with suppress(OSError, IndexError):
             self._starved = int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[1]) / 1e9
         return self._starved

@@ -21,7 +21,12 @@ Mangle = Callable[["Message"], Script]
 
 @dataclass(frozen=True)
 class Message:
-    """A request or an answer: its first line and headers with the empty line, and its body."""
+    """A request or an answer.
+
+    Attributes:
+        head: first line and headers, with the empty line.
+        body: the bytes after the head.
+    """
 
     head: bytes
     body: bytes
@@ -78,7 +83,9 @@ class Plan:
 
 @dataclass
 class Proxy:
-    """A context manager that listens on a free port of 127.0.0.1, with a thread for each connection.
+    """A proxy on a free port of 127.0.0.1, used as a context manager.
+
+    It has a thread for each connection.
 
     Attributes:
         upstream_port: port of the real server on 127.0.0.1.
@@ -229,7 +236,7 @@ def _names(script: Script) -> str:
 
 
 def _read_message(reader: BinaryIO) -> Message | None:
-    """Return the next request or answer; None if the other side has closed the connection."""
+    """Return the next request or answer; None if the connection was closed."""
     lines: list[bytes] = []
     length = 0
     while True:

@@ -1,4 +1,7 @@
-"""Run push-job between faulty connections, several runs at a time, and check the group after each."""
+"""Run push-job between faulty connections and check the group after each run.
+
+Several runs are made at a time.
+"""
 
 import contextlib
 import json
@@ -74,7 +77,7 @@ _WARNINGS_OF_EXTRAS = (*_WARNINGS, "extra failed", "pushed without extras", "lef
 
 @dataclass(frozen=True)
 class World:
-    """The real servers, the content of Flower, and the file that keeps the state between runs."""
+    """The real servers, the content of Flower, and the state file between runs."""
 
     flower: Flower
     pushgateway: Pushgateway
@@ -112,7 +115,7 @@ class Run:
 
     @property
     def needlessly_unpushed(self) -> bool:
-        """Whether nothing was pushed although the connection to the Pushgateway had no fault.
+        """Whether nothing was pushed over a faultless connection to the Pushgateway.
 
         That can happen on a very busy machine.
         """
@@ -155,7 +158,7 @@ def many_runs(world: World, seed: str, numbers: range, side_by_side: int) -> Ite
 
 
 def one_run(world: World, seed: str, number: int) -> Run:
-    """Run `push-job push` or `run` between two proxies and look at its group on the Pushgateway.
+    """Run `push-job push` or `run` between two proxies and check its group.
 
     Every run has a group of its own, which exists before and is deleted afterwards.
     """
@@ -227,11 +230,11 @@ def _record(run: Run, values: Values, to_flower: Proxy, to_gateway: Proxy) -> st
 
 
 def _timed(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
-    """Run push-job; return its seconds from the first connection to `first`, its exit code and its stderr.
+    """Run push-job; return its seconds, its exit code and its stderr.
 
-    The seconds do not contain its start, which is before the deadline begins, nor the time in which it was ready to
-    run but had no CPU. Where no first connection can be seen, the start is assumed to take as long as that of another
-    process just before.
+    The seconds begin with the first connection to `first`. They do not contain the start of push-job, which is before
+    the deadline begins, nor the time in which it was ready to run but had no CPU. Where no first connection can be
+    seen, the start is assumed to take as long as that of another process just before.
     """
     start = 0.0 if first.listens_at_once else _seconds_of_a_start()
     with jobs.started(arguments) as job:
@@ -247,7 +250,10 @@ def _timed(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, 
 
 @contextmanager
 def _state_file(world: World, flower_url: str, chance: random.Random) -> Iterator[Path]:
-    """Yield a file with the state of the last run that had one, perhaps damaged, and keep the state afterwards."""
+    """Yield a state file for a run, and keep its state afterwards.
+
+    The file has the state of the last run that had one. It may be damaged.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file, columns = Path(folder, "state"), COLUMNS
         kept, own = StateFile(world.state, "kept", "kept"), StateFile(file, flower_url, flower_url)
@@ -272,7 +278,10 @@ def _damage(file: Path, chance: random.Random) -> None:
 
 
 def _looped(arguments: list[str], first: Proxy, deadline: float) -> tuple[float, int, str]:
-    """Run some cycles of the loop and stop it; return the seconds until its end, its exit code and its log."""
+    """Run some cycles of the loop and stop it; return seconds, exit code and log.
+
+    The seconds are those from the stop until the end of the process, without the time in which it had no CPU.
+    """
     with jobs.started(arguments) as job:
         # Before the first connection, the process may not handle signals yet.
         first.first_contact.wait(PATIENCE if first.listens_at_once else 2 * _seconds_of_a_start())
@@ -298,7 +307,10 @@ def _start_of_last_push(log: Sequence[str], deadline: float, otherwise: float) -
 
 
 def _remove_scrape_families(values: Values) -> bool | None:
-    """Remove the families of a scrape with state from a group; return whether it was incremental, None without them."""
+    """Remove the families of a scrape with state; return whether it was incremental.
+
+    Return None if the group does not have all of these families.
+    """
     found = {name: values.pop((name, frozenset()), None) for name in SCRAPE_FAMILIES}
     return None if None in found.values() else found["flower_scrape_full"] == 0.0
 

@@ -1,4 +1,7 @@
-"""A hundred runs of the chaos test; `make chaos` does more, with another seed each time."""
+"""After any fault, the pushed group is true, down or unchanged, in time.
+
+`make chaos` does more runs, with another seed each time.
+"""
 
 import pytest
 

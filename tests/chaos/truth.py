@@ -144,7 +144,10 @@ def fill_flower(redis: Redis, flower: Flower) -> Truth:
 
 
 def moving_tasks(redis: Redis, seed: str) -> AbstractContextManager[None]:
-    """Keep the moving tasks moving: bursts of about half a second, with pauses of the same length."""
+    """Keep the moving tasks moving, in random bursts.
+
+    A burst takes about half a second. The pauses have the same length.
+    """
     chance = random.Random(seed)
 
     def move(ended: threading.Event) -> None:

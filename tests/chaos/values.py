@@ -17,7 +17,10 @@ Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def group_values(samples: Samples, grouping: Mapping[str, str]) -> Values:
-    """Return a group's samples without the labels of its grouping key and without samples of the Pushgateway."""
+    """Return a group's samples without the labels of its grouping key.
+
+    Samples that the Pushgateway adds are left out.
+    """
     return {
         (name, frozenset(labels - grouping.items())): value
         for (name, labels), value in samples.items()

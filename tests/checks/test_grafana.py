@@ -44,7 +44,10 @@ HEALTHY: dict[str, Script] = {
 
 
 def check(answers: dict[str, Script]) -> list[Step]:
-    """Return the steps after the connection, for a Grafana that is healthy except for these answers."""
+    """Return the steps after the connection to a Grafana.
+
+    The Grafana is healthy except for these answers.
+    """
     with ScriptedServer({**HEALTHY, **answers}) as grafana:
         server = Endpoint.parse(grafana.url, "--grafana", {"token": "t0k-9"})
         settings = Settings((Endpoint("http://flower:5555"),), Endpoint("http://gateway:9091"), job="shop")

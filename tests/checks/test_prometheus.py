@@ -31,7 +31,10 @@ NOTHING, SCRAPED, KEPT = vector(), vector(({"instance": "gateway:9091"}, 1.0)), 
 def queries(
     scraped: Script = SCRAPED, kept: Script = KEPT, renamed: Script = NOTHING, refused: Script = NOTHING
 ) -> dict[str, Script | list[Script]]:
-    """Return the answers to the four queries, in their order; by default everything is well."""
+    """Return the answers to the four queries, in their order.
+
+    By default, all answers are those of a healthy Prometheus.
+    """
     return {"/api/v1/query": [scraped, kept, renamed, refused]}
 
 
@@ -55,7 +58,10 @@ HEALTHY: dict[str, Script | list[Script]] = {
 
 
 def check(answers: dict[str, Script | list[Script]], push_format: str = "protobuf", path: str = "") -> list[Step]:
-    """Return the steps after the connection, for a Prometheus that is healthy except for these answers."""
+    """Return the steps after the connection to a Prometheus.
+
+    The Prometheus is healthy except for these answers.
+    """
     with ScriptedServer({**HEALTHY, **answers}) as server:
         pushgateway = Endpoint.parse(f"{server.url}{path}" if path else "http://gateway:9091", "--pushgateway")
         settings = Settings((Endpoint("http://flower:5555"),), pushgateway, push_format=push_format)

@@ -11,7 +11,10 @@ STATUS = json_answer({"status": "success", "data": {"build_information": {"versi
 
 
 def steps(metrics: Script | bytes, status: Script = STATUS, **changes: Script) -> list[tuple[bool | None, str]]:
-    """Return mark and text of the steps after the connection, for a Pushgateway with these metrics."""
+    """Return mark and text of the steps after the connection to a Pushgateway.
+
+    The Pushgateway has these metrics.
+    """
     answers = {"/api/v1/status": status, "/metrics": answer(metrics) if isinstance(metrics, bytes) else metrics}
     with ScriptedServer({**answers, "*": status_answer(200), **changes}) as server:
         flowers = (Endpoint("http://f:5555"), Endpoint("http://h:5555"))

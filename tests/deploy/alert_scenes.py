@@ -1,4 +1,7 @@
-"""Series of a system that is well, and of one trouble per alert, as a push every few minutes creates them."""
+"""Series of a healthy system, and of one trouble per alert.
+
+A push every few minutes creates them.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +135,10 @@ def troubles(every: int) -> dict[str, Scene]:
 
 
 def promtool_series(scene: Scene, instance: str, every: int, extras: list[str]) -> dict[str, str]:
-    """Return the series for promtool, with a value per minute, without the families of extras that are not selected."""
+    """Return the series for promtool, with a value per minute.
+
+    Families of extras that are not selected are left out.
+    """
     optional = {name for extra in EXTRAS.values() for family in extra.families for name in family.sample_names}
     pushed = {name for extra in extras for family in EXTRAS[extra].families for name in family.sample_names}
     found = {}

@@ -1,4 +1,7 @@
-"""Sets of values for the chart: accepted ones by name, and wrong ones with the name that the error must contain."""
+"""Sets of values for the chart: accepted ones by name, and wrong ones.
+
+Each wrong set has the name of a value, which the error must contain.
+"""
 
 from __future__ import annotations
 

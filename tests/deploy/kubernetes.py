@@ -1,4 +1,7 @@
-"""Validate objects against the schemas of each supported Kubernetes version, which come with kubernetes-validate."""
+"""Validate objects against the schemas of each supported Kubernetes version.
+
+The package kubernetes-validate contains the schemas.
+"""
 
 import importlib.util
 import json

@@ -1,4 +1,7 @@
-"""The alerts of a default install: none fires in a system that is well, and each can fire, at every schedule."""
+"""Each alert of a default install can fire, but none fires in a healthy system.
+
+This is true at every schedule.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -16,7 +19,10 @@ from tests.deploy.test_manifests import kustomization
 
 
 def installed(how: str, every: int, folder: Path) -> list[Manifest]:
-    """Return the objects of a default install with rules and dashboards and a push every `every` minutes."""
+    """Return the objects of a default install with rules and dashboards.
+
+    The install pushes every `every` minutes.
+    """
     if how == "chart":
         on = {name: {"enabled": True} for name in ("rules", "dashboards")}
         return template({**on, "cronjob": {"schedule": f"*/{every} * * * *"}})
@@ -25,7 +31,7 @@ def installed(how: str, every: int, folder: Path) -> list[Manifest]:
 
 
 def promtool_test(scenes: dict[str, Scene], every: int, extras: list[str]) -> dict[str, Any]:
-    """Return a test for promtool: the alert of each scene fires, and none in the scene "well"."""
+    """Return a promtool test: each scene's alert fires, and none in the scene "well"."""
     series: dict[str, str] = {}
     expectations = []
     for name, scene in scenes.items():

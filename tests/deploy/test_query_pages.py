@@ -1,4 +1,7 @@
-"""docs/migration.md, autoscaling.md and alertmanager.md: queries, objects and names are right."""
+"""The queries, objects and names in three pages of docs/ are right.
+
+The pages are migration.md, autoscaling.md and alertmanager.md.
+"""
 
 import re
 import subprocess
@@ -126,7 +129,10 @@ def test_backlog_in_a_real_prometheus_is_empty_without_fresh_data(
 
 
 def migration_queries() -> list[str]:
-    """Return the code in the second column of each table, except names of alerts and options."""
+    """Return the code in the second column of each table.
+
+    Names of alerts and options are left out.
+    """
     rows = [
         re.split(r"(?<!\\)\|", line)[1:-1] for line in MIGRATION.read_text(encoding="utf-8").splitlines() if "|" in line
     ]

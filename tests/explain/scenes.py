@@ -1,4 +1,7 @@
-"""A broker, a Flower and workers in which a test causes a problem and calls `explain` in this process."""
+"""Scenes for `explain`: a broker, a Flower and workers.
+
+A test causes a problem in a scene and calls `explain` in this process.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ GATEWAY = Endpoint("http://127.0.0.1:9")
 
 @dataclass
 class Scene:
-    """The services of one test. `app` sends tasks; `close` ends everything except the broker."""
+    """The services of one test.
+
+    `app` sends tasks. `close` ends all services except the broker.
+    """
 
     testbed: Testbed
     broker: Redis | VirtualHost
@@ -53,7 +59,10 @@ class Scene:
         return self.broker
 
     def know_pools(self) -> None:
-        """Return once Flower knows the pools: it asks at its own start, possibly before the workers have started."""
+        """Wait until Flower knows the pools.
+
+        Flower asks the workers at its own start, possibly before they have started.
+        """
         url = f"{self.flower.url}/api/workers?refresh=1"
         wait_for(
             "Flower to know the pools",
@@ -75,7 +84,10 @@ class Scene:
         self.wait(state, *[self.send(name, *args) for _ in range(count)])
 
     def events(self, worker: str, task_id: str, name: str, **ago: float) -> None:
-        """Send events of a task: `received=5` is a task-received event with a time stamp 5 seconds ago."""
+        """Send events of a task, each with its age in seconds.
+
+        `received=5` is a task-received event with a time stamp 5 seconds ago.
+        """
         now = time.time()
         with TaskEvents(self.broker.url) as events:
             for event, seconds in ago.items():

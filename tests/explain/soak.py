@@ -1,4 +1,6 @@
-"""A healthy, busy system stays without a finding or an alert: ``python -m tests.explain.soak --minutes 10``.
+"""Check that a healthy, busy system stays without a finding or an alert.
+
+Example: ``python -m tests.explain.soak --minutes 10``.
 
 On RabbitMQ and on Redis, two workers run tasks with priorities, ETAs, retries, custom states and chords, and an
 embedded beat sends periodic ones. On RabbitMQ, another worker consumes a quorum queue, for which Celery delays tasks in
@@ -43,7 +45,10 @@ DELAYED: dict[str, Any] = {
 
 
 def send_delayed(app: Celery, number: int) -> None:
-    """Send the tasks of one second to the quorum queue; the broker delays those with a countdown."""
+    """Send the tasks of one second to the quorum queue.
+
+    The broker delays those with a countdown.
+    """
     app.send_task("t.quick")
     app.send_task("t.quick", countdown=5 + number % 60)
     if number % 5 == 0:
@@ -69,7 +74,10 @@ def send_round(scene: Scene, number: int) -> None:
 
 
 def soak(testbed: Testbed, broker: Redis | VirtualHost, pushgateway: Pushgateway, minutes: float) -> Counter[str]:
-    """Keep one system busy; return the number of questions and of each kind of finding."""
+    """Keep one system busy; return the number of questions and of each finding.
+
+    The findings are counted by kind.
+    """
     scene = open_scene(testbed, broker, workers=("worker-1", "worker-2"), results=True)
     scene.others.append(_beat(testbed, broker))
     delayed = troubles_app(broker.url, **DELAYED) if scene.is_rabbitmq else None
@@ -120,7 +128,10 @@ def _beat(testbed: Testbed, broker: Broker) -> Worker:
 
 
 def main() -> int:
-    """Run both systems side by side; return 1 if there was a finding, a failed push or an alert."""
+    """Run both systems side by side; return the exit code.
+
+    It is 1 after a finding, a failed push or an alert, else 0.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     minutes = parser.parse_args().minutes

@@ -36,7 +36,7 @@ FIRST, AGAIN = request(), request(redelivered=True)
 
 
 def received(count: int, state: str = "RECEIVED", **more: int) -> Facts:
-    """Return facts about one task that was received `count` times by each of two workers."""
+    """Return facts about one task that each of two workers received `count` times."""
     events = {("shop.a", "task-received"): 2 * count, **{("shop.a", f"task-{event}"): n for event, n in more.items()}}
     return facts(
         types=a_type(counts={state: 1}),
@@ -47,7 +47,10 @@ def received(count: int, state: str = "RECEIVED", **more: int) -> Facts:
 
 
 def held_twice(known: Facts, *rounds: dict[str, Reply]) -> tuple[HeldTwice, ...]:
-    """Return the tasks that are held twice, with these replies in each round of questions."""
+    """Return the tasks that are held twice.
+
+    Each item of `rounds` has the replies in one round of questions.
+    """
     asked = Counter[str]()
 
     def reply(params: dict[str, Any]) -> dict[str, Any]:

@@ -368,7 +368,10 @@ def wrong_serializer(scene: Scene) -> None:
 
 @contextlib.contextmanager
 def backdated(scene: Scene, task_id: str, seconds: float) -> Any:
-    """Report a task that was sent `seconds` ago to the workers' queue; no message of it exists."""
+    """Report a task that was sent `seconds` ago to the workers' queue.
+
+    No message of it exists.
+    """
     with TaskEvents(scene.broker.url) as events:
         events.send(
             "task-sent",
@@ -615,7 +618,10 @@ def busy_and_well(scene: Scene) -> None:
 
 
 def wait_for_heartbeats(scene: Scene, more: int = 3) -> None:
-    """Return once Flower has received `more` further heartbeats of each worker; task events do not count."""
+    """Wait until Flower has received `more` new heartbeats of each worker.
+
+    Task events do not count.
+    """
 
     def beats() -> dict[str, int]:
         rows = scene.flower.client.get_json(f"{scene.flower.url}/workers?json=1")["data"]

@@ -1,4 +1,7 @@
-"""A real Celery beat that sends a shop task every second: ``python -m tests.fakes.beat BROKER_URL SCHEDULE_FILE``."""
+"""A real Celery beat that sends a shop task every second.
+
+Usage: ``python -m tests.fakes.beat BROKER_URL SCHEDULE_FILE``.
+"""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""A Flower without a process: Celery's own state of events, listed in the order of a Flower version.
+"""A Flower without a process, on Celery's own state of events.
 
 A real Flower keeps a `celery.events.state.State`, and so does this one. That
 state forgets the task that was touched least recently, and merges events that
-arrive out of order. Only the list's order, the filters and the counters are
-written here.
+arrive out of order. Only the list's order, which is that of a Flower version,
+the filters and the counters are written here.
 """
 
 import contextlib
@@ -136,7 +136,10 @@ class CeleryFlower:
 
 
 class DirectClient:
-    """Stands in for a Client: asks a CeleryFlower without a socket; `flower` may be replaced."""
+    """Stand-in for a Client that asks a CeleryFlower without a socket.
+
+    `flower` may be replaced.
+    """
 
     def __init__(self, flower: CeleryFlower) -> None:
         self.flower = flower

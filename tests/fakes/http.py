@@ -38,7 +38,10 @@ class Drip:
 
 @dataclass(frozen=True)
 class Endless:
-    """Sends `data` again and again, as fast as the client reads it, or every `every` seconds."""
+    """Endless repetition of `data`.
+
+    It is sent every `every` seconds; with 0, as fast as the client reads it.
+    """
 
     data: bytes
     every: float = 0.0
@@ -53,7 +56,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Stall:
-    """Sends nothing more, and keeps the connection open until the client or the server's end closes it."""
+    """Silence on an open connection, until the client or the server's end closes it."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,9 @@ def status_answer(status: int, body: bytes = b"", headers: Mapping[str, str] | N
 
 
 class ScriptedServer:
-    """A context manager; serves on 127.0.0.1 and a free port, with one thread per connection.
+    """HTTP server on a free port of 127.0.0.1, used as a context manager.
+
+    It has one thread per connection.
 
     Attributes:
         url: `http://127.0.0.1:PORT`, or https with a `tls` context.
@@ -131,7 +136,10 @@ class ScriptedServer:
         greeting: Script = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`greeting` is played on each connection before anything is read from it, also before the TLS handshake."""
+        """Create a server that plays `greeting` at the start of each connection.
+
+        It does so before it reads anything from the connection, also before the TLS handshake.
+        """
         self.requests: list[Request] = []
         self.connections = 0
         self._scripts = {path: _listed(scripts) for path, scripts in answers.items()}
@@ -267,7 +275,10 @@ def _send(step: bytes | Drip | Endless | Wait, stream: socket.socket, ended: thr
 
 
 def read_request(reader: Any) -> Request | None:
-    """Return the next request; None if the client closed the connection or does not speak HTTP."""
+    """Return the next request, or None.
+
+    None means that the client closed the connection or does not speak HTTP.
+    """
     line = reader.readline().decode("latin-1")
     headers: dict[str, str] = {}
     while header := reader.readline().decode("latin-1").strip():

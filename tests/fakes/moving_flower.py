@@ -1,4 +1,7 @@
-"""A server with Flower's API that moves its list between answers, in ways that a real one cannot be forced to."""
+"""A server with Flower's API that moves its list between answers.
+
+A real Flower cannot be forced to do the same.
+"""
 
 import itertools
 import json

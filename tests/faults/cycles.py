@@ -78,14 +78,17 @@ def run_cycle(flower: str, pushgateway: str, **changes: Any) -> CycleResult:
 
 
 def group(pushgateway: Pushgateway, flower_url: str) -> Mapping[str, float]:
-    """Return the samples of a Flower's group that have no labels of their own, by name."""
+    """Return the samples of a Flower's group by name, without those with own labels."""
     address = flower_url.partition("://")[2]
     samples = pushgateway.samples(instance=address)
     return {name: value for (name, labels), value in samples.items() if dict(labels).keys() <= {"job", "instance"}}
 
 
 def is_down(pushgateway: Pushgateway, flower_url: str) -> bool:
-    """Return whether a Flower's group holds `flower_up 0` and the job's other families, and nothing else."""
+    """Return whether a Flower's group says that the Flower is down.
+
+    Such a group holds `flower_up 0` and the job's other families, and nothing else.
+    """
     names = {name for name, _ in pushgateway.samples(instance=flower_url.partition("://")[2])}
     own = {"flower_up", "flower_scrape_duration_seconds", "push_job_build_info"}
     by_pushgateway = {"push_time_seconds", "push_failure_time_seconds"}
@@ -118,7 +121,7 @@ def counts(text: str) -> Counts:
 
 
 def peak_memory(*arguments: str) -> tuple[int, float]:
-    """Run push-job with these arguments; return its exit code and its peak memory in MiB."""
+    """Run push-job with these arguments; return exit code and peak memory in MiB."""
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, sys.executable, "-m", "push_job", *arguments],
         capture_output=True,

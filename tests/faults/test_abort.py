@@ -50,7 +50,10 @@ def test_connections_may_be_made_while_all_are_aborted(adapter: AbortableAdapter
 
 @contextmanager
 def at_each_line_of(function: str, action: Any) -> Iterator[None]:
-    """Call `action` in a thread of its own before each line of functions with this name, and wait for it briefly."""
+    """Call `action` before each line of functions with this name.
+
+    Each call has a thread of its own. The traced code waits for it briefly.
+    """
     threads: list[threading.Thread] = []
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:

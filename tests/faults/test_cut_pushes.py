@@ -60,7 +60,10 @@ WAYS = [Way(name, expects) for name in ("close", "reset", "half close", "stall")
 
 @pytest.fixture(scope="module")
 def pushes() -> dict[str, Request]:
-    """The requests of a push for a Flower that is up, for one that is down, and with every extra."""
+    """The request of one push of each kind.
+
+    The kinds are a Flower that is up, one that is down, and a push with every extra.
+    """
     found = {}
     for kind, answers, extras in (
         ("up", GOOD, ()),
@@ -100,7 +103,10 @@ class Group:
             assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 
     def samples(self) -> Samples:
-        """Return its samples with the time of the last push, but not of the last rejection."""
+        """Return its samples without the time of the last rejection.
+
+        The time of the last push is kept.
+        """
         samples = self.pushgateway.samples(job=self.job)
         return {key: value for key, value in samples.items() if key[0] != "push_failure_time_seconds"}
 
@@ -113,7 +119,10 @@ class Group:
         )
 
     def answered(self, *codes: str) -> float:
-        """Return the number of pushes that this Pushgateway has answered with one of these codes."""
+        """Return the number of pushes that were answered with one of these codes.
+
+        All pushes to this Pushgateway count.
+        """
         text = self.pushgateway.client.get(f"{self.pushgateway.url}/metrics")
         lines = [line for line in text.split("\n") if line.startswith("pushgateway_http_requests_total")]
         return sum(
@@ -124,7 +133,7 @@ class Group:
         )
 
     def cut(self, places: Sequence[int], way: Way) -> None:
-        """Send the push once per place, cut off there; return when the Pushgateway has rejected them."""
+        """Send the push once per place, cut off there, and wait for the answers."""
         before = self.answered("200", "400")
         for first in range(0, len(places), STALLED):
             with contextlib.ExitStack() as afterwards:
@@ -215,7 +224,7 @@ EARLY = 3 * 2**20
 
 
 class Relay:
-    """Passes one push on to a Pushgateway, and does something once so many bytes have passed."""
+    """Relay of one push to a Pushgateway; calls `then` once `size` bytes have passed."""
 
     def __init__(self, pushgateway: Pushgateway, size: int, then: Callable[[], object]) -> None:
         self._upstream = pushgateway.port

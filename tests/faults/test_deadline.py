@@ -1,4 +1,7 @@
-"""The deadline holds whatever the servers do, and part of it is reserved to push that Flower is down."""
+"""The deadline holds for any behaviour of the servers.
+
+Part of it is reserved to push that Flower is down.
+"""
 
 import logging
 import socket
@@ -186,7 +189,10 @@ def test_a_port_that_takes_no_connection_is_given_up_by_the_deadline(clean_pushg
 
 @contextmanager
 def slow_name(monkeypatch: pytest.MonkeyPatch, lookups_that_hang: int = 10**6) -> Iterator[threading.Event]:
-    """Resolve `slow.test` as 127.0.0.1, but let its first lookups hang until the event is set."""
+    """Resolve `slow.test` as 127.0.0.1, but let its first lookups hang.
+
+    They hang until the event is set.
+    """
     real, released, lookups = socket.getaddrinfo, threading.Event(), [lookups_that_hang]
 
     def getaddrinfo(host: str, *args: Any, **kwargs: Any) -> Any:

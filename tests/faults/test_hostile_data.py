@@ -1,4 +1,7 @@
-"""Whatever Flower answers, the job does not crash, does not grow, and pushes only what Prometheus can read."""
+"""For any answer of Flower, the job does not crash and does not grow.
+
+It pushes only samples that Prometheus can read.
+"""
 
 import gzip
 import json

@@ -1,4 +1,7 @@
-"""A Flower with a huge line in /metrics, terminal escapes or cookies; another Flower is not affected."""
+"""A hostile Flower harms neither the job nor another Flower.
+
+Such a Flower sends a huge line in /metrics, terminal escapes or cookies.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,7 @@
-"""Tasks with huge texts, and JSON with any spacing, are counted like others, in little memory."""
+"""Tasks with huge texts and JSON with any spacing are counted in little memory.
+
+They are counted like other tasks.
+"""
 
 import json
 import uuid
@@ -31,7 +34,10 @@ def body_of(tasks: dict[str, Any], spacing: str) -> bytes:
 
 
 def many(count: int) -> dict[str, Any]:
-    """Return tasks of about a kilobyte. The runtime is the task's number; its arguments look like the end of a task."""
+    """Return tasks of about a kilobyte.
+
+    The runtime is the task's number. The arguments look like the end of a task.
+    """
     return {
         str(uuid.UUID(int=number)): {
             "name": "shop.buy",
@@ -144,7 +150,10 @@ def test_a_text_without_end_fits_into_the_container() -> None:
 
 @contextmanager
 def failed_with(testbed: Testbed, message: str) -> Iterator[Flower]:
-    """Yield a Flower with one task, which a worker ran and which failed with this message."""
+    """Yield a Flower with one task that a worker ran and that failed.
+
+    The task failed with this message.
+    """
     redis = testbed.redis()
     flower = testbed.flower(redis)
     worker = testbed.worker(redis)

@@ -1,4 +1,7 @@
-"""Standard streams that cannot be written change neither what is pushed nor the exit code."""
+"""Standard streams that cannot be written do not change the result.
+
+The job pushes the same and has the same exit code.
+"""
 
 import shlex
 import subprocess

@@ -236,7 +236,7 @@ def test_half_a_date_does_not_change_the_age_of_a_task(date: str) -> None:
 
 
 def test_a_retry_without_time_left_does_not_hide_the_first_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a millisecond is left: too little for a request, but the deadline has not passed."""
+    """Half a millisecond before the deadline is too little for a request."""
     now, tries = 0.0, 0
     monkeypatch.setattr("push_job.http.client.time", SimpleNamespace(monotonic=lambda: now))
     client = Client(Endpoint("http://127.0.0.1:9"), timeout=10)

@@ -1,4 +1,7 @@
-"""A secret is never shown: not if a server repeats it, not in a wrong URL, not in a traceback."""
+"""A secret is never shown.
+
+This includes a server that repeats it, a wrong URL and a traceback.
+"""
 
 import base64
 import html
@@ -48,7 +51,7 @@ def encodings(password: str) -> set[str]:
 
 
 def repeated_by_server(password: str, text: str) -> str:
-    """Return the part of the server's body that is in the text, without redacted parts."""
+    """Return the part of the server's body that the text has, without redacted parts."""
     return text.partition("[[")[2].partition("]]")[0].replace("***", "")
 
 

@@ -1,4 +1,7 @@
-"""A signal ends the command at once with the usual code, and a push is complete or not made."""
+"""A signal ends the command at once with the usual exit code.
+
+A push is complete or not made.
+"""
 
 import json
 import signal
@@ -43,7 +46,10 @@ def command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def ended_by(process: subprocess.Popen[str], number: signal.Signals) -> bool:
-    """Send a signal; return whether the process ends at once with the signal's exit code and prints nothing."""
+    """Send a signal; return whether the process ends at once as it should.
+
+    It must end with the signal's exit code and print nothing.
+    """
     process.send_signal(number)
     _, errors = process.communicate(timeout=AT_ONCE)
     return process.returncode == 128 + number and errors == ""
@@ -58,7 +64,9 @@ def lone_pushgateway(testbed: Testbed) -> Iterator[Pushgateway]:
 
 
 def unsent_bytes(port: int) -> list[int]:
-    """Return the unsent bytes of each connection to a local port, without ended connections.
+    """Return the unsent bytes of each connection to a local port.
+
+    Ended connections are left out.
 
     The end of a connection counts as a byte until the other side has acknowledged it.
     """

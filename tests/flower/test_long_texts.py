@@ -16,7 +16,10 @@ def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cut(text: str, size: int | None = None) -> bytes:
-    """Shorten the texts of some JSON, of which `size` bytes have arrived and the rest comes in small pieces."""
+    """Shorten the texts of some JSON that arrives in pieces.
+
+    `size` bytes have arrived already; the rest comes in small pieces.
+    """
     body = text.encode()
     first = len(body) if size is None else size
     rest: Iterator[bytes] = (body[at : at + 7] for at in range(first, len(body), 7))

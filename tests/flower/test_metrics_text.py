@@ -1,4 +1,7 @@
-"""The parser of Prometheus' text format agrees with prometheus_client's, and takes linear time."""
+"""The parser of Prometheus' text format agrees with that of prometheus_client.
+
+It takes linear time.
+"""
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest

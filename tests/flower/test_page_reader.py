@@ -16,7 +16,10 @@ from tests.flower.tasks import page_of, successes
 
 
 class FakeFlower:
-    """Stands in for a Flower: answers with `tasks`, or with an error for limits above `largest`."""
+    """Stand-in for a Flower that answers with `tasks`.
+
+    For limits above `largest`, it answers with `error`.
+    """
 
     def __init__(self, error: TransportError | None = None, largest: int = 10**9) -> None:
         self.client = self

@@ -1,4 +1,4 @@
-"""The table of tasks: merging pages, looking up tasks and comparing with the end of the list."""
+"""The table of tasks merges pages, looks up tasks and compares the list's end."""
 
 import math
 

@@ -1,4 +1,7 @@
-"""Totals without a Flower: what is an end, what counts, and the comparison with Flower's counters."""
+"""Totals count ends of tasks and are compared with Flower's counters.
+
+The tests need no Flower.
+"""
 
 from collections import Counter
 
@@ -53,7 +56,10 @@ def test_the_newest_end_is_new_if_it_is_later() -> None:
 
 
 def watched(*pages: dict[str, TaskFields]) -> TaskTable:
-    """Return a table in which these pages were merged, the first one before it is watched."""
+    """Return a table in which these pages were merged.
+
+    The first page is merged before the table is watched.
+    """
     table = TaskTable(SharedIndex())
     table.merge(page_of(table.shared, pages[0], COLUMNS))
     table.watch(COUNTED)
@@ -137,7 +143,10 @@ def missed(totals: Totals) -> dict[str, int]:
 
 
 def begun(process: float = 1.0, **ends: int) -> Totals:
-    """Return totals that are compared with a process of Flower that has counted these ends."""
+    """Return totals that have begun with the counters of a Flower process.
+
+    The process has counted these ends.
+    """
     totals = Totals((1.0,))
     totals.begin(process, 0.0, Counter(ends), Counter(), 0.0, is_new=False)
     return totals

@@ -102,7 +102,10 @@ class Scraper(TaskScraper):
 
 
 class Witness:
-    """Knows what a scrape may return: the list at its end page, and what each task has become since."""
+    """Record of the results that a scrape may return.
+
+    These are the list as it was at the end page, and any later state of each task.
+    """
 
     def __init__(self, flower: CeleryFlower) -> None:
         self._flower = flower
@@ -160,7 +163,10 @@ class Witness:
 
 
 class Life:
-    """The life of a Flower, derived from a seed: who works, how much, and what goes wrong."""
+    """The life of a Flower, derived from a seed.
+
+    The seed decides the workers, the amount of their work and the faults.
+    """
 
     def __init__(self, seed: int, found: Found) -> None:
         self.chance = random.Random(seed)
@@ -284,7 +290,10 @@ class Life:
         self._receive(uuid, sender)
 
     def pass_time(self) -> None:
-        """Send the events of one interval; sometimes collect garbage, or save the state as a persistent Flower does."""
+        """Send the events of one interval.
+
+        Sometimes collect garbage, or save the state as a persistent Flower does.
+        """
         self.live(self.busy if self.chance.random() < 0.98 else 200)
         if self.chance.random() < 0.05:
             self.fill_sleeper()
@@ -294,7 +303,9 @@ class Life:
             self.saved = [*self.saved[-3:], pickle.dumps(self.flower.state)]
 
     def note_result(self, scraper: TaskScraper, scraped: ScrapedTasks) -> None:
-        """Note whether the result, and those that build on it, may hide that a task was renamed in place.
+        """Note whether the result may hide that a task was renamed in place.
+
+        Results that build on this one may hide it too.
 
         During a full scrape without known counters from before, such an event may be hidden by others (README, "What
         neither finds"). The next full scrape shows it.
@@ -465,7 +476,10 @@ def _fault(life: Life, client: DirectClient) -> str | None:
 
 
 def difference(flower: CeleryFlower, tasks: TaskTable) -> str | None:
-    """Return how a result differs from a count of the list as it is now; None if it does not."""
+    """Return the difference between a result and the list; None if there is none.
+
+    The list is counted as it is now.
+    """
     listed = dict(flower.tasks())
     counts, seconds = durations_by_labels(listed.values(), float(int(flower.now)))
     tallies = tasks.tally()
@@ -478,7 +492,9 @@ def difference(flower: CeleryFlower, tasks: TaskTable) -> str | None:
 
 
 def wrong_totals(life: Life, totals: Totals | None) -> str | None:
-    """Return how the totals and what they missed differ from the events that were sent; None if they do not.
+    """Return an error of the totals; None if they agree with the events sent.
+
+    The events that the totals report as missed are part of the comparison.
 
     What was sent before the first scrape is not counted. What was sent before a restart of Flower may be missing. An id
     that is used again counts under another name than Flower's events do. A Flower that restarts with an older state
@@ -504,7 +520,10 @@ def wrong_totals(life: Life, totals: Totals | None) -> str | None:
 
 
 def disorder(flower: CeleryFlower, scraper: TaskScraper) -> str | None:
-    """Return how the state's order differs from the list's, except for tasks whose place is not known."""
+    """Return an error in the order of the state's tasks; None if there is none.
+
+    The order must be that of the list, except for tasks whose place is not known.
+    """
     state = scraper._state
     if state is None or state.order.is_by_stamp:
         return None

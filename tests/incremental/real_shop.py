@@ -1,4 +1,4 @@
-"""A shop whose tasks change on real Flowers, and comparisons of scrapes with Flower's own list."""
+"""A shop whose tasks change on real Flowers, and comparisons with Flower's list."""
 
 import random
 import time
@@ -104,7 +104,10 @@ def count_all(flower: Flower) -> tuple[Counter[tuple[str, str]], dict[tuple[str,
 
 
 def assert_equals_list(flower: Flower, scrape: Callable[[], ScrapedTasks]) -> ScrapedTasks:
-    """Compare a scrape with a count just before it, which makes old Flowers drop the tasks that they forgot."""
+    """Check that a scrape equals a count just before it; return the scrape.
+
+    The count makes old Flowers drop the tasks that they forgot.
+    """
     for _ in range(3):
         counts, seconds = count_all(flower)
         scraped = scrape()

@@ -57,7 +57,10 @@ class Scene:
         return scraped
 
     def before_request(self, number: int, action: Callable[[], object], path: str = "/api/tasks") -> None:
-        """Do something once, before the given request of a path (counted from 1) is answered."""
+        """Call `action` once, before the given request of a path is answered.
+
+        Requests are counted from 1.
+        """
 
         def before(asked: str) -> None:
             if asked == path and sum(done == path for done, _ in self.flower.requests) == number - 1:

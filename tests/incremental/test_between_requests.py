@@ -1,4 +1,7 @@
-"""Events between two requests of one scrape, stale answers, restarts and reused ids: no number is wrong."""
+"""No number is wrong after a change between two requests of one scrape.
+
+The changes are events, stale answers, restarts and reused ids.
+"""
 
 import itertools
 import logging
@@ -16,7 +19,10 @@ ORDERS = pytest.mark.parametrize("order", [BY_STAMP, BY_CLOCK])
 
 
 def with_a_silent_worker(order: str, skew: float = 0.0) -> tuple[Scene, list[str]]:
-    """Return a scene with the tasks of a worker that was silent in the last cycle, and with another, busy worker."""
+    """Return a scene with a silent and a busy worker, and the silent one's tasks.
+
+    The silent worker sent nothing in the last cycle.
+    """
     scene = Scene(order)
     known = scene.receive(5 * PAGE, "silent", "celery@silent")
     scene.clocks["celery@busy"] = scene.clocks["celery@silent"]

@@ -1,4 +1,7 @@
-"""Jobs with state on a real Flower: they push all tasks and say how each cycle was done."""
+"""Jobs with state on a real Flower push all tasks.
+
+Each push says whether its scrape was full, and the number of tasks that were read.
+"""
 
 import time
 from collections.abc import Iterator

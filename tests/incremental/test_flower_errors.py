@@ -1,4 +1,4 @@
-"""A request of an incremental scrape that fails costs a full scrape and nothing else."""
+"""A failed request of an incremental scrape costs only a full scrape."""
 
 import logging
 import math
@@ -75,7 +75,10 @@ def test_a_flower_that_is_down_is_an_error() -> None:
 
 
 class TimedClient(DirectClient):
-    """Notes the time in seconds that each request may take, by its path and the state that it filters by."""
+    """Client that notes the time in seconds that each request may take.
+
+    The keys of `seconds` are the request's path and the state that it filters by.
+    """
 
     def __init__(self, flower: CeleryFlower) -> None:
         super().__init__(flower)

@@ -1,4 +1,7 @@
-"""A full scrape logs tasks that differ from the state although no event can have changed them."""
+"""A full scrape logs tasks that differ from the state without an event.
+
+No event can have changed these tasks.
+"""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Odd values in any field of a task are counted by an incremental scrape as by a full one."""
+"""Incremental scrapes count odd values in any field as full scrapes do."""
 
 import itertools
 import math

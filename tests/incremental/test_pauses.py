@@ -1,4 +1,7 @@
-"""Incremental scrapes pause after failures in a row, so that a Flower without provable changes costs no more."""
+"""Incremental scrapes pause after failures in a row.
+
+So a Flower without provable changes costs no more.
+"""
 
 import logging
 import math

@@ -1,4 +1,7 @@
-"""On each Flower version, full or not, incremental scrapes count what Flower lists."""
+"""Incremental scrapes count all tasks that Flower lists.
+
+The tests use each Flower version, full or not.
+"""
 
 import time
 from collections.abc import Iterator

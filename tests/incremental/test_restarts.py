@@ -1,4 +1,7 @@
-"""A Flower that was restarted, with or without its saved state, or replaced is scraped correctly."""
+"""A Flower that was restarted or replaced is scraped correctly.
+
+It may have restarted with or without its saved state.
+"""
 
 import time
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""A real Flower that is too slow for the deadline appears after a few cycles of `run`, or pushes with a state file."""
+"""A real Flower that is too slow for the deadline appears after a few cycles.
+
+They are cycles of `run`, or pushes with a state file.
+"""
 
 import http.client
 import threading
@@ -35,7 +38,10 @@ def flower(testbed: Testbed) -> Iterator[Flower]:
 
 @pytest.fixture
 def starved(flower: Flower) -> Iterator[str]:
-    """Yield the URL of a proxy that answers some pages and then none, until the next cycle asks for the workers."""
+    """Yield the URL of a proxy that answers only some pages in each cycle.
+
+    It answers PAGES_IN_A_CYCLE pages of tasks and then none, until the next cycle asks for the workers.
+    """
     left = 0
     closed = threading.Event()
 

@@ -1,4 +1,7 @@
-"""Whatever happens to a state file, a push says what Flower lists; a good file makes it cheap."""
+"""A push with any state file has all tasks that Flower lists.
+
+A good file makes the push cheap.
+"""
 
 import logging
 import math

@@ -1,4 +1,7 @@
-"""Totals against Celery's own state of events: each end and each retry is counted once."""
+"""Totals count each end and each retry once.
+
+The tests compare them with Celery's own state of events.
+"""
 
 import logging
 import math
@@ -34,7 +37,10 @@ class CountedScene(Scene):
         self.scraper = TaskScraper(math.inf, file, BOUNDS)
 
     def restart_flower(self, seconds: float, saved: bytes | None = None) -> None:
-        """Start another process of Flower some seconds later, with a state that was saved before."""
+        """Start another process of Flower `seconds` seconds later.
+
+        It starts with the state `saved`, if any.
+        """
         former = self.flower
         self.flower = self.client.flower = CeleryFlower(former.order, former.room, former.now + seconds)
         self.flower.now = former.now + seconds
@@ -62,7 +68,10 @@ class CountedScene(Scene):
 
 @pytest.fixture(params=[(BY_STAMP, FEW), (BY_STAMP, MANY), (BY_CLOCK, MANY)], ids=["few", "by stamp", "by clock"])
 def scene(request: pytest.FixtureRequest) -> CountedScene:
-    """A scene that has been scraped once, with few tasks (full scrapes) or many (incremental ones)."""
+    """A scene that has been scraped once.
+
+    It has few tasks, for full scrapes, or many, for incremental ones.
+    """
     order, count = request.param
     scene = CountedScene(order)
     for uuid in scene.receive(count, "old"):

@@ -20,7 +20,10 @@ ORDERS = pytest.mark.parametrize("order", [BY_STAMP, BY_CLOCK])
 
 
 def fail_after(scene: Scene, pages: int) -> None:
-    """Let the scrape read this number of pages and then run out of time; check that it says so."""
+    """Let the scrape run out of time after some pages.
+
+    Check that it says so.
+    """
     left = pages
 
     def before(path: str) -> None:

@@ -1,4 +1,7 @@
-"""Events that the front of the list does not show are found on a worker's own page, or all tasks are read."""
+"""Events that are not at the front of the list are found.
+
+They are found on a worker's own page, or all tasks are read.
+"""
 
 import gc
 import itertools
@@ -18,7 +21,10 @@ OWN = 250
 
 
 class Workers(Scene):
-    """Two workers with high logical clocks, one whose clock restarted, one whose clock is low, and a client."""
+    """A scene with workers that have different logical clocks, and a client.
+
+    Two workers have high clocks, the clock of one has restarted, and that of one is low.
+    """
 
     def __init__(self, order: str, room: int = 10_000, own: int = OWN, ones: int = 4 * PAGE) -> None:
         super().__init__(order, room)

@@ -15,7 +15,10 @@ from push_job.metrics.snapshot import Snapshot
 
 
 def values(family: Metric) -> dict[tuple[str, ...], float]:
-    """Return the values of a family by the values of its labels, in the order of the labels' names."""
+    """Return the values of a family by the values of its labels.
+
+    These are in the order of the labels' names.
+    """
     return {tuple(sample.labels.values()): sample.value for sample in family.samples}
 
 

@@ -1,4 +1,7 @@
-"""The table of options: every setting has one entry, with a parser and a field, and none is ignored."""
+"""Every setting has one entry in the table of options, and none is ignored.
+
+An entry has a parser and a field.
+"""
 
 import inspect
 from dataclasses import fields

@@ -1,4 +1,7 @@
-"""Settings made of options and environment variables, without a process of its own."""
+"""Options and environment variables become settings.
+
+The tests start no process.
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,7 @@
-"""What the first screen shows in each of the twelve states. Run as a module, it writes docs/panels.md."""
+"""Content of the first screen in each of the twelve states.
+
+Run as a module, it writes docs/panels.md.
+"""
 
 import re
 import time

@@ -1,4 +1,6 @@
-"""Twelve states of a shop's Celery as 90 minutes of pushed samples, one push a minute.
+"""Twelve states of a shop's Celery as 90 minutes of pushed samples.
+
+There is one push a minute.
 
 They are written into the storage of a Prometheus, because real services would take 90 minutes each. The label `job` of
 the samples is the name of the state.
@@ -241,7 +243,9 @@ def _lines(state: State, shop: Shop, end: float) -> Iterator[str]:
 
 
 def fill(prometheus: Prometheus, rules: Path, since: int = 62, until: int = 59, passes: int = 1) -> float:
-    """Write the samples into a Prometheus, and recorded series of some minutes; return the end of the samples.
+    """Write the samples into a Prometheus; return the Unix time of their end.
+
+    It also writes the recorded series of some minutes.
 
     The defaults are enough for the first screen now, which compares with an hour ago. Pictures of the graphs need more.
     """

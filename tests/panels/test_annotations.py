@@ -84,7 +84,10 @@ def test_short_absence_of_a_worker_is_not_marked(tmp_path: Path, board: str) -> 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_freeze_of_flower_is_marked_for_its_duration(tmp_path: Path, board: str) -> None:
-    """The pushes from 5:00 to 7:30 fail. It is not marked before, when Flower answered."""
+    """The pushes from 5:00 to 7:30 fail.
+
+    The time before is not marked, because Flower answered then.
+    """
     fails = "1+0x19 0+0x9 "
     series = samples("1+0x80", up=fails + UP_UNTIL_THE_END)
     assert_marked(tmp_path, "Flower down", board, series, FLOWER, [5, 6, 7])

@@ -194,7 +194,10 @@ def per_group(number: Callable[[Scene, str], float]) -> Callable[[Scene], Expect
 
 
 def per_group_and_type(*states: str, added: bool = False, by_state: bool = False) -> Callable[[Scene], Expected]:
-    """Return the number of tasks of each type and group in some states, or those `added` by the group's last push."""
+    """Return a function that counts the tasks of each type and group in some states.
+
+    With `added`, it counts the tasks that the group's last push has added.
+    """
 
     def expected(scene: Scene) -> Expected:
         jobs = {"mail.eu": ["mail.eu", "mailxeu"], JOB: [JOB]}

@@ -1,4 +1,7 @@
-"""A deploy that breaks a type is visible on a full Flower, whose list still has mostly successes."""
+"""A deploy that breaks a task type is visible on a full Flower.
+
+The list of this Flower still has mostly successes.
+"""
 
 import time
 

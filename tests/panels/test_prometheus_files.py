@@ -64,7 +64,10 @@ def test_alerts_have_severity_summary_description_and_runbook() -> None:
 
 
 def test_rules_ignore_groups_whose_flower_is_down() -> None:
-    """`and flower_up` is true for 0, so a rule that looks back would see the values before Flower went down."""
+    """No rule has a bare `and flower_up`, which is also true for the value 0.
+
+    A rule that looks back would see the values before Flower went down.
+    """
     for path in PROMETHEUS.glob("rules/*.yml"):
         assert not re.findall(r"flower_up\)", path.read_text()), path
 

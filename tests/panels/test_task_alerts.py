@@ -1,4 +1,6 @@
-"""The alerts on tasks, queues and pools, on real pushes in a real Prometheus: quiet when all is well, then each fires.
+"""Alerts on tasks, queues and pools are quiet when all is well, then each fires.
+
+The pushes and the Prometheus are real.
 
 The rules are the project's own, shortened as those of test_trouble.py.
 """
@@ -48,7 +50,10 @@ def mailer(testbed: Testbed) -> Worker:
 
 @pytest.fixture(scope="module")
 def clerk(testbed: Testbed, mailer: Worker) -> Worker:
-    """A worker with one process, whose events are told here: one that nobody can ask may consume any queue."""
+    """A worker with one process; the tests send events in its name.
+
+    A worker that nobody can ask may consume any queue.
+    """
     return testbed.worker(mailer.broker, concurrency=1)
 
 
@@ -79,7 +84,7 @@ def come(bed: Bed, clerk: Worker, name: str, *ago: float) -> None:
 
 
 def fired(bed: Bed) -> set[tuple[str, str]]:
-    """The alerts that have fired by now, each with the task type, queue or exception that it is about."""
+    """The alerts that have fired by now, with their task type, queue or exception."""
     query = 'max_over_time(ALERTS{alertname=~"Celery.*", alertstate="firing"}[5m])'
     about = ("task_type", "name", "queue", "exception")
     return {

@@ -1,4 +1,7 @@
-"""Results of push, delete and check for each kind of server and proxy at the Pushgateway's URL."""
+"""Push, check and delete report the result of each kind of server and proxy.
+
+The server or proxy is at the Pushgateway's URL.
+"""
 
 import ssl
 import time
@@ -22,7 +25,10 @@ DROPS_BODY = "proxy_set_body '';"
 
 @pytest.fixture(scope="module")
 def nginx(testbed: Testbed, pushgateway: Pushgateway) -> Nginx:
-    """An nginx in front of the Pushgateway, with one path for each way to disturb pushes."""
+    """An nginx in front of the Pushgateway.
+
+    It has one path for each way to disturb pushes.
+    """
     target = f"proxy_pass {pushgateway.url}/;"
     users = testbed.folder / "users"
     users.write_text("ops:{PLAIN}s3cr3t\n")
@@ -49,9 +55,13 @@ def flower_up(pushgateway: Pushgateway) -> float:
 
 @dataclass(frozen=True)
 class Expected:
-    """Exit codes of push, check and delete, and whether the Pushgateway has the group between push and delete.
+    """Expected results of push, check and delete.
 
     Attributes:
+        push: exit code of push.
+        check: exit code of check.
+        delete: exit code of delete.
+        is_stored: whether the Pushgateway has the group between push and delete.
         said: a word that the output of push or check contains.
         options: more options.
     """

@@ -1,1 +1,4 @@
-"""The truth test of `--with totals`: real workers count by Celery's signals what the counters must show."""
+"""The truth test of `--with totals`.
+
+Real workers count with Celery's signals. The counters must show the same numbers.
+"""

@@ -1,4 +1,7 @@
-"""Celery application whose workers write a line for each end and each retry of a task to the file TRUTH_FILE."""
+"""Celery application whose workers record each end and each retry of a task.
+
+Each of them is a line in the file that the environment variable TRUTH_FILE names.
+"""
 
 import os
 from typing import Any

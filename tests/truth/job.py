@@ -1,4 +1,6 @@
-"""Run push-job with counters that are shown at once: `python -m tests.truth.job ARGUMENTS`.
+"""Run push-job with counters that are shown at once.
+
+Usage: `python -m tests.truth.job ARGUMENTS`.
 
 A new series is 0 for a minute, which would make each run wait for it.
 """

@@ -1,4 +1,7 @@
-"""One run: load, faults, and the comparison of the counters with what the workers counted."""
+"""One run of the truth test.
+
+It has load and faults. It compares the counters with the counts of the workers.
+"""
 
 import random
 import subprocess
@@ -48,7 +51,9 @@ class Plan:
 
 @dataclass
 class Result:
-    """What was counted, by (task type, state), (task type, "RETRY") or (task type, "FAILURE", exception).
+    """Counts of one run.
+
+    The keys are (task type, state), (task type, "RETRY") or (task type, "FAILURE", exception).
 
     Attributes:
         truth: by the workers.
@@ -267,7 +272,10 @@ class Run:
 
 
 def plan_of(number: int, seed: int, tasks: int) -> Plan:
-    """Return the plan of one of several runs: mostly quiet, sometimes loud or with a Flower that forgets."""
+    """Return the plan of one of several runs.
+
+    Every third run is loud. Every fifth has a Flower that forgets tasks.
+    """
     loud, forgets = number % 3 == 2, number % 5 == 4
     return Plan(tasks, seed * 1000 + number, loud=loud, max_tasks=2000 if forgets else 100_000)
 

@@ -4,7 +4,10 @@ from push_job.flower.incremental.backoff import Backoff
 
 
 def attempts(backoff: Backoff, count: int, *, success: bool) -> list[bool]:
-    """Return which of `count` scrapes make an attempt, all of which have the same result."""
+    """Return whether each of `count` scrapes makes an attempt.
+
+    All attempts have the same result.
+    """
     made = []
     for _ in range(count):
         made.append(backoff.allows_attempt())

@@ -68,7 +68,10 @@ def test_all_events_of_a_task_are_those_with_a_time() -> None:
 
 
 def events(**by_type: int) -> Counter[EventKind]:
-    """Return numbers of events of the task type ``t``; a trailing underscore means a task without a name."""
+    """Return numbers of events of the task type ``t``.
+
+    A trailing underscore means a task without a name.
+    """
     kinds = {EventKind(name.rstrip("_"), "" if name.endswith("_") else "t"): count for name, count in by_type.items()}
     return Counter(kinds)
 

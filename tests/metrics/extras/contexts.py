@@ -1,4 +1,7 @@
-"""An ExtraContext for unit tests: tasks as given, and a Flower that answers from a dictionary."""
+"""An ExtraContext for unit tests.
+
+Its tasks are given, and its Flower answers from a dictionary.
+"""
 
 import json
 from collections.abc import Callable, Mapping

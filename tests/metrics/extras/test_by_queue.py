@@ -1,4 +1,7 @@
-"""The extra `by-queue`: tasks by routing key, and those that no live worker consumes."""
+"""The extra `by-queue` counts tasks by routing key.
+
+It also counts those that no live worker consumes.
+"""
 
 from typing import Any
 
