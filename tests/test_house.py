@@ -1,4 +1,4 @@
-"""Modules import in one direction, without circles, and docstrings begin with a short line."""
+"""House rules: one direction of imports, and short first lines of docstrings."""
 
 import ast
 from collections.abc import Iterator
