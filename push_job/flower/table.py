@@ -218,13 +218,19 @@ class TaskTable:
             raise KeyError(task_id)
         return self.shared.kinds[page.kinds[page.rows[task_id]]]
 
-    def content(self) -> dict[str, Content]:
-        """Return what is held of each task, by its id."""
-        return {
-            task_id: Content(page.stamps[row], self.shared.kinds[page.kinds[row]], page.seconds[row])
-            for page in self._pages
-            for task_id, row in page.rows.items()
-        }
+    def contents(self) -> Iterator[tuple[str, Content]]:
+        """Yield the id and the content of each task."""
+        for page in self._pages:
+            for task_id, row in page.rows.items():
+                yield task_id, self._content(page, row)
+
+    def content_of(self, task_id: str) -> Content | None:
+        """Return the content of a task, or None if the table does not have it."""
+        page = self._page_of(task_id)
+        return None if page is None else self._content(page, page.rows[task_id])
+
+    def _content(self, page: TaskPage, row: int) -> Content:
+        return Content(page.stamps[row], self.shared.kinds[page.kinds[row]], page.seconds[row])
 
     def ids_of_kinds(self, numbers: Container[int]) -> Iterator[str]:
         """Yield the ids of the tasks whose kind has one of these numbers."""

@@ -43,10 +43,10 @@ def test_dropped_and_replaced_tasks_are_gone(shared: SharedIndex) -> None:
 
 def test_compacting_keeps_tasks_and_values(shared: SharedIndex) -> None:
     table = table_of(shared, successes(a=9, b=8, c=7), successes(b=10), {"d": event(state="FAILURE", timestamp=1.0)})
-    before = table.content()
+    before = dict(table.contents())
     page = table.compact()
-    assert list(table.content()) == list(before)
-    assert all(each.counts_like(before[task_id]) for task_id, each in table.content().items())
+    assert list(table) == list(before)
+    assert all(each.counts_like(before[task_id]) for task_id, each in table.contents())
     assert {task_id: table.stamp_of(task_id) for task_id in table} == {"a": 9, "c": 7, "b": 10, "d": 1}
     assert list(before) == ["a", "c", "b", "d"]
     assert (table.page_count, len(page)) == (1, 4)  # the old version of b has no row any more

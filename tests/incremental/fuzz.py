@@ -145,7 +145,7 @@ class Witness:
 
     def complaint(self, scraped: ScrapedTasks) -> str | None:
         """Return what is wrong with a scrape, None if nothing is."""
-        found = {task_id: content.labels for task_id, content in scraped.tasks.content().items()}
+        found = {task_id: content.labels for task_id, content in scraped.tasks.contents()}
         for task_id in self.unnamed & self.allowed.keys():
             # It may have learnt its name after the counters were read.
             self.allowed[task_id] |= {("unknown", state) for _, state in self.allowed[task_id]}
@@ -535,7 +535,7 @@ def disorder(flower: CeleryFlower, scraper: TaskScraper) -> str | None:
 
 def _odd_ones(listed: dict[str, dict[str, Any]], tasks: TaskTable) -> list[Any]:
     """Return the tasks that differ: as they were scraped, and as they are."""
-    found = tasks.content()
+    found = dict(tasks.contents())
     return [
         (found.get(uuid), {name: value for name, value in listed.get(uuid, {}).items() if value is not None})
         for uuid in found.keys() | listed.keys()

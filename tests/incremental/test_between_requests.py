@@ -159,7 +159,7 @@ def test_a_reused_id_is_not_hidden_by_events_between_all_requests(caplog: pytest
     with caplog.at_level(logging.INFO, "push_job"):
         scene.scraper.scrape(scene_flower(scene), PAGE, never())
     assert "may be hidden" in caplog.records[0].__dict__["fields"]["reason"]
-    assert scene.state.tasks.content()[ids[0]].labels == ("shop.mail", "SUCCESS")
+    assert scene.state.tasks.labels_of(ids[0]) == ("shop.mail", "SUCCESS")
 
 
 def test_a_reused_id_is_not_hidden_by_an_event_during_the_full_scrape_before() -> None:

@@ -52,18 +52,19 @@ def _differences(former: ScrapeState, now: TaskTable, *, quiet: bool) -> set[str
 
     If not `quiet`, return only those without a recent event.
     """
-    known, found = former.tasks.content(), now.content()
+    known = former.tasks
+    known.compact()  # so that a task is found at once
     latest = math.inf if quiet else former.tasks.now - _CLOCK_SLACK
 
     def differs(task_id: str, content: Content) -> bool:
-        was = known.get(task_id)
+        was = known.content_of(task_id)
         if not quiet and (was.labels[0] == UNKNOWN_TYPE if was else not former.order.is_by_stamp):
             # A late event gives an old task its name, or brings it back into the list of an old Flower.
             return False
         return was is None or not was.counts_like(content)
 
-    different = {task_id for task_id, content in found.items() if content.stamp < latest and differs(task_id, content)}
+    different = {it for it, content in now.contents() if content.stamp < latest and differs(it, content)}
     if quiet and former.order.is_by_stamp:
         # Up to Flower 2.0.1 the list loses tasks without events.
-        different |= known.keys() - found.keys()
+        different.update(task_id for task_id in known if task_id not in now)
     return different
