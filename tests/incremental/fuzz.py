@@ -382,13 +382,14 @@ def _live(found: Found, cycles: int, seed: int, state_path: Path) -> None:
         found.cycles += 1
         fault = _fault(life, client)
         life.pass_time()
+        goes_on = scraper._unfinished is not None
         if life.chance.random() < 0.03:
             scraper.save()
             scraper = new_scraper()
             found.events["job restarted"] += 1
         moving = _plan_movement(life)
         life.witness.start()
-        goes_on, scraper.was_proven, life.is_scraped = scraper._unfinished is not None, False, True
+        scraper.was_proven, life.is_scraped = False, True
         pauses = scraper._state is not None and scraper._state.incremental.pause > 0
         try:
             flower = Flower(cast(Client, client), (wait_of,))
@@ -410,7 +411,7 @@ def _live(found: Found, cycles: int, seed: int, state_path: Path) -> None:
         complaint = None if scraped.full and not scraper.was_proven else life.witness.complaint(scraped)
         if not moving:
             complaint = complaint or difference(life.flower, scraped.tasks) or disorder(life.flower, scraper)
-            if fault != "cache":
+            if fault not in ("cache", "break", "deadline"):  # otherwise the counters may not have been read
                 complaint = complaint or wrong_totals(life, scraped.totals)
         life.witness.seen_before = set(scraped.tasks)
         if complaint and not life.may_hide_name:
