@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -34,15 +34,22 @@ _TEXT_LIMIT = 10_000
 _KIND_LIMIT = 60_000
 
 
-class _Numbers(dict[tuple[Any, Any], int]):
-    """Numbers of kinds; a missing one is looked up by `missing`."""
+class _KindNumbers(dict[tuple[Any, Any], int]):
+    """Numbers of kinds; a new kind gets the next one, up to _KIND_LIMIT kinds."""
 
-    def __init__(self, missing: Callable[[tuple[Any, Any]], int]) -> None:
-        super().__init__()
-        self._missing = missing
+    def __init__(self, kinds: list[tuple[str, str]]) -> None:
+        super().__init__((kind, number) for number, kind in enumerate(kinds))
+        self._kinds = kinds
 
     def __missing__(self, kind: tuple[Any, Any]) -> int:
-        return self._missing(kind)
+        """Return the number of a kind that is new or needs conversion to valid labels."""
+        labels = label_text(kind[0], UNKNOWN_TYPE), label_text(kind[1], UNKNOWN_STATE)
+        if labels not in self and len(self._kinds) >= _KIND_LIMIT:
+            labels = OTHER_TYPES, labels[1] if labels[1] in STATES else OTHER_STATES
+        if labels not in self:
+            self[labels] = len(self._kinds)
+            self._kinds.append(labels)
+        return self[labels]
 
 
 class _TextNumbers(dict[str, float]):
@@ -75,32 +82,17 @@ class SharedIndex:
     def __init__(self, kinds: Iterable[tuple[str, str]] = (), texts: Iterable[str] = ()) -> None:
         self.rows: list[int] = []
         self.kinds = list(kinds)
-        self._numbers = _Numbers(self._number_of_label)
-        self._numbers.update({kind: number for number, kind in enumerate(self.kinds)})
+        self._kind_numbers = _KindNumbers(self.kinds)
         self.texts = list(texts)
         self._text_numbers = _TextNumbers(self.texts)
 
     def kinds_of(self, tasks: Collection[TaskFields]) -> list[int]:
         """Return the number of each task's kind; name and state may be of any JSON type."""
-        numbers = self._numbers
+        numbers = self._kind_numbers
         try:
             return [numbers[task.name, task.state] for task in tasks]
         except TypeError:  # a list or an object, which cannot be hashed
-            return [self._number_of_label((task.name, task.state)) for task in tasks]
-
-    def _number_of_label(self, kind: tuple[Any, Any]) -> int:
-        """Return the number of a kind that may be new.
-
-        The kind may also need conversion to valid labels.
-        """
-        labels = label_text(kind[0], UNKNOWN_TYPE), label_text(kind[1], UNKNOWN_STATE)
-        numbers = self._numbers
-        if labels not in numbers and len(self.kinds) >= _KIND_LIMIT:
-            labels = OTHER_TYPES, labels[1] if labels[1] in STATES else OTHER_STATES
-        if labels not in numbers:
-            numbers[labels] = len(self.kinds)
-            self.kinds.append(labels)
-        return numbers[labels]
+            return [numbers.__missing__((task.name, task.state)) for task in tasks]
 
     def values_of(self, column: Column, tasks: Collection[TaskFields]) -> list[float]:
         """Return the column's number of each task."""

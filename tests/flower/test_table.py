@@ -1,6 +1,8 @@
 """The table of tasks merges pages, looks up tasks and compares the list's end."""
 
+import gc
 import math
+import weakref
 
 import pytest
 
@@ -21,6 +23,17 @@ def test_pages_are_joined_in_their_order(shared: SharedIndex) -> None:
     assert (len(table), table.page_count) == (3, 2)
     assert "b" in table
     assert "d" not in table
+
+
+def test_a_table_is_freed_without_the_garbage_collector() -> None:
+    table = table_of(SharedIndex(), successes(a=9, b=8))
+    remains = weakref.ref(table.shared)
+    gc.disable()
+    try:
+        del table
+        assert remains() is None
+    finally:
+        gc.enable()
 
 
 def test_a_page_that_is_merged_replaces_earlier_versions(shared: SharedIndex) -> None:
