@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from push_job.flower.api import Flower
-from push_job.flower.incremental import scraper as scraper_module
+from push_job.flower.incremental import attempt
 from push_job.flower.incremental.scraper import TaskScraper
 from push_job.flower.task import EventFields, queue_wait_of, wait_of
 from push_job.http.client import Client
@@ -65,7 +65,7 @@ def test_a_bug_in_the_incremental_scrape_makes_it_full(
     client, scraper = cast(Client, DirectClient(celery)), TaskScraper(math.inf)
     assert scraper.scrape(Flower(client), PAGE, never()).full
     assert not scraper.scrape(Flower(client), PAGE, never()).full
-    monkeypatch.setattr(scraper_module, "read_changes", lambda *_: 1 / 0)
+    monkeypatch.setattr(attempt, "read_changes", lambda *_: 1 / 0)
     again = scraper.scrape(Flower(client), PAGE, never())
     assert again.full
     assert len(again.tasks) == TASKS
