@@ -44,9 +44,13 @@ def _slow_by(worker: Worker, task: Task, now: float) -> float:
         return 0.0
     if task.id not in (answer.running or frozenset()) | (answer.held or frozenset()):
         return 0.0
-    # The newest event may be the sender's task-sent event, which has the sender's clocks.
-    if task.stamp == task.sent or (task.clock or 0) > worker.clock:
+    at, passed = task.stamp, answer.uptime or math.inf
+    if task.stamp == task.sent:
+        # The newest event is the sender's, which has the sender's clocks. But this process has received the task.
+        at = max(task.received or 0.0, task.started or 0.0)
+    elif (task.clock or 0) > worker.clock:
         return 0.0
-    ticks = worker.clock - (task.clock or 0) + 2
-    passed = min(ticks * max(worker.interval, 2.0), answer.uptime or math.inf) + HEARTBEAT_LAG
-    return now - (task.stamp or now) - passed
+    else:
+        ticks = worker.clock - (task.clock or 0) + 2
+        passed = min(ticks * max(worker.interval, 2.0), passed)
+    return now - (at or now) - passed - HEARTBEAT_LAG

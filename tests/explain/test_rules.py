@@ -354,6 +354,15 @@ def test_events_of_senders_do_not_make_a_workers_clock_slow(changes: dict[str, A
     assert facts(held, workers={"celery@a": worker(answer=answer, clock=100_004)}).skews == {}
 
 
+@pytest.mark.parametrize(("uptime", "is_found"), [(30.0, True), (DAY, False), (None, False)])
+def test_a_slow_clock_is_found_although_the_newest_event_is_the_senders(uptime: float | None, is_found: bool) -> None:
+    running = task("STARTED", 3600, clock=3)
+    running = dataclasses.replace(running, sent=NOW, stamp=NOW)
+    answer = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset(), uptime=uptime)
+    known = facts(running, workers={"celery@a": worker(active=1, answer=answer, clock=9)})
+    assert bool(known.skews) is is_found
+
+
 def test_a_solo_pool_does_not_tick_during_a_task() -> None:
     held = task("RECEIVED", 607, clock=100_000)
     answer = Answer(queues=(CELERY,), processes=1.0, held=frozenset({held.id}), running=frozenset())
@@ -386,6 +395,8 @@ def test_a_periodic_type_without_recent_success_is_overdue(interval: float, leve
     kind = a_type(interval=interval, last_success=NOW - 400, last_came=NOW - 400)
     assert found(facts(types=kind)) == [("overdue", level, "shop.a")]
     assert "beat" in only(facts(types=kind)).likely
+    one_lost = a_type(interval=interval, last_success=NOW - 400, last_came=NOW - 400 + interval)
+    assert "beat" in only(facts(types=one_lost)).likely
     still = a_type(interval=interval, last_success=NOW - 400, last_came=NOW - 20)
     assert "beat" not in only(facts(types=still)).likely
     assert found(facts(types=a_type(interval=interval, last_success=NOW - 2 * interval))) == []

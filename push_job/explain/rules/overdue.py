@@ -24,6 +24,10 @@ OVERDUE_INTERVALS = 3
 #: Shortest interval in seconds that is certainly from a schedule: one minute, minus the inaccuracy of clocks.
 SHORTEST_INTERVAL = 50
 
+#: A type is still sent if it came this number of intervals after its last success, or later. When a type is overdue
+#: that is still sent, it came two intervals after that or later. If beat has stopped, one task may have come before it.
+_STILL_SENT_INTERVALS = 1.5
+
 
 def overdue(facts: Facts) -> Iterator[Finding]:
     """Report types that run regularly but had no success for three intervals."""
@@ -52,12 +56,16 @@ def _others_run(facts: Facts, late: TaskType) -> bool:
     return any(kind.name != late.name and (kind.last_success or 0.0) > became_late for kind in others)
 
 
+def _is_still_sent(facts: Facts, kind: TaskType) -> bool:
+    """Return whether an overdue type is still sent."""
+    if kind.last_came is None or kind.last_came > facts.now:
+        return False
+    return kind.last_came - (kind.last_success or 0.0) > _STILL_SENT_INTERVALS * (kind.interval or 0.0)
+
+
 def _finding(facts: Facts, kind: TaskType, *, others_run: bool) -> Finding:
     by_schedule = (kind.interval or 0.0) >= SHORTEST_INTERVAL
-    is_still_sent = (
-        kind.last_came is not None and kind.last_came > (kind.last_success or 0.0) and kind.last_came <= facts.now
-    )
-    if is_still_sent:
+    if _is_still_sent(facts, kind):
         likely, do = (
             "it is still sent but does not succeed: likely it waits, takes longer than before, is revoked or expires",
             "look at the newest task of this type in Flower",
