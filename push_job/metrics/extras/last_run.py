@@ -37,6 +37,10 @@ FEWEST_RUNS = 6
 _REGULAR_SHARE = 0.9
 _TOLERANCE = 0.2
 
+#: Shortest interval in seconds. Tasks that come faster are not from a schedule but from a program that sends many. One
+#: second is what a schedule can have; a tenth of it is the inaccuracy of clocks.
+_SHORTEST_INTERVAL = 0.9
+
 #: Number of tasks of a type, the newest, that are used.
 MOST_RUNS = 100
 
@@ -89,7 +93,7 @@ def usual_interval(times: Iterable[float]) -> float | None:
     gaps = sorted(map(sub, newest[1:], newest))
     usual = (gaps[(len(gaps) - 1) // 2] + gaps[len(gaps) // 2]) / 2
     alike = sum(abs(gap - usual) <= _TOLERANCE * usual for gap in gaps)
-    return usual if usual > 0 and alike >= _REGULAR_SHARE * len(gaps) else None
+    return usual if usual >= _SHORTEST_INTERVAL and alike >= _REGULAR_SHARE * len(gaps) else None
 
 
 EXTRA = Extra("last-run", (LAST_SUCCESS, LAST_FAILURE, INTERVAL), _read, columns=(came_at, ended_at))

@@ -146,6 +146,8 @@ def test_types_that_share_a_label_have_the_newest_of_their_runs() -> None:
         ([0, 11, 20, 30, 41, 50], 10.0),
         ([0, 13, 20, 30, 40, 50], None),
         ([7, 7, 7, 7, 7, 7], None),
+        ([0, 1, 2, 3, 4, 5], 1.0),
+        ([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], None),  # a program sends these, not a schedule
         ([0, *range(1000, 2001, 10)], 10.0),  # the newest hundred count
     ],
 )
