@@ -161,15 +161,15 @@ class TaskTable:
                 former[task_id] = self._values_of(task_id) if task_id in known else None
 
     def _values_of(self, task_id: str) -> tuple[float, ...] | None:
-        page = self._page_of(task_id)
-        return None if page is None else tuple(page.columns[column][page.rows[task_id]] for column in self._watched)
+        found = self.find(task_id)
+        return None if found is None else tuple(found[0].columns[column][found[1]] for column in self._watched)
 
     def _changes(self, former: Mapping[str, tuple[float, ...] | None], text: TextColumn) -> list[Change]:
         changes = []
         for task_id, known in former.items():
-            page, values = self._page_of(task_id), self._values_of(task_id)
-            if page is not None and values is not None and values != known:
-                row = page.rows[task_id]
+            found, values = self.find(task_id), self._values_of(task_id)
+            if found is not None and values is not None and values != known:
+                page, row = found
                 number = page.columns[text][row]
                 name = "" if math.isnan(number) else self.shared.texts[int(number)]
                 kind, stamp, seconds = self.shared.kinds[page.kinds[row]], page.stamps[row], page.seconds[row]
@@ -180,26 +180,43 @@ class TaskTable:
 
     def is_unchanged(self, task_id: str, page: TaskPage) -> bool:
         """Return whether the table has the task just as `page` has it."""
-        row = page.rows[task_id]
+        found = self.find(task_id)
+        if found is None:
+            return False
+        (earlier, known), row = found, page.rows[task_id]
+        return earlier.stamps[known] == page.stamps[row] and earlier.kinds[known] == page.kinds[row]
+
+    def changed(self, page: TaskPage, columns: Iterable[Column] = ()) -> list[str]:
+        """Return the tasks of `page` that are new or differ from the table.
+
+        They differ in type, state, stamp or one of `columns`.
+        """
+        rows, same = page.rows, set[str]()
         for earlier in self._pages:
-            known = earlier.rows.get(task_id)
-            if known is not None:
-                return earlier.stamps[known] == page.stamps[row] and earlier.kinds[known] == page.kinds[row]
-        return False
+            known, kinds, stamps = earlier.rows, earlier.kinds, earlier.stamps
+            alike = {
+                it
+                for it in known.keys() & rows.keys()
+                if page.stamps[rows[it]] == stamps[known[it]] and page.kinds[rows[it]] == kinds[known[it]]
+            }
+            for column in columns:
+                values, former = page.columns[column], earlier.columns[column]
+                alike = {it for it in alike if _is_same(values[rows[it]], former[known[it]])}
+            same |= alike
+        return [task_id for task_id in rows if task_id not in same]
 
-    def changed(self, task_ids: Iterable[str], page: TaskPage) -> list[str]:
-        """Return the tasks that are new in `page` or differ from the table."""
-        return [task_id for task_id in task_ids if not self.is_unchanged(task_id, page)]
-
-    def value_of(self, column: Column, task_id: str) -> float | None:
-        """Return a task's value in a column; None if the task is not in the table."""
-        page = self._page_of(task_id)
-        return None if page is None else page.columns[column][page.rows[task_id]]
+    def find(self, task_id: str) -> tuple[TaskPage, int] | None:
+        """Return the page and the row of a task; None if the table does not have it."""
+        for page in self._pages:
+            row = page.rows.get(task_id)
+            if row is not None:
+                return page, row
+        return None
 
     def stamp_of(self, task_id: str) -> float | None:
         """Return a task's stamp (Unix time); None if the task is not in the table."""
-        page = self._page_of(task_id)
-        return None if page is None else page.stamps[page.rows[task_id]]
+        found = self.find(task_id)
+        return None if found is None else found[0].stamps[found[1]]
 
     def highest(self, column: Column, excluded: Container[str]) -> float:
         """Return the highest value in a column, or 0.0 without tasks.
@@ -213,10 +230,11 @@ class TaskTable:
 
     def labels_of(self, task_id: str) -> tuple[str, str]:
         """Return a task's type and state. Raises KeyError."""
-        page = self._page_of(task_id)
-        if page is None:
+        found = self.find(task_id)
+        if found is None:
             raise KeyError(task_id)
-        return self.shared.kinds[page.kinds[page.rows[task_id]]]
+        page, row = found
+        return self.shared.kinds[page.kinds[row]]
 
     def contents(self) -> Iterator[tuple[str, Content]]:
         """Yield the id and the content of each task."""
@@ -226,8 +244,8 @@ class TaskTable:
 
     def content_of(self, task_id: str) -> Content | None:
         """Return the content of a task, or None if the table does not have it."""
-        page = self._page_of(task_id)
-        return None if page is None else self._content(page, page.rows[task_id])
+        found = self.find(task_id)
+        return None if found is None else self._content(*found)
 
     def _content(self, page: TaskPage, row: int) -> Content:
         return Content(page.stamps[row], self.shared.kinds[page.kinds[row]], page.seconds[row])
@@ -253,9 +271,6 @@ class TaskTable:
                 if page.kinds[row] in finished:
                     return page.stamps[row]
         return None
-
-    def _page_of(self, task_id: str) -> TaskPage | None:
-        return next((page for page in self._pages if task_id in page.rows), None)
 
     # Comparing with the end of Flower's list
 
@@ -312,3 +327,7 @@ class TaskTable:
     def tally(self) -> dict[tuple[str, str], Tally]:
         """Count the tasks and sum their seconds by kind."""
         return self.by_kind().tally()
+
+
+def _is_same(value: float, former: float) -> bool:
+    return value == former or (math.isnan(value) and math.isnan(former))

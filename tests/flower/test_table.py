@@ -94,13 +94,14 @@ def test_a_task_is_unchanged_if_stamp_and_kind_are(shared: SharedIndex, task: ob
     page = page_of(shared, {"a": task, "new": event(timestamp=9.0)})  # type: ignore[dict-item]  # an event
     assert table.is_unchanged("a", page) is unchanged
     assert not table.is_unchanged("new", page)
-    assert table.changed(["a", "new"], page) == ([] if unchanged else ["a"]) + ["new"]
+    assert table.changed(page) == ([] if unchanged else ["a"]) + ["new"]
 
 
 def test_values_of_unknown_tasks_are_none(shared: SharedIndex) -> None:
     table = table_of(shared)
     table.merge(page_of(shared, {"a": event(timestamp=2.0, received=1.5)}, (received_of,)))
-    assert (table.value_of(received_of, "a"), table.value_of(received_of, "b")) == (1.5, None)
+    page, row = table.find("a") or pytest.fail("the table has the task")
+    assert (page.columns[received_of][row], table.find("b")) == (1.5, None)
     assert (table.stamp_of("a"), table.stamp_of("b")) == (2.0, None)
     assert table.labels_of("a") == ("t", "SUCCESS")
     with pytest.raises(KeyError):

@@ -57,22 +57,23 @@ def _read_changes(flower: Flower, state: ScrapeState, page_size: int, until: flo
     # Steps 4 and 5: the front of the list, and the counters after it.
     front = read_front(flower, state, base, before, end, page_size, until)
     # Step 6: the tasks of workers that the front does not settle.
-    pages, last = [front.page], front.counts
+    pages, shown, last = [front.page], front.shown, front.counts
     if front.unsettled:
         pages += read_worker_pages(flower, state, base, front.unsettled, front.page, end, page_size, until)
         last = counters_after(flower, before, until)
-        check_renamings(flower, state, base, front, pages, end, last, until)
+        shown = events_on_pages(state, pages, end)
+        check_renamings(flower, state, base, front, pages, end, shown, last, until)
     if not state.order.matches((*pages, end)):
         raise NotProvenError("its list is in another order than before")
     # Step 8: what belongs to the list. (It comes first, because it may require a longer end page.)
     came, came_from = last.kinds_since(before), last.senders_since(before)
     found = membership(state, pages, end, listed, came, came_from)
     # Step 7: the balance of events.
-    available = state.surplus + events_on_pages(state, pages, end)
+    available = state.surplus + shown
     check_balance(front.counts_before.kinds_since(base), available)
     surplus = surplus_events(before.kinds_since(base), available, came)
     # Step 9: the new state. Nothing below can fail.
-    changed = {*state.tasks.changed(front.page.rows, front.page)}
+    changed = {*state.tasks.changed(front.page)}
     depth = max((place for place, task_id in enumerate(front.page.fields, 1) if task_id in changed), default=0)
     state.front = max(SMALLEST_FRONT, round(_FRONT_MARGIN * depth))
     state.end = max(SMALLEST_END, 2 * found.end_depth)
@@ -117,7 +118,7 @@ def _update_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage, foun
     state.left_out = [page.split([it for it in page.rows if it in found.left_out]) for page in pages]
     tasks.drop(found.gone)
     former, moved = _merge_worker_pages(tasks, others)
-    if end_is_new := bool(others) or bool(tasks.changed(end.rows, end)):
+    if end_is_new := bool(others) or bool(tasks.changed(end)):
         _merge_end(state, pages, end)
     tasks.merge(front, 0)
     if former:  # tasks of other pages stand between those of the front and of the end

@@ -17,7 +17,17 @@ from push_job.flower.incremental.senders import field_of
 from push_job.flower.incremental.state import NotProvenError, ScrapeState
 from push_job.flower.page import TaskPage
 from push_job.flower.table import TaskTable
-from push_job.flower.task import STATES, UNKNOWN_TYPE, label_text, received_of, retries_of, sent_at, stamp_of
+from push_job.flower.task import (
+    NOT_REPORTED,
+    STATES,
+    UNKNOWN_TYPE,
+    Column,
+    label_text,
+    received_of,
+    retries_of,
+    sent_at,
+    stamp_of,
+)
 
 #: Events that end a task; each task shows the time of each of them.
 _ENDS = ("succeeded", "failed", "revoked", "rejected")
@@ -39,19 +49,17 @@ def shown_events(state: ScrapeState, taken: Mapping[str, TaskPage]) -> Counter[E
         taken: the page of each new or changed task, by id.
     """
     shown: Counter[EventKind] = Counter()
-    tasks = state.tasks
     for task_id, page in taken.items():
-        task, known_stamp = field_of(page, task_id), tasks.stamp_of(task_id)
+        task, row, known = field_of(page, task_id), page.rows[task_id], state.tasks.find(task_id)
         name = str(task.name) if task.name else ""
         for end in _ENDS:
             at = getattr(task, end)
             # An end that was the task's newest event at the last scrape is not new.
-            if at is not None and (known_stamp is None or stamp_of(at) != known_stamp):
+            if at is not None and (known is None or stamp_of(at) != known[0].stamps[known[1]]):
                 shown[EventKind(end, name)] += 1
-        known_retries = tasks.value_of(retries_of, task_id) or 0.0
-        for event, time_column in _ATTEMPTS.items():
-            known = tasks.value_of(time_column, task_id)
-            shown[EventKind(event, name)] += _attempts(time_column(task), known, retries_of(task) - known_retries)
+        for event, column in _ATTEMPTS.items():
+            if count := _attempts(column, page, row, known):
+                shown[EventKind(event, name)] += count
     return shown
 
 
@@ -82,18 +90,23 @@ def events_of(tasks: Mapping[str, TaskPage]) -> Counter[EventKind]:
     return shown
 
 
-def _attempts(at: float, known: float | None, retries: float) -> int:
+def _attempts(column: Column, page: TaskPage, row: int, known: tuple[TaskPage, int] | None) -> int:
     """Return how often a task may have been sent or received since the last scrape.
 
     Args:
-        at: when it was sent or received last.
-        known: the same at the last scrape; NOT_REPORTED if it had not been; None if the task was not known.
-        retries: how often it has been retried since.
+        column: the column with the time at which it was sent or received last.
+        page: the page that has the task now.
+        row: its row.
+        known: the page and the row that had it at the last scrape; None if it was not known.
     """
-    if not at > 0 or at == known:
+    at, former_at, retries = page.columns[column][row], NOT_REPORTED, page.columns[retries_of][row]
+    if known is not None:
+        former, former_row = known
+        former_at = former.columns[column][former_row]
+        retries -= former.columns[retries_of][former_row]
+    if not at > 0 or at == former_at:
         return 0
-    was_known = known is not None and known > 0
-    return max(1, int(retries)) if was_known else 1 + max(0, int(retries))
+    return max(1, int(retries)) if former_at > 0 else 1 + max(0, int(retries))
 
 
 def missing_events(counted: Counter[EventKind], available: Counter[EventKind]) -> dict[EventKind, tuple[int, int]]:
@@ -180,18 +193,13 @@ def _attempts_since(former: TaskPage, page: TaskPage, kinds: Sequence[tuple[str,
     These are events of the tasks of `page` since the tasks of `former` were read.
     """
     shown: Counter[EventKind] = Counter()
-    retries, former_retries = page.columns[retries_of], former.columns[retries_of]
     for event, column in _ATTEMPTS.items():
         times, former_times = page.columns[column], former.columns[column]
         for task_id, row in page.rows.items():
             known = former.rows.get(task_id)
-            if known is None:
-                count = _attempts(times[row], None, retries[row])
-            elif times[row] != former_times[known]:
-                count = _attempts(times[row], former_times[known], retries[row] - former_retries[known])
-            else:
+            if known is not None and times[row] == former_times[known]:
                 continue
-            if count:
+            if count := _attempts(column, page, row, None if known is None else (former, known)):
                 shown[EventKind(event, kinds[page.kinds[row]][0])] += count
     return shown
 

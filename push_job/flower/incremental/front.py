@@ -5,6 +5,7 @@ Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 
@@ -37,6 +38,7 @@ class Front:
         page: the front page.
         counts_before: the counters before it.
         counts: the counters after it.
+        shown: the result of `events_on_pages` for it.
         unsettled: the senders that it does not settle.
         hidden: the result of `hidden_renamings` that all pages of the front have in common.
     """
@@ -44,6 +46,7 @@ class Front:
     page: TaskPage
     counts_before: EventCounts
     counts: EventCounts
+    shown: Counter[EventKind]
     unsettled: list[Sender]
     hidden: set[EventKind]
 
@@ -102,7 +105,8 @@ def read_front(
         active, active_before = counts.senders_since(base), earlier.senders_since(base)
         unsettled = unsettled_senders(state, page, active, active_before)
         unsettled -= counted_senders(state, [page], end, unsettled, active)
-        hidden = _still_hidden(hidden, state, base, counts, [page], end)
+        shown = events_on_pages(state, [page], end)
+        hidden = _still_hidden(hidden, state, base, counts, shown)
         if not unsettled:
             first = first or counts
             if (
@@ -121,7 +125,7 @@ def read_front(
             raise NotProvenError(_MAY_BE_HIDDEN)
     if len(unsettled) > _SENDER_LIMIT:
         raise NotProvenError(f"events of {len(unsettled)} senders were not found at the front of its list")
-    return Front(page, earlier, counts, sorted(unsettled), hidden or set())
+    return Front(page, earlier, counts, shown, sorted(unsettled), hidden or set())
 
 
 def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit: int, page_size: int) -> bool:
@@ -131,7 +135,8 @@ def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit
     news.
     """
     few = len(unsettled) <= _SENDER_LIMIT // 2
-    return limit == page_size or (few and not state.tasks.changed(islice(reversed(page.rows), len(page) // 4), page))
+    last_quarter = set(islice(reversed(page.rows), len(page) // 4))
+    return limit == page_size or (few and last_quarter.isdisjoint(state.tasks.changed(page)))
 
 
 def _still_hidden(
@@ -139,8 +144,7 @@ def _still_hidden(
     state: ScrapeState,
     base: EventCounts,
     counts: EventCounts,
-    pages: list[TaskPage],
-    end: TaskPage,
+    shown: Counter[EventKind],
 ) -> set[EventKind]:
     """Return the kinds of renaming events that no pages so far show completely.
 
@@ -151,12 +155,11 @@ def _still_hidden(
         state: what is known.
         base: the counters of the last scrape.
         counts: the counters after the pages.
-        pages: the pages with news.
-        end: the page at the end of the list.
+        shown: the result of `events_on_pages` for the pages.
     """
     if hidden is not None and not hidden:
         return hidden
-    found = hidden_renamings(counts.kinds_since(base), state.surplus + events_on_pages(state, pages, end))
+    found = hidden_renamings(counts.kinds_since(base), state.surplus + shown)
     return found if hidden is None else hidden & found
 
 
@@ -167,6 +170,7 @@ def check_renamings(
     front: Front,
     pages: list[TaskPage],
     end: TaskPage,
+    shown: Counter[EventKind],
     last: EventCounts,
     until: float,
 ) -> None:
@@ -181,17 +185,18 @@ def check_renamings(
         front: the front.
         pages: the pages with news, the front first.
         end: the page at the end of the list.
+        shown: the result of `events_on_pages` for these pages.
         last: the counters after the pages.
         until: deadline on the clock of ``time.monotonic()``.
 
     Raises:
         NotProvenError: if it may still be hidden, and either few events came or a task may owe its name to it.
     """
-    hidden, counts = _still_hidden(front.hidden, state, base, last, pages, end), last
+    hidden, counts = _still_hidden(front.hidden, state, base, last, shown), last
     while hidden and counts.cpu - last.cpu < _REREAD_CPU:
         page = flower.page_with_fields(state.tasks.shared, 0, len(front.page), until)
         counts = counters_after(flower, counts, until)
-        hidden = _still_hidden(hidden, state, base, counts, [page, *pages[1:]], end)
+        hidden = _still_hidden(hidden, state, base, counts, events_on_pages(state, [page, *pages[1:]], end))
     came = last.kinds_since(front.counts_before).total()
     unnamed = any(kind.type == "sent" for kind in hidden) and has_unnamed(state.tasks, front.page)
     if hidden and (came <= _REREAD_EVENTS or unnamed):

@@ -197,14 +197,4 @@ def possibly_moved(tasks: TaskTable, page: TaskPage) -> set[str]:
 
     A late ``task-received`` or ``task-sent`` moves a task and changes nothing that is counted.
     """
-    moved = {*tasks.changed(page.rows, page)}
-    for column in (received_of, sent_at):
-        times = page.columns[column]
-        moved |= {
-            task_id for task_id, row in page.rows.items() if not _is_same(tasks.value_of(column, task_id), times[row])
-        }
-    return moved
-
-
-def _is_same(known: float | None, time: float) -> bool:
-    return known == time or (known is not None and math.isnan(known) and math.isnan(time))
+    return {*tasks.changed(page, (received_of, sent_at))}

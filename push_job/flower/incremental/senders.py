@@ -143,7 +143,7 @@ def _news_on(state: ScrapeState, pages: Iterable[TaskPage]) -> Counter[Sender]:
     client that sent it. A task that a late event changed does not count.
     """
     found: Counter[Sender] = Counter()
-    changed = {task_id: page for page in pages for task_id in state.tasks.changed(page.rows, page)}
+    changed = {task_id: page for page in pages for task_id in state.tasks.changed(page)}
     for task_id, page in changed.items():
         task = field_of(page, task_id)
         if state.tasks.stamp_of(task_id) == page.stamps[page.rows[task_id]]:
