@@ -43,8 +43,7 @@ def read_snapshot(
     scraped = scraper.scrape(flower, settings.page_size, until, progress)
     tasks = scraped.tasks
     by_kind = tasks.by_kind()
-    tallies = by_kind.tally()
-    folding = Folding(tallies, settings.max_task_types)
+    folding = Folding(by_kind.tallies, settings.max_task_types)
     if folding.folded_types or folding.folded_states:
         log.event(
             logging.WARNING,
@@ -68,7 +67,7 @@ def read_snapshot(
             scraped.totals,
             settings.max_task_types,
         )
-    folded = folding.fold(tallies)
+    folded = folding.fold(by_kind.tallies)
     task_families = families.of_tasks(tasks, folded)
     if scraper.keeps_state:
         task_families += families.of_scrape(full=scraped.full, tasks_read=scraped.tasks_read)

@@ -11,13 +11,18 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 #: Bytes that a line may have; a reader rejects longer ones before they are parsed.
 LINE_LIMIT = 16 * 1024
+
+#: Characters of a series that is cached.
+_SHORT = 400
 
 _NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*", re.ASCII)
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
@@ -37,30 +42,50 @@ _SUFFIXES = {
 def parse_sample(line: str) -> Sample:
     """Parse one sample line, such as ``name{label="value"} 1.0``.
 
-    A timestamp is ignored. A quoted name stands first between the braces: ``{"my.name",label="value"} 1.0``.
+    A timestamp is ignored. A quoted name stands first between the braces: ``{"my.name",label="value"} 1.0``. Samples of
+    the same series may share their labels, which must not be changed.
 
     Raises:
         ValueError: if the line is not a sample.
     """
-    start = _NAME.match(line)
+    end = line.rfind("}") + 1
+    series, numbers = line[:end], line[end:].split()
+    if not end and numbers:
+        series = numbers.pop(0)
+    if not 1 <= len(numbers) <= 2:
+        raise ValueError(f"not a sample: {line[:80]!r}")
+    name, labels = _cached_series(series) if len(series) <= _SHORT else _parse_series(series)
+    return Sample(name, labels, float(numbers[0]))
+
+
+def _parse_series(series: str) -> tuple[str, dict[str, str]]:
+    """Parse the name and the labels of a sample.
+
+    Raises:
+        ValueError: if they are invalid.
+    """
+    start = _NAME.match(series)
     name, at = (start[1], start.end()) if start else (None, 0)
     labels: dict[str, str] = {}
-    if line[at : at + 1] == "{":
+    if series[at : at + 1] == "{":
         at += 1
-        if name is None and (quoted := _QUOTED_NAME.match(line, at)):
+        if name is None and (quoted := _QUOTED_NAME.match(series, at)):
             name, at = _unescape(quoted[1]), quoted.end()
-        while label := _LABEL.match(line, at):
-            labels[label[1] or _unescape(label[2])] = _unescape(label[3])
+        while label := _LABEL.match(series, at):
+            # Most names and values occur in many series: sys.intern keeps one of each.
+            labels[sys.intern(label[1] or _unescape(label[2]))] = sys.intern(_unescape(label[3]))
             at = label.end()
-        rest = line[at:].lstrip()
-        if not rest.startswith("}"):
-            raise ValueError(f"invalid labels: {line[:80]!r}")
-        value = rest[1:].split()
-    else:
-        value = line[at:].split()
-    if not name or not 1 <= len(value) <= 2:
-        raise ValueError(f"not a sample: {line[:80]!r}")
-    return Sample(name, labels, float(value[0]))
+        if series[at:].strip() != "}":
+            raise ValueError(f"invalid labels: {series[:80]!r}")
+    elif at < len(series):
+        raise ValueError(f"not a sample: {series[:80]!r}")
+    if not name:
+        raise ValueError(f"not a sample: {series[:80]!r}")
+    return sys.intern(name), labels
+
+
+# Most series are the same in every reading.
+_cached_series = lru_cache(maxsize=10_000)(_parse_series)
 
 
 def parse_families(lines: Iterable[str]) -> Iterator[Metric]:

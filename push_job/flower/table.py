@@ -326,7 +326,7 @@ class TaskTable:
 
     def tally(self) -> dict[tuple[str, str], Tally]:
         """Count the tasks and sum their seconds by kind."""
-        return self.by_kind().tally()
+        return self.by_kind().tallies
 
 
 def _is_same(value: float, former: float) -> bool:

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -19,10 +20,17 @@ _NOTHING = array("d", [NOT_REPORTED]).tobytes()
 
 @dataclass(slots=True)
 class Tally:
-    """The number of tasks of one kind, and the sum of their seconds."""
+    """The number of tasks of one kind, and their seconds.
+
+    Attributes:
+        count: the number of tasks.
+        seconds: the sum of their seconds.
+        longest: the highest of their seconds; None if none was reported, or if several kinds were summed.
+    """
 
     count: int = 0
     seconds: float = 0.0
+    longest: float | None = None
 
 
 class _Part(NamedTuple):
@@ -61,12 +69,14 @@ class TasksByKind:
                 rows[numbers[row]].append(row)
             for number, of_kind in rows.items():
                 self._parts[kinds[number]].append(_Part(page, len(of_kind), _picker(of_kind)))
+        self._newest: dict[tuple[Column, str], dict[str, float]] = {}
         self._kinds_of_type: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for kind in self._parts:
             self._kinds_of_type[kind[0]].append(kind)
 
-    def tally(self) -> dict[tuple[str, str], Tally]:
-        """Count the tasks and sum their seconds by kind."""
+    @cached_property
+    def tallies(self) -> dict[tuple[str, str], Tally]:
+        """The number of tasks and their seconds by kind."""
         tallies = {}
         for kind, parts in self._parts.items():
             seconds = self._seconds([kind])
@@ -74,7 +84,8 @@ class TasksByKind:
                 seconds = [age_at(self._now, start) for start in seconds]
             elif kind[1] not in STATES:
                 seconds = [age_at(self._now, -number) if number < 0 else number for number in seconds]
-            tallies[kind] = Tally(sum(part.size for part in parts), math.fsum(seconds))
+            count = sum(part.size for part in parts)
+            tallies[kind] = Tally(count, math.fsum(seconds), max(seconds, default=None))
         return tallies
 
     @property
@@ -87,10 +98,6 @@ class TasksByKind:
         finished = self._seconds(kind for kind in self._kinds_of_type.get(task_type, ()) if kind[1] not in SINCE)
         has_custom = any(kind[1] not in STATES for kind in self._kinds_of_type.get(task_type, ()))
         return [seconds for seconds in finished if seconds >= 0] if has_custom else finished
-
-    def runtimes_in(self, task_type: str, state: str) -> list[float]:
-        """Return the reported runtimes of a task type in one finished state, in seconds."""
-        return self._seconds([(task_type, state)])
 
     def oldest_starts(self) -> dict[tuple[str, str], float]:
         """Return the earliest Unix time from which an age counts, by kind.
@@ -118,8 +125,16 @@ class TasksByKind:
 
     def has(self, column: Column) -> bool:
         """Return whether any task has a value in a column."""
-        columns = (page.columns[column] for page in self._pages)
-        return any(values.tobytes() != _NOTHING * len(values) for values in columns)
+        return self._common_value(column) != _NOTHING
+
+    def _common_value(self, column: Column) -> bytes | None:
+        """Return the bytes of the value that all tasks have in a column, or None.
+
+        Without tasks, it is that of NOT_REPORTED.
+        """
+        columns = [values for page in self._pages if (values := page.columns[column])]
+        first = columns[0][:1].tobytes() if columns else _NOTHING
+        return first if all(values.tobytes() == first * len(values) for values in columns) else None
 
     def values_of(self, column: Column, task_type: str) -> list[float]:
         """Return the reported values of a task type in a column."""
@@ -131,26 +146,33 @@ class TasksByKind:
 
     def newest(self, column: Column, state: str) -> dict[str, float]:
         """Return the highest reported value of a column in `state`, by task type."""
-        return {
-            name: max(values)
-            for name, its_state in self._parts
-            if its_state == state and (values := self._reported([(name, state)], lambda page: page.columns[column]))
-        }
+        if (column, state) not in self._newest:
+            self._newest[column, state] = {
+                name: max(values)
+                for name, its_state in self._parts
+                if its_state == state and (values := self.values_in(column, name, state))
+            }
+        return self._newest[column, state]
 
     def texts_of(self, column: TextColumn) -> dict[str, Counter[str]]:
         """Count the tasks by each text of a text column, by task type."""
         return {
             name: Counter({self._texts[int(number)]: count for number, count in Counter(values).items()})
             for name, state in self._parts
-            if state == column.state and (values := self._reported([(name, state)], lambda page: page.columns[column]))
+            if state == column.state and (values := self.values_in(column, name, state))
         }
 
     def texts_by_state(self, column: TextColumn) -> dict[str, Counter[str]]:
         """Count the tasks by each text of a text column of all states, by state."""
         found: dict[str, Counter[str]] = defaultdict(Counter)
-        for kind in self._parts:
-            numbers = Counter(self._reported([kind], lambda page: page.columns[column]))
-            found[kind[1]].update({self._texts[int(number)]: count for number, count in numbers.items()})
+        # Most systems send no task-sent events. Then all tasks have the same text in the column of routing keys.
+        common = array("d", self._common_value(column) or _NOTHING)[0]
+        for name, state in self._parts:
+            if math.isnan(common):
+                numbers = Counter(self.values_in(column, name, state))
+            else:
+                numbers = Counter({common: self.count(name, state)})
+            found[state].update({self._texts[int(number)]: count for number, count in numbers.items()})
         return found
 
     def _seconds(self, kinds: Iterable[tuple[str, str]]) -> list[float]:

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from push_job.flower.page import SharedIndex
 from push_job.flower.table import TaskTable
 from push_job.flower.task import EventFields, TextColumn, received_of
@@ -22,10 +24,10 @@ def by_kind(*pages: dict[str, EventFields], now: float = 100.0) -> TasksByKind:
 def test_tasks_are_counted_and_runtimes_summed_by_kind() -> None:
     tally = by_kind(
         {"a": event(runtime=1.5), "b": event(runtime=2.5), "c": event("u", runtime=None)}, {"d": event(runtime=4.0)}
-    ).tally()
-    assert {kind: (each.count, each.seconds) for kind, each in tally.items()} == {
-        ("t", "SUCCESS"): (3, 8.0),
-        ("u", "SUCCESS"): (1, 0.0),
+    ).tallies
+    assert {kind: (each.count, each.seconds, each.longest) for kind, each in tally.items()} == {
+        ("t", "SUCCESS"): (3, 8.0, 4.0),
+        ("u", "SUCCESS"): (1, 0.0, None),
     }
 
 
@@ -36,18 +38,18 @@ def test_unfinished_tasks_have_an_age_that_is_never_negative() -> None:
             "b": event(state="STARTED", started=150.0),
             "c": event(state="STARTED"),
         }
-    ).tally()
+    ).tallies
     assert (tally["t", "STARTED"].count, tally["t", "STARTED"].seconds) == (3, 10.0)
 
 
 def test_sums_of_runtimes_are_exact() -> None:
     tasks = {str(number): event(runtime=0.1) for number in range(10)}
-    assert by_kind(tasks).tally()["t", "SUCCESS"].seconds == 1.0  # sum() would return 0.9999999999999999
+    assert by_kind(tasks).tallies["t", "SUCCESS"].seconds == 1.0  # sum() would return 0.9999999999999999
 
 
 def test_a_replaced_task_counts_once() -> None:
     found = by_kind({"a": event(state="STARTED", started=90.0)}, {"a": event(runtime=3.0)})
-    assert {kind: tally.count for kind, tally in found.tally().items()} == {("t", "SUCCESS"): 1}
+    assert {kind: tally.count for kind, tally in found.tallies.items()} == {("t", "SUCCESS"): 1}
 
 
 def test_runtimes_are_those_of_finished_tasks() -> None:
@@ -87,6 +89,18 @@ def test_texts_are_counted_by_task_type() -> None:
     failures = {str(n): event(state="FAILURE", exception=text) for n, text in enumerate(("A()", "B()", "A()"))}
     found = by_kind({**failures, "x": event(exception="C()")}, {"y": event("u", "FAILURE", exception="A()")})
     assert found.texts_of(FAILED_WITH) == {"t": Counter({"A()": 2, "B()": 1}), "u": Counter({"A()": 1})}
+
+
+@pytest.mark.parametrize("last", ["", "mail"])
+def test_texts_of_all_states_are_counted_by_state(last: str) -> None:
+    key = TextColumn(lambda task: task.routing_key or "")
+    table = TaskTable(SharedIndex())
+    first = {"a": event(), "b": event(state="FAILURE"), "gone": event()}
+    table.merge(page_of(table.shared, first, (key,)))
+    table.merge(page_of(table.shared, {"c": event("u", routing_key=last)}, (key,)))
+    table.drop(["gone"])
+    found = table.by_kind().texts_by_state(key)
+    assert found == {"SUCCESS": Counter(["", last]), "FAILURE": Counter([""])}
 
 
 def test_a_type_without_tasks_has_nothing_and_stays_unknown() -> None:

@@ -9,7 +9,7 @@ from push_job.explain.facts import is_a_type
 from push_job.explain.gather.requests import MAX_TASKS, OptionalRequests
 from push_job.explain.model import FINAL_STATES, Task, TaskType, Unfinished
 from push_job.flower.task import STATES, came_at, ended_at, sent_at
-from push_job.flower.tasks_by_kind import TasksByKind
+from push_job.flower.tasks_by_kind import Tally, TasksByKind
 from push_job.metrics.extras.failures import CLASS
 from push_job.metrics.extras.last_run import usual_interval
 
@@ -48,7 +48,7 @@ def types_of(tasks: TasksByKind, now: float) -> dict[str, TaskType]:
             failures_since_success=len(after) if last_success else counts.get("FAILURE", 0),
             recent=recent,
             exceptions=exceptions.get(name, Counter()),
-            longest=max(tasks.runtimes_in(name, "SUCCESS"), default=None),
+            longest=tasks.tallies.get((name, "SUCCESS"), Tally()).longest,
             interval=usual_interval(came) if is_a_type(name) else None,
             last_came=max(came, default=None),
             is_sending_seen=2 * len(tasks.values_of(sent_at, name)) >= sum(counts.values()),

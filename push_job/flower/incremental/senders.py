@@ -59,7 +59,9 @@ def counted_senders(
         senders: the senders in question.
         active: number of events of each sender since the last scrape, counted after the pages were read.
     """
-    pages = list(pages)
+    pages, senders = list(pages), set(senders)
+    if not senders:
+        return senders
     found = _news_on(state, pages)
     if not state.order.is_by_stamp:
         new_at_end = (

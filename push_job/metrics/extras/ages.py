@@ -29,6 +29,7 @@ from push_job.flower.task import (
     since_of,
     time_of,
 )
+from push_job.flower.tasks_by_kind import Tally
 from push_job.metrics.extras.interface import Extra, ExtraContext
 from push_job.metrics.extras.known_workers import ask_worker, known_workers, pool_size
 from push_job.metrics.extras.numbers import finite_number
@@ -114,7 +115,8 @@ def _longest(context: ExtraContext, types: Iterable[str]) -> Metric:
     longest: dict[str, float] = {}
     for name in types:
         label = context.label(name)
-        longest[label] = max(longest.get(label, 0.0), *context.tasks.runtimes_in(name, "SUCCESS"), 0.0)
+        success = context.tasks.tallies.get((name, "SUCCESS"), Tally())
+        longest[label] = max(longest.get(label, 0.0), success.longest or 0.0)
     family = LONGEST.empty()
     for label, seconds in sorted(longest.items()):
         if seconds:

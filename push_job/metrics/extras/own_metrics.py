@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
 
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.metrics_text import parse_families
@@ -24,30 +23,18 @@ def read_own_metrics(flower: Flower, until: float, wanted: Callable[[str], bool]
         FlowerError: if ``/metrics`` cannot be read, is too long, or is not Flower's.
     """
     lines = _bounded(flower.metrics_lines(until, PAGE_LIMIT), until)
-    texts: dict[str, str] = {}
     families: list[Metric] = []
     is_flower = False
     try:
         for family in parse_families(lines):
             is_flower = is_flower or family.name.startswith("flower_")
             if wanted(family.name):
-                _share_texts(family.samples, texts)
                 families.append(family)
     except ValueError as error:
         raise FlowerError("its /metrics is not in Prometheus' text format") from error
     if not is_flower:
         raise FlowerError("its /metrics has no families of Flower (Flower has them since 1.0)")
     return families
-
-
-def _share_texts(samples: list[Sample], texts: dict[str, str]) -> None:
-    """Hold equal label names and values once.
-
-    The parser makes new ones for each sample.
-    """
-    for place, sample in enumerate(samples):
-        labels = {texts.setdefault(name, name): texts.setdefault(text, text) for name, text in sample.labels.items()}
-        samples[place] = Sample(texts.setdefault(sample.name, sample.name), labels, sample.value)
 
 
 def _bounded(lines: Iterable[str], until: float) -> Iterator[str]:
