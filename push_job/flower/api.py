@@ -14,7 +14,8 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from push_job.flower.decoding import DecodingError, decode_json, decode_tasks
@@ -114,8 +115,13 @@ class Flower:
 
     def has_task_in(self, state: str, until: float) -> bool:
         """Return whether any task is in `state`."""
-        with self._answer("/api/tasks", until, limit=1, state=state) as answer:
-            return any(decode_tasks(_verified(answer, TASKS_LIMIT)))
+        return bool(self.tasks_in(state, 1, until))
+
+    def tasks_in(self, state: str, limit: int, until: float) -> dict[str, EventFields]:
+        """Return tasks in `state` by id, at most `limit` of them."""
+        with self._answer("/api/tasks", until, limit=limit, state=state) as answer:
+            pieces = decode_tasks(_verified(answer, TASKS_LIMIT), EventFields)
+            return cast("dict[str, EventFields]", dict(chain.from_iterable(piece.items() for piece in pieces)))
 
     def _tasks(self, shared: SharedIndex, until: float, *, keep_fields: bool = False, **params: int | str) -> TaskPage:
         fields = EventFields if keep_fields or not OF_EVENTS.isdisjoint(self.columns) else TaskFields

@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import Metric
 from push_job.flower.api import FlowerError
 from push_job.flower.task import (
     STATES,
-    TaskFields,
+    EventFields,
     age_at,
     is_unfinished_in_custom_state,
     label_text,
@@ -57,8 +57,8 @@ LONGEST = Gauge(
 #: stuck, and the last heartbeat may be some seconds older than their start.
 COMPARED_AFTER = 60
 
-#: Limits of the list of started tasks: number of tasks and bytes.
-MOST_TASKS, _MAX_BYTES = 2000, 32 * 2**20
+#: Maximum number of started tasks that are compared.
+MOST_TASKS = 2000
 
 #: Maximum number of workers that are asked one by one.
 _MAX_WORKERS = 8
@@ -134,24 +134,20 @@ def _started_tasks(context: ExtraContext, kinds: Iterable[tuple[str, str]]) -> l
     for state in sorted({state for _, state in kinds}):
         if sum(context.tasks.count(name, state) for name in context.tasks.types) > MOST_TASKS:
             raise FlowerError("too many started tasks to compare them with the tasks that the workers run")
-        entries = context.flower.get_json(
-            "/api/tasks", context.until, max_bytes=_MAX_BYTES, limit=MOST_TASKS, state=state
-        )
-        for task_id, entry in entries.items() if isinstance(entries, dict) else ():
-            if isinstance(entry, dict) and (task := _started(task_id, entry)):
+        for task_id, fields in context.flower.tasks_in(state, MOST_TASKS, context.until).items():
+            if task := _started(task_id, fields):
                 found.append(task)
     return found
 
 
-def _started(task_id: str, entry: dict[str, Any]) -> _Started | None:
-    fields = TaskFields(**{name: entry[name] for name in TaskFields.__struct_fields__ if name in entry})
+def _started(task_id: str, fields: EventFields) -> _Started | None:
     if fields.state != "STARTED" and not (isinstance(fields.state, str) and is_unfinished_in_custom_state(fields)):
         return None
     since = since_of(fields)
     if math.isnan(since):
         return None
     kind = label_text(fields.name, "unknown"), label_text(fields.state, "UNKNOWN")
-    return _Started(task_id, kind, label_text(entry.get("worker"), ""), since, time_of(fields.started) or since)
+    return _Started(task_id, kind, label_text(fields.worker, ""), since, time_of(fields.started) or since)
 
 
 def _compared(context: ExtraContext, tasks: Iterable[_Started]) -> tuple[list[_Started], list[_Started]]:
