@@ -149,7 +149,7 @@ class FullScrape:
         address = flower.client.endpoint.address
         while self._attempts < _SCRAPE_ATTEMPTS:
             try:
-                return self._read_pages()
+                tasks = self._read_pages()
             except PagesDoNotJoinError as error:
                 reason = str(error)
                 self._down, self._attempts = None, self._attempts + 1
@@ -157,6 +157,9 @@ class FullScrape:
             except PagesAreNotEnoughError as error:
                 reason = str(error)
                 self._down, self._attempts = None, _SCRAPE_ATTEMPTS
+            else:
+                self._down = None  # frees the memory of the pages
+                return tasks
         log.event(logging.WARNING, "reading all tasks in one request", flower=address, reason=reason)
         self.needed_one_request = True
         return scrape_in_one_request(flower, self._reader.until)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
+from operator import eq
 from typing import Any
 
 from push_job.flower.bulk_columns import IN_BULK
@@ -184,6 +185,10 @@ class TaskPage:
         page.kinds, page.seconds, page.stamps, page.columns = self.kinds, self.seconds, self.stamps, self.columns
         page.rows = rows
         return page
+
+    def is_compact(self) -> bool:
+        """Return whether each row has a task, and their order is that of the list."""
+        return len(self.rows) == len(self) and all(map(eq, self.rows.values(), range(len(self))))
 
     def is_by_stamp(self) -> bool:
         """Return whether the tasks are sorted by (stamp, id), descending."""

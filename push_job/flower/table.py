@@ -97,18 +97,21 @@ class TaskTable:
         self._pages = [page]
 
     def compact(self) -> TaskPage:
-        """Move all tasks into one page, without rows of earlier versions, and return it."""
-        whole = TaskPage(self.shared, self._pages[0].columns if self._pages else ())
-        for page in self._pages:
-            whole.append(page)
+        """Move all tasks into one page with a row for each, in list order, and return it."""
+        if len(self._pages) == 1 and self._pages[0].is_compact():
+            return self._pages[0]
+        whole = TaskPage(self.shared, self.columns)
+        while self._pages:
+            whole.append(self._pages.pop(0))  # the memory of each page is free before the next one is copied
         self._pages = [whole]
         return whole
 
     def sort_by_stamp(self) -> None:
         """Sort all tasks by (stamp, id), descending, like Flower 2.2."""
         page = self.compact()
-        by_stamp = sorted(zip(map(page.stamps.__getitem__, page.rows.values()), page.rows.items(), strict=True))
-        page.rows = {task_id: row for _, (task_id, row) in reversed(by_stamp)}
+        rows, ids = page.rows, sorted(page.rows, reverse=True)
+        ids.sort(key=lambda task_id: page.stamps[rows[task_id]], reverse=True)  # keeps the order of equal stamps
+        page.rows = {task_id: rows[task_id] for task_id in ids}
 
     # Finding changes
 
@@ -134,16 +137,10 @@ class TaskTable:
         table since its last `take_changes` count as they were before.
         """
         self.watch(columns)
-        page, before = self.compact(), earlier.compact()
-        values = list(zip(*map(page.columns.__getitem__, columns), strict=True))
-        known = list(zip(*map(before.columns.__getitem__, columns), strict=True))
-        rows, merged = before.rows, earlier._former
-        former: dict[str, tuple[float, ...] | None] = {
-            task_id: None if old is None else known[old]
-            for task_id, row in page.rows.items()
-            if (old := rows.get(task_id)) is None or values[row] != known[old]
-        }
-        return self._changes({**former, **merged}, text)
+        earlier.compact()  # so that a task is found at once
+        changed = earlier.changed(self.compact(), columns)
+        former = {task_id: earlier._values_of(task_id, columns) for task_id in changed}
+        return self._changes({**former, **earlier._former}, text)
 
     def values_of_missing(self, later: TaskTable) -> dict[str, tuple[float, ...]]:
         """Return the watched values of each task that a later table does not have.
@@ -151,23 +148,23 @@ class TaskTable:
         The values are those at the last `take_changes`.
         """
         missing = self.compact().rows.keys() - later.compact().rows.keys()
-        former = {task_id: self._former.get(task_id, self._values_of(task_id)) for task_id in missing}
+        former = {task_id: self._former.get(task_id, self._values_of(task_id, self._watched)) for task_id in missing}
         return {task_id: values for task_id, values in former.items() if values is not None}
 
     def _keep_former(self, page: TaskPage, known: set[str]) -> None:
         former = self._former
         for task_id in page.rows:
             if task_id not in former:
-                former[task_id] = self._values_of(task_id) if task_id in known else None
+                former[task_id] = self._values_of(task_id, self._watched) if task_id in known else None
 
-    def _values_of(self, task_id: str) -> tuple[float, ...] | None:
+    def _values_of(self, task_id: str, columns: Iterable[Column]) -> tuple[float, ...] | None:
         found = self.find(task_id)
-        return None if found is None else tuple(found[0].columns[column][found[1]] for column in self._watched)
+        return None if found is None else tuple(found[0].columns[column][found[1]] for column in columns)
 
     def _changes(self, former: Mapping[str, tuple[float, ...] | None], text: TextColumn) -> list[Change]:
         changes = []
         for task_id, known in former.items():
-            found, values = self.find(task_id), self._values_of(task_id)
+            found, values = self.find(task_id), self._values_of(task_id, self._watched)
             if found is not None and values is not None and values != known:
                 page, row = found
                 number = page.columns[text][row]

@@ -128,6 +128,8 @@ def _update_tasks(state: ScrapeState, pages: list[TaskPage], end: TaskPage, foun
         state.unplaced.difference_update(at_front, end.rows if end_is_new else ())
     # Pages were not merged in the order in which they were read.
     tasks.now = max(page.now for page in (*pages, end))
+    for page in (*pages, end):
+        page.fields.clear()  # which take more memory than the rows of all other tasks
     if tasks.page_count > _PAGE_LIMIT:
         tasks.compact()
 
