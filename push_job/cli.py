@@ -20,14 +20,11 @@ from push_job.metrics.extras import needing_state, stateless
 from push_job.options.table import (
     command_option,
     extra_options,
-    flower_options,
     gateway_options,
-    hidden,
-    log_options,
     monitoring_options,
     scrape_options,
+    shared_options,
     state_options,
-    time_options,
 )
 from push_job.options.to_settings import read_settings
 from push_job.options.usage import Duration, OneLineError, OneLineGroup, not_empty
@@ -67,13 +64,7 @@ def main() -> None:
 
 
 @main.command()
-@flower_options
-@gateway_options
-@scrape_options
-@extra_options
-@state_options
-@time_options
-@log_options
+@shared_options()
 def push(**options: Any) -> NoReturn:
     """Scrape every Flower once and push its metrics: the main job.
 
@@ -113,13 +104,7 @@ def _print_removal_hint(outcomes: Sequence[Outcome]) -> None:
     callback=not_empty,
     help="Touch this file after each cycle, for a liveness probe.",
 )
-@flower_options
-@gateway_options
-@scrape_options
-@extra_options
-@state_options
-@time_options
-@log_options
+@shared_options()
 def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **options: Any) -> NoReturn:
     """Repeat what push does until SIGTERM, SIGINT or SIGHUP.
 
@@ -142,13 +127,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 
 
 @main.command()
-@flower_options
-@hidden(gateway_options)
-@scrape_options
-@extra_options
-@hidden(state_options)
-@time_options
-@log_options
+@shared_options(unused=(gateway_options, state_options))
 @command_option(
     "--format",
     "output",
@@ -195,13 +174,7 @@ def _print_scrapes(scrapes: Mapping[Endpoint, ScrapeResult], output: str) -> Non
 
 
 @main.command()
-@flower_options
-@gateway_options
-@hidden(scrape_options)
-@hidden(extra_options)
-@hidden(state_options)
-@time_options
-@log_options
+@shared_options(unused=(scrape_options, extra_options, state_options))
 @command_option(
     "--stale",
     type=Duration(maximum=10 * 365 * 86_400),
@@ -218,14 +191,7 @@ def delete(stale: float | None, yes: bool, **options: Any) -> NoReturn:
 
 
 @main.command()
-@flower_options
-@gateway_options
-@monitoring_options
-@hidden(scrape_options)
-@hidden(extra_options)
-@hidden(state_options)
-@time_options
-@log_options
+@shared_options(monitoring_options, unused=(scrape_options, extra_options, state_options))
 @_report_format
 def check(output: str, **options: Any) -> NoReturn:
     """Test each server step by step, and say what is wrong and how to fix it.
@@ -241,13 +207,7 @@ def check(output: str, **options: Any) -> NoReturn:
 
 
 @main.command()
-@flower_options
-@hidden(gateway_options)
-@scrape_options
-@hidden(extra_options)
-@hidden(state_options)
-@time_options
-@log_options
+@shared_options(unused=(gateway_options, extra_options, state_options))
 @_report_format
 def explain(output: str, **options: Any) -> NoReturn:
     """Scrape every Flower once and say what is wrong with Celery, worst first.

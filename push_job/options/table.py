@@ -95,22 +95,6 @@ def stacked(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-def hidden(options: Decorator) -> Decorator:
-    """Accept options without showing them.
-
-    So one command line works for every command.
-    """
-
-    def decorate(command: Command) -> Command:
-        shown = len(getattr(command, "__click_params__", ()))
-        command = options(command)
-        for parameter in getattr(command, "__click_params__", ())[shown:]:
-            parameter.hidden = True
-        return command
-
-    return decorate
-
-
 def _server_options(server: str) -> Decorator:
     """Declare the options for signing in to `server` and for its certificates."""
     return stacked(*_sign_in_options(server), *_tls_options(server))
@@ -259,3 +243,28 @@ log_options = stacked(
     ),
     command_option("--verbose", is_flag=True, help="Also log every request."),
 )
+
+
+def shared_options(*further: Decorator, unused: Iterable[Decorator] = ()) -> Decorator:
+    """Declare the options of every command, so that one command line works for all.
+
+    Args:
+        further: options of this command only, which stand after those of the Pushgateway.
+        unused: groups of options that the command accepts but does not show.
+    """
+    of_servers = (flower_options, gateway_options, *further)
+    groups = (*of_servers, scrape_options, extra_options, state_options, time_options, log_options)
+    return stacked(*(_hidden(group) if group in unused else group for group in groups))
+
+
+def _hidden(options: Decorator) -> Decorator:
+    """Accept options without showing them."""
+
+    def decorate(command: Command) -> Command:
+        shown = len(getattr(command, "__click_params__", ()))
+        command = options(command)
+        for parameter in getattr(command, "__click_params__", ())[shown:]:
+            parameter.hidden = True
+        return command
+
+    return decorate
