@@ -14,6 +14,7 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from push_job.text import Redactor, printable
@@ -35,9 +36,7 @@ def set_up(log_format: str, *, verbose: bool, redact: Redactor) -> None:
     """
     global _redact  # noqa: PLW0603  # like the logger, there is one for the process
     _redact = redact
-    handler = _StderrHandler()
-    handler.setFormatter(JsonFormatter() if log_format == "json" else LogfmtFormatter())
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [_StderrHandler(json.dumps if log_format == "json" else _as_logfmt)]
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
 
@@ -56,49 +55,43 @@ def bug_text(bug: Exception, **fields: str | float | None) -> str:
     return f"bug in push-job: {type(bug).__name__}: {printable(_redact(str(bug)))}; please report it"
 
 
-class _Formatter(logging.Formatter):
-    """Formatter that turns a record into ordered fields.
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields of a line in their order.
 
-    The fields are ts (RFC 3339, UTC), level, msg, then the caller's fields.
+    They are ts (RFC 3339, UTC), level, msg, then the caller's fields.
     """
-
-    @staticmethod
-    def fields(record: logging.LogRecord) -> dict[str, Any]:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        fields: dict[str, Any] = {
-            "ts": f"{stamp}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "msg": record.getMessage(),
-        }
-        fields |= {name: value for name, value in getattr(record, "fields", {}).items() if value is not None}
-        return fields
-
-
-class LogfmtFormatter(_Formatter):
-    """``key=value`` pairs; values with spaces are quoted (https://brandur.org/logfmt)."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return " ".join(f"{name}={_logfmt(value)}" for name, value in self.fields(record).items())
-
-
-class JsonFormatter(_Formatter):
-    """One JSON object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.fields(record))
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    fields: dict[str, Any] = {
+        "ts": f"{stamp}.{int(record.msecs):03d}Z",
+        "level": record.levelname.lower(),
+        "msg": record.getMessage(),
+    }
+    return fields | {name: value for name, value in getattr(record, "fields", {}).items() if value is not None}
 
 
 class _StderrHandler(logging.Handler):
     """Handler that writes to the current sys.stderr.
 
     Log lines and a progress display then do not mix.
+
+    Args:
+        form: makes a line of its fields.
     """
+
+    def __init__(self, form: Callable[[dict[str, Any]], str]) -> None:
+        super().__init__()
+        self._form = form
 
     def emit(self, record: logging.LogRecord) -> None:
         # A log that cannot be written (full, closed, missing) must not make a good push fail.
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.write(f"{self._form(_fields(record))}\n")
             sys.stderr.flush()
+
+
+def _as_logfmt(fields: dict[str, Any]) -> str:
+    """Return the fields as ``key=value`` pairs (https://brandur.org/logfmt)."""
+    return " ".join(f"{name}={_logfmt(value)}" for name, value in fields.items())
 
 
 def _logfmt(value: str | float | bool) -> str:
