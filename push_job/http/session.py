@@ -11,14 +11,20 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from push_job import __version__
-from push_job.auth import SignIn
 from push_job.settings import Endpoint
 
 
 def open_session(endpoint: Endpoint, adapter: HTTPAdapter) -> requests.Session:
     """Return a session for requests to `endpoint`, whose connections `adapter` opens."""
     session = _Session()
-    session.auth = _Auth(endpoint.sign_in)
+    headers = endpoint.sign_in.headers()
+
+    def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(headers)
+        return request
+
+    # Without any auth, requests would read .netrc.
+    session.auth = sign
     # Kept cookies would grow without limit, and every request would carry them.
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update(
@@ -42,14 +48,3 @@ class _Session(requests.Session):
     def get_redirect_target(self, _response: requests.Response) -> str | None:
         """Return no target."""
         return None
-
-
-class _Auth(requests.auth.AuthBase):
-    """Adds the sign-in headers, and prevents ``requests`` from reading ``.netrc``."""
-
-    def __init__(self, sign_in: SignIn) -> None:
-        self._headers = sign_in.headers()
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._headers)
-        return request
