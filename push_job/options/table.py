@@ -9,7 +9,7 @@ declared with `command_option`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -34,21 +34,9 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True)
 _FIELDS = {field.name: field.default for field in fields(Settings)}
 
 
-@dataclass(frozen=True)
-class SettingOption:
-    """An option that becomes a field of Settings.
-
-    Attributes:
-        field: the field's name, and click's name of the option.
-        parse: makes the field's value; raises SettingsError.
-    """
-
-    field: str
-    parse: Callable[[Any], Any]
-
-
-#: Every option that becomes a field of Settings; filled by `setting`.
-SETTING_OPTIONS: list[SettingOption] = []
+#: The parser of every option that becomes a field of Settings, by the field, which is also click's name of the option.
+#: A parser makes the field's value, and raises SettingsError. Filled by `setting`.
+PARSERS: dict[str, Callable[[Any], Any]] = {}
 
 
 def variable_of(flag: str) -> str:
@@ -76,7 +64,7 @@ def setting(
     """
     field = field or flag.strip("-").replace("-", "_")
     default = _FIELDS[field]
-    SETTING_OPTIONS.append(SettingOption(field, parse))
+    PARSERS[field] = parse
     if help_default:
         attributes["help"] += f"  [default: {help_default}]"
     elif isinstance(default, str | int | float):

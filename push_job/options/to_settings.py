@@ -17,7 +17,7 @@ import click
 from push_job import auth, log
 from push_job.http.client import proxy_of
 from push_job.options.parsers import parse_flowers, parse_shard, read_secret, urls_of
-from push_job.options.table import DEFAULT_FLOWER, DEFAULT_PUSHGATEWAY, SERVERS, SETTING_OPTIONS, variable_of
+from push_job.options.table import DEFAULT_FLOWER, DEFAULT_PUSHGATEWAY, PARSERS, SERVERS, variable_of
 from push_job.options.usage import OneLineError
 from push_job.settings import Endpoint, Settings, SettingsError, Tls
 from push_job.text import Redactor
@@ -65,9 +65,7 @@ def _settings(options: dict[str, Any]) -> Settings:
         _server(name, given[name], given) if given.get(name) else None for name in ("prometheus", "grafana")
     )
     servers = (*flowers, pushgateway, *filter(None, (prometheus, grafana)))
-    values: dict[str, Any] = {
-        option.field: option.parse(given[option.field]) for option in SETTING_OPTIONS if option.field in given
-    }
+    values: dict[str, Any] = {field: parse(given[field]) for field, parse in PARSERS.items() if field in given}
     return Settings(
         flowers=mine,
         sharded=len(flowers) > len(mine),
