@@ -38,7 +38,7 @@ def read_snapshot(
     Raises:
         TransportError: if it cannot be done by the deadline.
     """
-    flower = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
+    flower = Flower(client, columns_of(settings.extras))
     workers = _without_forgotten(flower, client.retrying(lambda: flower.workers(until), until), settings, until)
     scraped = scraper.scrape(flower, settings.page_size, until, progress)
     tasks = scraped.tasks

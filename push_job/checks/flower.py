@@ -18,7 +18,6 @@ from push_job.flower.table import TaskTable
 from push_job.flower.task import STATES
 from push_job.http.client import open_client
 from push_job.http.errors import TransportError
-from push_job.metrics import families
 from push_job.metrics.extras import columns_of, read_extras, stateless
 from push_job.settings import PAGE_SIZE, Endpoint, Settings
 from push_job.terminal.formatting import format_duration
@@ -42,7 +41,7 @@ def check_flower(flower: Endpoint, settings: Settings, extras: list[Metric]) -> 
     """
     until = time.monotonic() + settings.deadline
     with contextlib.closing(open_client(flower, settings)) as client:
-        api = Flower(client, (*families.COLUMNS, *columns_of(settings.extras)))
+        api = Flower(client, columns_of(settings.extras))
         try:
             yield from check_connection(flower, settings.timeout)
             workers = client.retrying(lambda: api.workers(until), until)

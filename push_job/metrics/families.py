@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from push_job import __version__
 from push_job.flower.table import TaskTable
-from push_job.flower.task import STATES, Column, label_text
+from push_job.flower.task import STATES, label_text
 from push_job.flower.tasks_by_kind import Tally
 
 
@@ -116,9 +116,6 @@ PLAIN: tuple[Family, ...] = (
     MAX_AGE,
     BUILD,
 )
-
-#: Columns that these families read of each task in addition to its type, state and seconds.
-COLUMNS: tuple[Column, ...] = ()
 
 
 def of_workers(workers: dict[str, bool]) -> Metric:
