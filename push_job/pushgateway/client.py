@@ -143,9 +143,10 @@ def _check_answer(answer: Answer, accepted: frozenset[int]) -> None:
 
 def date_of(answer: Answer) -> float:
     """Return the server's Unix time; ours if it does not say its own."""
-    with contextlib.suppress(ValueError, TypeError, OverflowError):
-        return parsedate_to_datetime(answer.headers["Date"]).timestamp() if "Date" in answer.headers else time.time()
-    return time.time()
+    try:
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return time.time()
 
 
 def group_path(job: str, grouping_key: Mapping[str, str]) -> str:

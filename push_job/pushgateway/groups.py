@@ -7,7 +7,6 @@ group.
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 
 from push_job.flower.metrics_text import parse_sample
@@ -42,7 +41,7 @@ def groups_of(client: Client, job: str, until: float) -> list[Group]:
     """
     found = []
     with contextlib.closing(client.get("/metrics", until)) as answer:
-        now = date_of(answer) if "Date" in answer.headers else time.time()
+        now = date_of(answer)
         for line in metrics_lines(answer):
             if line.startswith(_PUSH_TIME):
                 with contextlib.suppress(ValueError):
