@@ -165,12 +165,14 @@ def _print_scrapes(scrapes: Mapping[Endpoint, ScrapeResult], output: str) -> Non
 
             print_snapshot(flower, scrape.snapshot)
         else:
-            from push_job.metrics.registry import exposition
+            from prometheus_client import generate_latest
+
+            from push_job.metrics.registry import up_registry
 
             if len(scrapes) > 1:
                 click.echo(f"# Flower: {flower.address}")
-            # Encoded as UTF-8, like a push, whatever the terminal's encoding is.
-            click.echo(exposition(scrape.snapshot, scrape.seconds).encode(), nl=False)
+            # Bytes, because the text is UTF-8, like a push, whatever the terminal's encoding is.
+            click.echo(generate_latest(up_registry(scrape.snapshot, scrape.seconds)), nl=False)
 
 
 @main.command()

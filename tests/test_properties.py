@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from push_job.flower.api import Flower, FlowerError
@@ -23,7 +24,7 @@ from push_job.flower.task import STATES
 from push_job.flower.tasks_by_kind import Tally
 from push_job.http.client import Client
 from push_job.metrics.families import of_tasks
-from push_job.metrics.registry import exposition
+from push_job.metrics.registry import up_registry
 from push_job.metrics.snapshot import Folding, Snapshot
 from testbed.process import find_program
 from testbed.services import Pushgateway
@@ -135,7 +136,8 @@ def text_of(found: TaskTable, workers: dict[str, bool]) -> str:
     """Return a push in Prometheus' text format."""
     tallies = found.tally()
     folded = Folding(tallies, MOST_TYPES).fold(tallies)
-    return exposition(Snapshot(workers, folded, len(found), of_tasks(found, folded)), 0.5)
+    snapshot = Snapshot(workers, folded, len(found), of_tasks(found, folded))
+    return generate_latest(up_registry(snapshot, 0.5)).decode()
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from push_job.metrics import families
@@ -48,8 +48,3 @@ def down_registry(scrape_seconds: float, max_age: float | None = None) -> Collec
     Every panel then has a gap and the reason for it.
     """
     return registry_of(families.of_the_job(up=False, scrape_seconds=scrape_seconds, max_age=max_age))
-
-
-def exposition(snapshot: Snapshot, scrape_seconds: float) -> str:
-    """Return a push as Prometheus' text format."""
-    return generate_latest(up_registry(snapshot, scrape_seconds)).decode()

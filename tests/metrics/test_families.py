@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from push_job.flower.page import SharedIndex, TaskPage
@@ -10,7 +11,7 @@ from push_job.flower.table import TaskTable
 from push_job.flower.task import STATES, TaskFields
 from push_job.flower.tasks_by_kind import Tally
 from push_job.metrics import families
-from push_job.metrics.registry import down_registry, exposition, registry_of, up_registry
+from push_job.metrics.registry import down_registry, registry_of, up_registry
 from push_job.metrics.snapshot import Snapshot
 
 
@@ -101,7 +102,7 @@ def test_a_registry_has_the_families_in_their_order_each_time() -> None:
 
 
 def test_the_text_of_a_push_has_its_values() -> None:
-    text = exposition(Snapshot({"celery@a": True}, {}, 0, []), 0.25)
+    text = generate_latest(up_registry(Snapshot({"celery@a": True}, {}, 0, []), 0.25)).decode()
     assert 'celery_workers{app="celery@a"} 1.0' in text
     assert "flower_scrape_duration_seconds 0.25" in text
 
