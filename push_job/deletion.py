@@ -8,9 +8,8 @@ import click
 
 from push_job.job import Job
 from push_job.options.usage import OneLineError
-from push_job.pushgateway import stale
 from push_job.pushgateway.client import PushgatewayError
-from push_job.pushgateway.groups import Group
+from push_job.pushgateway.groups import Group, all_groups, delete_each
 from push_job.settings import Settings
 from push_job.terminal.formatting import format_duration
 
@@ -21,7 +20,7 @@ def groups_of_job(settings: Settings) -> list[Group] | None:
     Return None if the server does not list them.
     """
     try:
-        return stale.all_groups(settings)
+        return all_groups(settings)
     except PushgatewayError:  # the deletion will say why
         return None
 
@@ -29,13 +28,13 @@ def groups_of_job(settings: Settings) -> list[Group] | None:
 def delete_stale(settings: Settings, seconds: float, *, ask: bool) -> bool:
     """List stale groups, delete them, and return whether that failed."""
     try:
-        groups = stale.stale_groups(settings, seconds)
+        groups = [group for group in all_groups(settings) if group.age > seconds]
         for group in groups:
             click.echo(f"{group}: last pushed {format_duration(group.age)} ago")
         if not groups:
             click.echo(f"no group of job {settings.job} was last pushed more than {format_duration(seconds)} ago")
         elif not ask or _confirm(f"Delete {len(groups)} groups?"):
-            for group in stale.delete_groups(settings, groups):
+            for group in delete_each(settings, groups):
                 click.echo(f"deleted: {group}")
     except PushgatewayError as error:
         click.echo(f"Error: {error}", err=True)

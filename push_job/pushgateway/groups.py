@@ -1,4 +1,4 @@
-"""List the groups of a job on a Pushgateway.
+"""List and delete the groups of a job on a Pushgateway.
 
 They are found by the ``push_time_seconds`` that a Pushgateway adds to each
 group.
@@ -7,12 +7,16 @@ group.
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from push_job.flower.metrics_text import parse_sample
-from push_job.http.client import Client
-from push_job.pushgateway.client import date_of
+from push_job.http.client import Client, open_client
+from push_job.http.errors import TransportError
+from push_job.pushgateway.client import PushgatewayClient, date_of, explain_push_error
 from push_job.pushgateway.verification import metrics_lines
+from push_job.settings import Settings
 
 _PUSH_TIME = b"push_time_seconds{"
 
@@ -50,3 +54,23 @@ def groups_of(client: Client, job: str, until: float) -> list[Group]:
                         labels = {"job": job, **{name: value for name, value in sample.labels.items() if name != "job"}}
                         found.append(Group(labels, max(0.0, now - sample.value)))
     return sorted(found, key=lambda group: (-group.age, str(group)))
+
+
+def all_groups(settings: Settings) -> list[Group]:
+    """Return the groups of the job. Raises PushgatewayError."""
+    until = time.monotonic() + settings.deadline
+    with contextlib.closing(open_client(settings.pushgateway, settings)) as client:
+        try:
+            return client.retrying(lambda: groups_of(client, settings.job, until), until)
+        except TransportError as error:
+            raise explain_push_error(error, client.endpoint) from error
+
+
+def delete_each(settings: Settings, groups: Iterable[Group]) -> Iterator[Group]:
+    """Delete groups, and yield each one that is gone. Raises PushgatewayError."""
+    with contextlib.closing(open_client(settings.pushgateway, settings)) as client:
+        pushgateway = PushgatewayClient(client, settings.job)
+        for group in groups:
+            grouping_key = {name: value for name, value in group.labels.items() if name != "job"}
+            pushgateway.delete(grouping_key, time.monotonic() + settings.deadline)
+            yield group
