@@ -110,16 +110,18 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
 
     A cycle that fails is logged, and the next one follows. A slow Flower does not delay the others.
     """
-    from push_job.scheduler import Heartbeat, Stop, repeat
+    from push_job.scheduler import Stop, beat, repeat
 
     settings = _checked_extras(read_settings(options), options, keeps_state=True)
     _require_state_folder(settings)
+    heartbeat = Path(heartbeat_file) if heartbeat_file else None
     try:
-        heartbeat = Heartbeat(Path(heartbeat_file)) if heartbeat_file else None
+        if heartbeat:
+            heartbeat.touch()
     except OSError as error:
         raise OneLineError(f"--heartbeat-file: cannot write {heartbeat_file}: {error.strerror}") from None
     job = Job(settings, keep_state=True)
-    on_end = heartbeat.beat if heartbeat else lambda: None
+    on_end = (lambda: beat(heartbeat)) if heartbeat else lambda: None
     repeat(lambda: job.push_for(every, on_end), every, Stop(_exit_at_once))
     job.wait()
     failed = delete_on_exit and delete_groups(job, settings)

@@ -22,27 +22,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SAME_REQUEST = 1.0
 
 
-class Heartbeat:
-    """A file that is touched after each cycle, for a liveness probe.
+def beat(heartbeat: Path) -> None:
+    """Touch the file of a liveness probe.
 
-    Raises:
-        OSError: if it cannot be written at the start.
+    If that fails, pushing goes on, and the probe sees that the file gets old.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.touch()
-
-    def beat(self) -> None:
-        """Touch the file.
-
-        If that fails, pushing goes on, and the probe sees that the file gets old.
-        """
-        try:
-            self._path.touch()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            log.event(logging.WARNING, "heartbeat file not written", heartbeat_file=str(self._path), reason=reason)
+    try:
+        heartbeat.touch()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        log.event(logging.WARNING, "heartbeat file not written", heartbeat_file=str(heartbeat), reason=reason)
 
 
 class Stop:
