@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
 
 from push_job import log
 from push_job.cycle import Cycle, Outcome, ScrapeResult
@@ -24,6 +25,7 @@ from push_job.flower.incremental.state_file import StateFile
 from push_job.http.client import Client, open_client
 from push_job.http.errors import TransportError
 from push_job.metrics.extras import all_extras_failed, needing_state
+from push_job.metrics.families import SCRAPE_DURATION
 from push_job.metrics.registry import down_registry, up_registry
 from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.pushgateway.encoding import ENCODINGS
@@ -290,10 +292,10 @@ class Job:
         with self._verification:
             if self._is_verified:
                 return
-            group = self._settings.group_labels(flower)
+            pushed = Sample(SCRAPE_DURATION.name, self._settings.group_labels(flower), scrape.seconds)
             try:
                 is_text = self._settings.push_format == "text"
-                check_stored(pushgateway.client, group, scrape.seconds, pushed_at, cycle.until, is_text=is_text)
+                check_stored(pushgateway.client, pushed, pushed_at, cycle.until, is_text=is_text)
             except NotStoredError as error:
                 raise PushgatewayError(str(error)) from error
             self._is_verified = True

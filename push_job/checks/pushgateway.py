@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
 
 from push_job.checks.connectivity import check_connection
 from push_job.checks.step import CheckError, Step
@@ -25,12 +26,20 @@ from push_job.metrics.registry import registry_of
 from push_job.pushgateway.client import PushgatewayClient, PushgatewayError, explain_push_error
 from push_job.pushgateway.encoding import ENCODINGS
 from push_job.pushgateway.groups import groups_of
-from push_job.pushgateway.verification import NOT_STORED, metrics_lines, poll, victoriametrics_rows
+from push_job.pushgateway.verification import (
+    NOT_STORED,
+    NotStoredError,
+    check_stored,
+    metrics_lines,
+    poll,
+    victoriametrics_rows,
+)
 from push_job.settings import Settings
 from push_job.terminal.formatting import format_duration
 from push_job.text import one_line, printable
 
-#: The job label of the temporary group; its instance is random, so that two checks do not meet.
+#: The job label of the temporary group and the name of its sample. Its instance is random, so that two checks do not
+#: meet.
 CHECK_JOB = "push_job_check"
 
 _STATUS = "/api/v1/status"
@@ -143,7 +152,7 @@ def _test_registry(padding: int = 0) -> CollectorRegistry:
     """Return one sample whose help text has `padding` more bytes."""
     registry = CollectorRegistry()
     help_text = "Test by push-job check, which deletes its group at once." + "." * padding
-    Gauge("push_job_check", help_text, registry=registry).set(1)
+    Gauge(CHECK_JOB, help_text, registry=registry).set(1)
     return registry
 
 
@@ -155,9 +164,12 @@ def _push_and_delete(client: Client, settings: Settings, extras: Iterable[Metric
     pushgateway, group = _test_client(client, settings), {"instance": secrets.token_hex(8)}
     encoding = ENCODINGS[settings.push_format]
     size = sum(len(encoding.encode(registry_of([family]))) for family in extras) // len(settings.flowers)
+    is_text, problem = settings.push_format == "text", ""
     try:
-        pushgateway.push(_test_registry(size), group, until)
-        stored = _has_sample(client, settings, group["instance"], until)
+        pushed_at = pushgateway.push(_test_registry(size), group, until)
+        check_stored(client, Sample(CHECK_JOB, {"job": CHECK_JOB, **group}, 1.0), pushed_at, until, is_text=is_text)
+    except NotStoredError as error:
+        problem = str(error)
     except PushgatewayError:
         with contextlib.suppress(PushgatewayError):  # the first error says more
             pushgateway.delete(group, until)
@@ -165,31 +177,10 @@ def _push_and_delete(client: Client, settings: Settings, extras: Iterable[Metric
     try:
         pushgateway.delete(group, until)
     except PushgatewayError as error:
-        if settings.push_format != "text":
+        if not is_text:
             raise
         return Step(None, f"it accepts a push, but no delete: {error}")
-    if stored is False:
-        return Step(False, NOT_STORED)
-    return Step(True, "it accepts a push and a delete")
-
-
-def _has_sample(client: Client, settings: Settings, instance: str, until: float) -> bool | None:
-    """Return whether the temporary group has its sample, or None.
-
-    None means that another server may have it.
-    """
-    is_pushgateway = False
-    try:
-        with contextlib.closing(client.get("/metrics", until)) as answer:
-            is_empty = answer.status == 200 and settings.push_format != "text"
-            for line in metrics_lines(answer):
-                if line.startswith(b"push_job_check{") and instance.encode() in line:
-                    return True
-                is_empty = is_empty and not line
-                is_pushgateway = is_pushgateway or line.startswith(b"pushgateway_")
-    except TransportError:
-        return None
-    return False if is_pushgateway or is_empty else None
+    return Step(False, problem) if problem else Step(True, "it accepts a push and a delete")
 
 
 def _stale_groups(client: Client, settings: Settings, until: float) -> Iterator[Step]:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
+from prometheus_client.samples import Sample
+
 from push_job.flower.metrics_text import LINE_LIMIT, parse_sample
 from push_job.http.client import Answer, Client
 from push_job.http.errors import TransportError
@@ -25,8 +27,6 @@ _METRICS_LIMIT = 2**28
 #: and a VictoriaMetrics updates its counters once a second.
 _ATTEMPTS = 8
 _PAUSE = 0.2
-
-_DURATION, _PUSH_TIME = b"flower_scrape_duration_seconds{", b"push_time_seconds{"
 
 #: Counters of VictoriaMetrics and vmagent for rows that they received in Prometheus' text format.
 _ROWS = (b'vm_rows_inserted_total{type="prometheus"} ', b'vmagent_rows_inserted_total{type="prometheus"} ')
@@ -44,17 +44,14 @@ class NotStoredError(Exception):
     """The server does not have what it seemed to accept; the message says what it is."""
 
 
-def check_stored(
-    client: Client, group: Mapping[str, str], duration: float, pushed_at: float, until: float, *, is_text: bool = False
-) -> None:
+def check_stored(client: Client, pushed: Sample, pushed_at: float, until: float, *, is_text: bool) -> None:
     """Raise NotStoredError if the server certainly has not stored a push.
 
     A server whose ``/metrics`` cannot be read, or is not known, passes: a proxy may let only pushes through.
 
     Args:
         client: the client of the Pushgateway.
-        group: the whole grouping key, with ``job``.
-        duration: the pushed value of ``flower_scrape_duration_seconds``.
+        pushed: a sample of the push, with the whole grouping key, including ``job``.
         pushed_at: Unix time of the push, by the server's clock.
         until: deadline on the clock of ``time.monotonic()``.
         is_text: whether the push was text, which VictoriaMetrics stores.
@@ -66,7 +63,7 @@ def check_stored(
             contextlib.suppress(TransportError, ValueError),
             contextlib.closing(client.get("/metrics", until)) as answer,
         ):
-            has_push = _has_push(answer, group, duration, pushed_at, is_text=is_text)
+            has_push = _has_push(answer, pushed, pushed_at, is_text=is_text)
         if has_push or (rows := victoriametrics_rows(client, until)) is None:
             return has_push
         if not is_text:
@@ -109,10 +106,8 @@ def victoriametrics_rows(client: Client, until: float) -> float | None:
     return rows if is_victoriametrics else None
 
 
-def _has_push(
-    answer: Answer, group: Mapping[str, str], duration: float, pushed_at: float, *, is_text: bool
-) -> bool | None:
-    """Return whether the group has the pushed duration, or a later push.
+def _has_push(answer: Answer, pushed: Sample, pushed_at: float, *, is_text: bool) -> bool | None:
+    """Return whether the group has the pushed sample, or a later push.
 
     A later push is one by somebody else.
 
@@ -120,19 +115,20 @@ def _has_push(
         None if the answer may be another server's, which accepts text. Only a Pushgateway accepts protobuf, and it has
         metrics of its own, so an empty answer has no push.
     """
-    labels = _without_empty(group)
+    labels = _without_empty(pushed.labels)
+    names = tuple(f"{name}{{".encode() for name in (pushed.name, "push_time_seconds"))
     is_empty, is_pushgateway, has_data = answer.status == 200 and not is_text, False, False
     for line in metrics_lines(answer):
         is_empty = is_empty and not line
         is_pushgateway = is_pushgateway or line.startswith(b"pushgateway_")
-        if not line.startswith((_DURATION, _PUSH_TIME)):
+        if not line.startswith(names):
             continue
         sample = parse_sample(line.decode("utf-8", "replace"))
         if _without_empty(sample.labels) != labels:
             continue
         if sample.name == "push_time_seconds":
             return has_data and sample.value >= pushed_at - 1.0
-        if sample.value == duration:
+        if sample.value == pushed.value:
             return True
         has_data = True
     return False if is_pushgateway or is_empty else None
