@@ -14,6 +14,8 @@ from push_job.flower.task import STATES
 #: Heartbeats that Flower keeps of a worker (celery.events.state.Worker.heartbeat_max).
 HEARTBEATS_KEPT = 4
 
+_NO_ROUTE = Route("", "")
+
 #: States of a task that has ended.
 FINAL_STATES = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED"})
 
@@ -23,6 +25,7 @@ class Task:
     """An unfinished or failed task.
 
     Attributes:
+        route: the route by which it was sent.
         since: time at which it entered its state, or its ETA if that is later.
         sent: time of its newest task-sent event.
         received: time of its newest task-received event.
@@ -38,8 +41,7 @@ class Task:
     name: str
     state: str
     worker: str = ""
-    routing_key: str = ""
-    exchange: str = ""
+    route: Route = _NO_ROUTE
     since: float | None = None
     sent: float | None = None
     received: float | None = None
@@ -49,11 +51,6 @@ class Task:
     clock: int | None = None
     has_expired: bool = False
     lost_by: str = ""
-
-    @property
-    def route(self) -> Route:
-        """The route by which it was sent."""
-        return Route(self.exchange, self.routing_key)
 
     @property
     def has_started(self) -> bool:

@@ -56,8 +56,8 @@ def _has_left(facts: Facts, task: Task) -> bool:
 
     Its queue is the one that is named like its routing key.
     """
-    ready = next((queue.ready for queue in facts.queues.known or () if queue.name == task.routing_key), None)
-    same = sum(other.routing_key == task.routing_key for other in facts.tasks_in("PENDING"))
+    ready = next((queue.ready for queue in facts.queues.known or () if queue.name == task.route.routing_key), None)
+    same = sum(other.route.routing_key == task.route.routing_key for other in facts.tasks_in("PENDING"))
     return ready is not None and ready < same
 
 

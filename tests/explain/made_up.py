@@ -8,7 +8,7 @@ from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding
 from push_job.explain.model import Answer, Queue, Queues, Task, TaskType, Unfinished, Worker
 from push_job.explain.rules import findings_of
-from push_job.flower.routing import ConsumedQueue
+from push_job.flower.routing import ConsumedQueue, Route
 
 NOW = 1_795_564_800.0  # at midnight
 
@@ -32,7 +32,7 @@ def worker(name: str = "celery@a", *, alive: bool = True, last: float = 1.0, **m
 
 def task(state: str, age: float, name: str = "shop.a", **more: Any) -> Task:
     """Return a task that has been in its state for `age` seconds."""
-    usual: dict[str, Any] = {"worker": "" if state == "PENDING" else "celery@a", "routing_key": "celery"}
+    usual: dict[str, Any] = {"worker": "" if state == "PENDING" else "celery@a", "route": Route("", "celery")}
     usual |= {"since": NOW - age, "stamp": NOW - age, "clock": 1, "received": NOW - age}
     usual["started"] = NOW - age if state not in ("PENDING", "RECEIVED") else None
     return Task(f"{name}-{state}-{age:g}", name, state, **{**usual, **more})

@@ -18,6 +18,7 @@ from push_job.flower.incremental.backoff import Backoff
 from push_job.flower.incremental.list_order import ByStamp
 from push_job.flower.incremental.state_file import StateFile
 from push_job.flower.incremental.state_format import Saved
+from push_job.flower.routing import Route
 from push_job.settings import Endpoint
 from push_job.terminal.formatting import format_duration, format_name, format_time
 from testbed.command import PushJob
@@ -31,7 +32,7 @@ HOSTILE = ("\x1b[31mred", "line\nline", "\u202eto the left", "\u2028", "x" * 200
 def hostile_facts(names: list[str], url: str, task_id: str) -> Facts:
     """Return facts with every problem for workers, tasks and queues of these names."""
     tasks = [
-        dataclasses.replace(task(state, 9000.0 + number, name), id=f"{task_id}{number}", routing_key=name)
+        dataclasses.replace(task(state, 9000.0 + number, name), id=f"{task_id}{number}", route=Route("", name))
         for number, name in enumerate(names)
         for state in ("STARTED", "RECEIVED", "PENDING", "RETRY")
     ]

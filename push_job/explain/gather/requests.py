@@ -78,14 +78,12 @@ def task_of(task_id: str, entry: Mapping[str, Any]) -> Task:
     received = time_of(fields.received)
     waits_for_eta = fields.eta is not None and since is not None and since > (received or 0.0)
     name, state, worker = (label_text(entry.get(key), "") for key in ("name", "state", "worker"))
-    sent_by = route(entry.get("exchange"), entry.get("routing_key"))
     return Task(
         task_id,
         name,
         state,
         worker,
-        sent_by.routing_key,
-        sent_by.exchange,
+        route(entry.get("exchange"), entry.get("routing_key")),
         since=time_of(fields.timestamp) if since is None else since,
         sent=time_of(fields.sent),
         received=received,

@@ -135,7 +135,7 @@ def with_answers(requests: OptionalRequests, facts: Facts) -> Facts:
 def _is_worth_asking(facts: Facts, task: Task) -> bool:
     """Return whether a task has waited long enough to ask workers for their queues."""
     known = {queue.name for queue in facts.queues.known or ()}
-    is_unknown = task.state == "PENDING" and task.routing_key not in known
+    is_unknown = task.state == "PENDING" and task.route.routing_key not in known
     # A message is in its queue from the beginning, even if the task has an ETA.
     return facts.age(task.sent if is_unknown and task.sent else task.since) > (
         _ASK_AFTER_UNKNOWN if is_unknown else ASK_AFTER

@@ -54,6 +54,6 @@ def unrouted(facts: Facts) -> dict[str, list[Task]]:
         return {}
     found: dict[str, list[Task]] = defaultdict(list)
     for task in facts.tasks_in("PENDING"):
-        if task.routing_key and not any(queue.receives(task.route) for queue in facts.all_consumed):
-            found[task.routing_key].append(task)
+        if task.route.routing_key and not any(queue.receives(task.route) for queue in facts.all_consumed):
+            found[task.route.routing_key].append(task)
     return found
