@@ -59,7 +59,7 @@ def gather(
     now = rows[1] if rows else now
     scanned = now - (time.monotonic() - began)
     types = types_of(by_kind, now)
-    counters = counters_of(requests)
+    started_at, events, received = counters_of(requests)
     facts = Facts(
         url=client.endpoint.url,
         now=now,
@@ -72,9 +72,9 @@ def gather(
         failed=failed_tasks(requests, types),
         revoked=_revoked(requests, types),
         has_sent_events=by_kind.has(sent_at) if len(tasks) else None,
-        started_at=counters.started_at,
-        events=counters.events,
-        received=counters.received,
+        started_at=started_at,
+        events=events,
+        received=received,
         newest=requests.tasks(limit=_NEWEST) or (),
         earliest=earliest_event(requests, len(tasks)),
     )

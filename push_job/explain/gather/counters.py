@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric
 
@@ -16,16 +14,8 @@ from push_job.metrics.extras.own_metrics import read_own_metrics
 _STARTED_AT, _EVENTS = "process_start_time_seconds", "flower_events"
 
 
-@dataclass(frozen=True)
-class Counters:
-    """Values of Flower's own metrics; see the attributes of the same names in Facts."""
-
-    started_at: float | None
-    events: Mapping[tuple[str, str], int]
-    received: Mapping[tuple[str, str], int]
-
-
-def counters_of(requests: OptionalRequests) -> Counters:
+def counters_of(requests: OptionalRequests) -> tuple[float | None, Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """Return `started_at`, `events` and `received` of Facts, as Flower counts them."""
     wanted = {_STARTED_AT, _EVENTS}
     families: list[Metric] = (
         requests.ask(lambda: read_own_metrics(requests.flower, requests.until, wanted.__contains__)) or []
@@ -40,4 +30,4 @@ def counters_of(requests: OptionalRequests) -> Counters:
             events[task, event] += int(value)
             if event == "task-received":
                 received[worker, task] += int(value)
-    return Counters(started_at, events, received)
+    return started_at, events, received
