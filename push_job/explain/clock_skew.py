@@ -40,7 +40,7 @@ def _slow_by(worker: Worker, task: Task, now: float) -> float:
     """
     answer = worker.answer
     # The logical clock of a solo pool does not tick while it runs a task.
-    if worker.clock is None or answer is None or "solo" in worker.pool:
+    if worker.clock is None or "solo" in worker.pool:
         return 0.0
     if task.id not in (answer.running or frozenset()) | (answer.held or frozenset()):
         return 0.0

@@ -137,7 +137,7 @@ class Facts:
         started.
         """
         answer = worker.answer
-        if task.worker != worker.name or answer is None or answer.held is None or self.age(task.since) <= HEARTBEAT_LAG:
+        if task.worker != worker.name or answer.held is None or self.age(task.since) <= HEARTBEAT_LAG:
             return False
         received = self.received.get((worker.name, task.name))
         is_listed = task.id in answer.held or task.id in (answer.running or ())
@@ -218,13 +218,13 @@ class Facts:
 
         There is one entry per worker and queue.
         """
-        return tuple(queue for worker in self.live if worker.answer for queue in worker.answer.queues or ())
+        return tuple(queue for worker in self.live for queue in worker.answer.queues or ())
 
     @cached_property
     def not_replying(self) -> tuple[Worker, ...]:
         """The live workers that were asked for their queues and did not reply."""
         asked = self.live if self.were_asked else ()
-        return tuple(worker for worker in asked if worker.answer is None or worker.answer.queues is None)
+        return tuple(worker for worker in asked if worker.answer.queues is None)
 
     @cached_property
     def processes(self) -> float | None:
@@ -232,7 +232,7 @@ class Facts:
 
         It is None unless all of them reported it.
         """
-        return _total(worker.answer.processes if worker.answer else None for worker in self.live)
+        return _total(worker.answer.processes for worker in self.live)
 
     @cached_property
     def active(self) -> int | None:
@@ -287,11 +287,10 @@ def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Ta
         now: Flower's Unix time.
     """
     tasks = list(started)
-    running = worker.answer.running if worker.answer else None
+    running, processes = worker.answer.running, worker.answer.processes
     if running is not None:
         listed = [task for task in tasks if task.id in running]
         lost = [task for task in tasks if task.id not in running]
-        processes = worker.answer.processes if worker.answer else None
         surplus = len(listed) - int(processes or len(listed))
         lost += listed[: max(0, surplus)]
     else:

@@ -97,7 +97,7 @@ class Worker:
         events: number of events that Flower has received from it, by event type.
         clock: its logical clock at its last heartbeat.
         pids: ids of the processes that send heartbeats under its name.
-        answer: its reply during this run, if it was asked and replied.
+        answer: its reply during this run; everything is missing if it was not asked or did not reply.
         pool: module of its pool, e.g. ``celery.concurrency.solo``, from its newest reply that Flower has; empty if not
             known.
     """
@@ -111,7 +111,7 @@ class Worker:
     events: Mapping[str, int] = field(default_factory=dict)
     clock: int | None = None
     pids: frozenset[int] = frozenset()
-    answer: Answer | None = None
+    answer: Answer = Answer()
     pool: str = ""
 
     @property
@@ -130,8 +130,7 @@ class Worker:
     def can_run(self) -> float:
         """Upper limit of the number of tasks that it runs now, as it reported."""
         active = float("inf") if self.active is None else float(self.active)
-        processes = self.answer.processes if self.answer else None
-        return active if processes is None else min(active, processes)
+        return active if self.answer.processes is None else min(active, self.answer.processes)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def worker(name: str = "celery@a", *, alive: bool = True, last: float = 1.0, **m
         "heartbeats": tuple(NOW - last - 2.0 * number for number in range(4)),
         "active": 0,
         "processed": 10,
-        "answer": ANSWER if alive else None,
+        "answer": ANSWER if alive else Answer(),
         "clock": 100_000,
         "pool": "celery.concurrency.prefork:TaskPool" if alive else "",
         "events": {"worker-heartbeat": 100, "task-started": 10},

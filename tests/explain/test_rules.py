@@ -150,7 +150,7 @@ def test_a_started_task_that_its_worker_does_not_run_is_not_stuck() -> None:
     lost, running = task("STARTED", 7200), task("STARTED", 60)
     types = a_type(last_success=NOW - 7000)
     by_ids = dataclasses.replace(ANSWER, running=frozenset({running.id}), held=frozenset())
-    for answer, active in ((by_ids, 1), (ANSWER, 1), (None, 1)):
+    for answer, active in ((by_ids, 1), (ANSWER, 1), (Answer(), 1)):
         known = facts(lost, running, workers={"celery@a": worker(active=active, answer=answer)}, types=types)
         assert known.ended_unheard == (lost,)
         assert known.running == (running,)
@@ -231,7 +231,7 @@ def test_without_workers_and_queues_the_broker_is_suspected() -> None:
 
 
 def test_a_queue_has_no_consumer_only_if_all_workers_replied() -> None:
-    silent = worker("celery@busy", answer=None)
+    silent = worker("celery@busy", answer=Answer())
     queues = Queues((Queue("night", 3),))
     known = facts(workers={"celery@a": worker(), silent.name: silent}, queues=queues)
     assert found(known) == [("not-answered", "unsure", "celery@busy")]

@@ -95,9 +95,9 @@ def held_back(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             Level.WRONG if longest > WAIT_SECONDS else Level.UNSURE,
             "held-back",
-            f"Worker {format_name(worker.name)} has {worker.active:,} of {_processes(worker):,.0f} processes busy, but"
-            f" has not started {format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} that it has"
-            f" held since {when(facts, tasks[0].since or facts.now)}",
+            f"Worker {format_name(worker.name)} has {worker.active:,} of {worker.answer.processes:,.0f} processes busy,"
+            f" but has not started {format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} that it"
+            f" has held since {when(facts, tasks[0].since or facts.now)}",
             "likely a rate_limit of the type: the worker waits before it starts the next task",
             "check rate_limit in the task or in task_annotations; `celery -A APP control rate_limit"
             f" {format_name(tasks[0].name)} 0` removes it until the worker restarts",
@@ -112,7 +112,7 @@ def held_tasks(facts: Facts, worker: Worker) -> list[Task]:
 
     The oldest task is first.
     """
-    processes = worker.answer.processes if worker.answer else None
+    processes = worker.answer.processes
     if processes is None or worker.active is None or worker.active >= processes:
         return []
     return [
@@ -138,7 +138,3 @@ def idle(facts: Facts) -> Iterator[Finding]:
         " maximum number of tasks, with a later ETA",
         "run this again in a minute; if the messages are still there, read a worker's log and restart it",
     )
-
-
-def _processes(worker: Worker) -> float:
-    return (worker.answer.processes if worker.answer else None) or 0.0

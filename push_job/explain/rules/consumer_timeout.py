@@ -84,5 +84,4 @@ def _is_held(facts: Facts, task: Task) -> bool:
         return False
     if task.state == "RECEIVED":
         return task.eta is not None and task.eta - task.received > CONSUMER_TIMEOUT
-    worker = facts.workers[task.worker]
-    return worker.answer is not None and task.id in worker.answer.unacknowledged
+    return task.id in facts.workers[task.worker].answer.unacknowledged

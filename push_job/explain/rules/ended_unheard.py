@@ -74,11 +74,11 @@ def _of_killed_processes(facts: Facts) -> Iterator[Finding]:
     for worker in facts.live:
         tasks = [task for task in facts.ended_unheard if task.worker == worker.name and _was_killed(facts, task)]
         if tasks:
-            uptime = worker.answer.uptime if worker.answer else None
             yield Finding(
                 Level.WRONG,
                 "worker-restarted",
-                f"Worker {format_name(worker.name)} restarted at {when(facts, facts.now - (uptime or 0.0))}, and"
+                f"Worker {format_name(worker.name)} restarted at"
+                f" {when(facts, facts.now - (worker.answer.uptime or 0.0))}, and"
                 f" {format_count(len(tasks), 'task')} of {names(task.name for task in tasks)} of its previous process"
                 f" {'is' if len(tasks) == 1 else 'are'} still STARTED",
                 "likely the previous process was killed (out of memory?). Its running tasks are lost, unless acks_late"
@@ -93,7 +93,7 @@ def _of_killed_processes(facts: Facts) -> Iterator[Finding]:
 def _was_killed(facts: Facts, task: Task) -> bool:
     """Return whether a previous process of the worker started the task and was killed."""
     worker = facts.workers[task.worker]
-    uptime = worker.answer.uptime if worker.answer else None
+    uptime = worker.answer.uptime
     online, offline = (worker.events.get(f"worker-{event}", 0) for event in ("online", "offline"))
     # Flower may have missed the start of the previous process. But if the task started after Flower did, Flower would
     # have received the worker-offline event of a clean shutdown.
