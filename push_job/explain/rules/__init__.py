@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
+from pkgutil import resolve_name
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding
@@ -13,44 +13,37 @@ Rule = Callable[[Facts], Iterator[Finding]]
 
 #: The rules, each by its module in this folder and its function.
 _ORDER = (
-    "broker.refuses",
-    "workers.none_alive",
-    "queues.without_consumer",
-    "workers.lost_workers",
-    "ended_unheard.ended_unheard",
-    "capacity.full",
-    "capacity.held_back",
-    "stuck.stuck",
-    "repeats.repeated",
-    "redelivered.redelivered",
-    "lost_messages.lost_messages",
-    "waiting.waiting",
-    "capacity.idle",
-    "failing.failing",
-    "expired.expired",
-    "consumer_timeout.held_for_long",
-    "clocks.wrong_clocks",
-    "node_names.shared_names",
-    "overdue.overdue",
-    "workers.shut_down_cleanly",
-    "unknown.no_events",
-    "unknown.unanswered",
-    "unknown.silent_workers",
-    "unknown.queues_unknown",
-    "unknown.sending_unknown",
-    "unknown.without_tasks",
-    "unknown.flower_full",
-    "full_scrapes.full_scrapes",
+    "broker:refuses",
+    "workers:none_alive",
+    "queues:without_consumer",
+    "workers:lost_workers",
+    "ended_unheard:ended_unheard",
+    "capacity:full",
+    "capacity:held_back",
+    "stuck:stuck",
+    "repeats:repeated",
+    "redelivered:redelivered",
+    "lost_messages:lost_messages",
+    "waiting:waiting",
+    "capacity:idle",
+    "failing:failing",
+    "expired:expired",
+    "consumer_timeout:held_for_long",
+    "clocks:wrong_clocks",
+    "node_names:shared_names",
+    "overdue:overdue",
+    "workers:shut_down_cleanly",
+    "unknown:no_events",
+    "unknown:unanswered",
+    "unknown:silent_workers",
+    "unknown:queues_unknown",
+    "unknown:sending_unknown",
+    "unknown:without_tasks",
+    "unknown:flower_full",
+    "full_scrapes:full_scrapes",
 )
 
-
-def _load(rule: str) -> Rule:
-    module, _, function = rule.partition(".")
-    loaded: Rule = getattr(import_module(f"{__name__}.{module}"), function)
-    return loaded
-
-
-RULES = tuple(map(_load, _ORDER))
+RULES: tuple[Rule, ...] = tuple(resolve_name(f"{__name__}.{rule}") for rule in _ORDER)
 
 #: When each kind of finding is found, in Markdown; docs/trouble.md shows it. The names are stable.
 KINDS: dict[str, str] = {
