@@ -29,7 +29,7 @@ from push_job.metrics.families import SCRAPE_DURATION
 from push_job.metrics.registry import down_registry, up_registry
 from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.pushgateway.encoding import ENCODINGS
-from push_job.pushgateway.verification import NO_GROUPS, NotStoredError, check_stored, victoriametrics_rows
+from push_job.pushgateway.verification import NO_GROUPS, check_stored, victoriametrics_rows
 from push_job.scrape import read_snapshot
 from push_job.settings import Endpoint, Settings
 
@@ -293,11 +293,8 @@ class Job:
             if self._is_verified:
                 return
             pushed = Sample(SCRAPE_DURATION.name, self._settings.group_labels(flower), scrape.seconds)
-            try:
-                is_text = self._settings.push_format == "text"
-                check_stored(pushgateway.client, pushed, pushed_at, cycle.until, is_text=is_text)
-            except NotStoredError as error:
-                raise PushgatewayError(str(error)) from error
+            is_text = self._settings.push_format == "text"
+            check_stored(pushgateway.client, pushed, pushed_at, cycle.until, is_text=is_text)
             self._is_verified = True
 
     def _log(self, outcome: Outcome) -> None:

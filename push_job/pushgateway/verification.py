@@ -19,6 +19,7 @@ from prometheus_client.samples import Sample
 from push_job.flower.metrics_text import LINE_LIMIT, parse_sample
 from push_job.http.client import Answer, Client
 from push_job.http.errors import TransportError
+from push_job.pushgateway.client import PushgatewayError
 
 #: Bytes of ``/metrics`` that are read; 500 groups with all extras are about 60 MB.
 _METRICS_LIMIT = 2**28
@@ -40,7 +41,7 @@ NOT_STORED = (
 NO_GROUPS = "VictoriaMetrics has no groups; see docs/victoriametrics.md for how to delete series"
 
 
-class NotStoredError(Exception):
+class NotStoredError(PushgatewayError):
     """The server does not have what it seemed to accept; the message says what it is."""
 
 
