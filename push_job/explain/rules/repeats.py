@@ -35,9 +35,33 @@ def repeated(facts: Facts) -> Iterator[Finding]:
             continue
         rejected, retried = (facts.events.get((name, f"task-{event}"), 0) for event in ("rejected", "retried"))
         if rejected >= max(LOOP_EVENTS, LOOP_REJECTIONS_PER_TASK * known):
-            yield _rejected(facts, kind, rejected, known)
+            what, likely, do = (
+                f"{rejected:,} rejections",
+                "likely the task kills its process (out of memory?) and reject_on_worker_lost makes the broker deliver"
+                " it again each time, or it raises Reject(requeue=True)",
+                "revoke it by its id, then fix it; without reject_on_worker_lost it fails with WorkerLostError instead",
+            )
         elif retried >= max(LOOP_EVENTS, LOOP_RETRIES_PER_TASK * known) and not kind.last_success:
-            yield _retried(facts, kind, retried, known)
+            what, likely, do = (
+                f"{retried:,} retries",
+                "likely a service that it calls is down, and max_retries is None or very high",
+                "read the exception on the task's page; set max_retries, so that the task fails visibly",
+            )
+        else:
+            continue
+        last = kind.last_success
+        success = "no task has succeeded" if last is None else f"the last success was at {when(facts, last)}"
+        tasks = (task for group in facts.unfinished.values() for task in group.tasks or () if task.name == name)
+        yield Finding(
+            Level.WRONG,
+            "repeats",
+            f"{format_name(name)}: {what} of {format_count(known, 'task')}; {success}",
+            likely,
+            do,
+            name,
+            facts.link(next(tasks, None) or facts.failed.get(name)),
+            explains=frozenset({name}),
+        )
 
 
 def _has_forgotten(facts: Facts, kind: TaskType) -> bool:
@@ -48,43 +72,3 @@ def _has_forgotten(facts: Facts, kind: TaskType) -> bool:
     ends = {"task-succeeded": "SUCCESS", "task-failed": "FAILURE", "task-revoked": "REVOKED"}
     ended = sum(facts.events.get((kind.name, event), 0) for event in ends)
     return ended > sum(kind.counts.get(state, 0) for state in ends.values())
-
-
-def _rejected(facts: Facts, kind: TaskType, rejected: int, known: int) -> Finding:
-    return Finding(
-        Level.WRONG,
-        "repeats",
-        f"{format_name(kind.name)}: {rejected:,} rejections of {format_count(known, 'task')}; {_success(facts, kind)}",
-        "likely the task kills its process (out of memory?) and reject_on_worker_lost makes the broker deliver it"
-        " again each time, or it raises Reject(requeue=True)",
-        "revoke it by its id, then fix it; without reject_on_worker_lost it fails with WorkerLostError instead",
-        kind.name,
-        _link(facts, kind),
-        explains=frozenset({kind.name}),
-    )
-
-
-def _retried(facts: Facts, kind: TaskType, retried: int, known: int) -> Finding:
-    return Finding(
-        Level.WRONG,
-        "repeats",
-        f"{format_name(kind.name)}: {retried:,} retries of {format_count(known, 'task')}; {_success(facts, kind)}",
-        "likely a service that it calls is down, and max_retries is None or very high",
-        "read the exception on the task's page; set max_retries, so that the task fails visibly",
-        kind.name,
-        _link(facts, kind),
-        explains=frozenset({kind.name}),
-    )
-
-
-def _success(facts: Facts, kind: TaskType) -> str:
-    return (
-        "no task has succeeded"
-        if kind.last_success is None
-        else f"the last success was at {when(facts, kind.last_success)}"
-    )
-
-
-def _link(facts: Facts, kind: TaskType) -> str | None:
-    tasks = (task for group in facts.unfinished.values() for task in group.tasks or () if task.name == kind.name)
-    return facts.link(next(tasks, None) or facts.failed.get(kind.name))
