@@ -32,7 +32,7 @@ class SignIn(ABC):
     #: What a 401 means with this method; ``{server}`` stands for the kind of server.
     rejected: ClassVar[str]
 
-    #: How to set the method.
+    #: How to set the method; ``{server}`` as above.
     how_to_set: ClassVar[str]
 
     @abstractmethod
@@ -58,9 +58,6 @@ class SignIn(ABC):
 @dataclass(frozen=True)
 class Anonymous(SignIn):
     """No sign-in."""
-
-    rejected: ClassVar[str] = ""
-    how_to_set: ClassVar[str] = ""
 
     def explain_401(self, server: str) -> str:
         """Return how to sign in."""

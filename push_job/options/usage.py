@@ -21,7 +21,6 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only since
     """A duration in seconds: ``90``, ``90s``, ``1m``, ``1h`` or ``1d``.
 
     Args:
-        minimum: the least number of seconds allowed; 0 itself only with `zero`.
         maximum: the largest number of seconds allowed.
         zero: whether 0 is allowed.
     """
