@@ -85,23 +85,19 @@ def stacked(*decorators: Decorator) -> Decorator:
 
 def _server_options(server: str) -> Decorator:
     """Declare the options for signing in to `server` and for its certificates."""
-    return stacked(*_sign_in_options(server), *_tls_options(server))
-
-
-def _sign_in_options(server: str) -> Iterable[Decorator]:
-    for name, help_text in auth.parts(secret=False).items():
-        yield command_option(f"--{server}-{name}", metavar="NAME", help=help_text)
-    for name, help_text in auth.parts(secret=True).items():
-        variable = variable_of(f"{server}-{name}")
-        yield command_option(
-            f"--{server}-{name}-file", type=_FILE, help=f"File that holds {help_text}; or set {variable}."
-        )
-
-
-def _tls_options(server: str) -> Iterable[Decorator]:
-    yield command_option(f"--{server}-ca-file", type=_FILE, help="PEM file of a private CA.")
-    yield command_option(f"--{server}-cert-file", type=_FILE, help="PEM file of a client certificate.")
-    yield command_option(f"--{server}-key-file", type=_FILE, help="PEM file of its key.")
+    names, secrets = auth.parts(secret=False), auth.parts(secret=True)
+    files = {
+        **{
+            name: f"File that holds {text}; or set {variable_of(f'{server}-{name}')}." for name, text in secrets.items()
+        },
+        "ca": "PEM file of a private CA.",
+        "cert": "PEM file of a client certificate.",
+        "key": "PEM file of its key.",
+    }
+    return stacked(
+        *(command_option(f"--{server}-{name}", metavar="NAME", help=text) for name, text in names.items()),
+        *(command_option(f"--{server}-{name}-file", type=_FILE, help=text) for name, text in files.items()),
+    )
 
 
 flower_options = stacked(
