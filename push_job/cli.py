@@ -74,8 +74,7 @@ def push(**options: Any) -> NoReturn:
                2 an option is wrong
                3 the Pushgateway could not be reached or rejected the push
     """
-    settings = _checked_extras(read_settings(options), options, keeps_state=False)
-    _require_state_folder(settings)
+    settings = _settings_of_push(options, keeps_state=False)
     with TerminalProgress() as progress:
         outcomes = Job(settings, progress).push()
     if sys.stderr is not None and sys.stderr.isatty():
@@ -112,8 +111,7 @@ def run(every: float, delete_on_exit: bool, heartbeat_file: str | None, **option
     """
     from push_job.scheduler import Stop, beat, repeat
 
-    settings = _checked_extras(read_settings(options), options, keeps_state=True)
-    _require_state_folder(settings)
+    settings = _settings_of_push(options, keeps_state=True)
     heartbeat = Path(heartbeat_file) if heartbeat_file else None
     try:
         if heartbeat:
@@ -241,33 +239,32 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
     return OK if all(outcome.scrape.snapshot for outcome in outcomes) else FLOWER_DOWN
 
 
-def _checked_extras(settings: Settings, options: Mapping[str, Any], *, keeps_state: bool) -> Settings:
+def _settings_of_push(options: dict[str, Any], *, keeps_state: bool) -> Settings:
     """Return settings in which every extra has the state that it needs.
 
     `all` leaves out the extras that need a state if none is kept.
 
+    Args:
+        options: the values by click's parameter names.
+        keeps_state: whether state is kept without a state file too.
+
     Raises:
-        OneLineError: if an extra was named that needs a state, and none is kept.
+        OneLineError: if an extra was named that needs a state, and none is kept; or if the folder of the state file is
+            missing, so that the file cannot be created.
     """
+    settings = read_settings(options)
     needing = needing_state(settings.extras)
-    if not needing or ((keeps_state or settings.state_file) and settings.full_every):
-        return settings
-    named = {name.strip() for text in options["extras"] for name in text.split(",")}
-    if refused := [name for name in needing if name in named]:
-        raise OneLineError(
-            f"--with: {refused[0]} needs a state: use push with --state-file, or run; and --full-every above 0"
-        )
-    return replace(settings, extras=stateless(settings.extras))
-
-
-def _require_state_folder(settings: Settings) -> None:
-    """Raise OneLineError if the folder of the state file is missing.
-
-    Without the folder the file cannot be created.
-    """
+    if needing and not ((keeps_state or settings.state_file) and settings.full_every):
+        named = {name.strip() for text in options["extras"] for name in text.split(",")}
+        if refused := [name for name in needing if name in named]:
+            raise OneLineError(
+                f"--with: {refused[0]} needs a state: use push with --state-file, or run; and --full-every above 0"
+            )
+        settings = replace(settings, extras=stateless(settings.extras))
     folder = os.path.dirname(settings.state_file or "") or "."
     if not os.path.isdir(folder):  # unlike Path.is_dir, also False if a parent cannot be read
         raise OneLineError(f"--state-file: the folder {folder} does not exist or cannot be read")
+    return settings
 
 
 def _require_stdout() -> None:
