@@ -12,7 +12,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from push_job.explain.clock_skew import HEARTBEAT_LAG, MAX_SKEW, skew_of
-from push_job.explain.model import HeldTwice, Queue, Queues, Task, TaskType, Unfinished, Worker
+from push_job.explain.model import HeldTwice, Queue, Queues, Task, TaskType, Worker
 from push_job.flower.page import OTHER_TYPES
 from push_job.flower.routing import ConsumedQueue
 from push_job.flower.task import UNKNOWN_TYPE
@@ -38,7 +38,7 @@ class Facts:
         workers: workers by node name.
         types: task types by name.
         task_count: number of tasks that it remembers.
-        unfinished: unfinished tasks by state.
+        unfinished: the unfinished tasks; the oldest ones if there are many.
         failed: the newest failed task of the types with the most failures, by type.
         revoked: the newest revoked tasks.
         queues: the broker's queues.
@@ -61,7 +61,7 @@ class Facts:
     workers: Mapping[str, Worker]
     types: Mapping[str, TaskType]
     task_count: int
-    unfinished: Mapping[str, Unfinished]
+    unfinished: tuple[Task, ...]
     queues: Queues
     failed: Mapping[str, Task] = field(default_factory=dict)
     revoked: tuple[Task, ...] = ()
@@ -96,14 +96,13 @@ class Facts:
 
     def tasks_in(self, *states: str) -> tuple[Task, ...]:
         """Return the listed tasks in `states`, the oldest first."""
-        groups = (self.unfinished[state] for state in states if state in self.unfinished)
-        found = (task for group in groups for task in group.tasks or ())
+        found = (task for task in self.unfinished if task.state in states)
         return tuple(sorted(found, key=lambda task: (task.since or self.now, task.id)))
 
     @cached_property
     def started(self) -> tuple[Task, ...]:
         """The listed tasks that Flower shows as started and not ended, the oldest first."""
-        found = (task for group in self.unfinished.values() for task in group.tasks or () if task.has_started)
+        found = (task for task in self.unfinished if task.has_started)
         return tuple(sorted(found, key=lambda task: (task.started or task.since or self.now, task.id)))
 
     @cached_property

@@ -211,16 +211,3 @@ class TaskType:
     interval: float | None = None
     last_came: float | None = None
     is_sending_seen: bool = True
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """The unfinished tasks in one state.
-
-    Attributes:
-        tasks: the tasks whose newest events are the oldest; None if Flower did not list them.
-        count: number of all tasks in this state.
-    """
-
-    tasks: tuple[Task, ...] | None
-    count: int

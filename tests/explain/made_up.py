@@ -6,7 +6,7 @@ from typing import Any
 
 from push_job.explain.facts import Facts
 from push_job.explain.findings import Finding
-from push_job.explain.model import Answer, Queue, Queues, Task, TaskType, Unfinished, Worker
+from push_job.explain.model import Answer, Queue, Queues, Task, TaskType, Worker
 from push_job.explain.rules import findings_of
 from push_job.flower.routing import ConsumedQueue, Route
 
@@ -40,10 +40,6 @@ def task(state: str, age: float, name: str = "shop.a", **more: Any) -> Task:
 
 def facts(*tasks: Task, **changes: Any) -> Facts:
     """Return facts about a healthy system with these unfinished tasks."""
-    unfinished = {}
-    for state in {one.state for one in tasks}:
-        of_state = tuple(one for one in tasks if one.state == state)
-        unfinished[state] = Unfinished(of_state, len(of_state))
     types = {name: TaskType(name, {"SUCCESS": 1}, longest=1.0, last_success=NOW - 5) for name in ("shop.a",)}
     usual: dict[str, Any] = {
         "url": "http://flower:5555",
@@ -52,7 +48,7 @@ def facts(*tasks: Task, **changes: Any) -> Facts:
         "workers": {"celery@a": worker()},
         "types": types,
         "task_count": 5,
-        "unfinished": unfinished,
+        "unfinished": tasks,
         "queues": Queues((Queue("celery", 0),)),
         "has_sent_events": True,
         "started_at": NOW - 90_000,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from push_job.explain.facts import is_a_type
 from push_job.explain.gather.requests import MAX_TASKS, OptionalRequests
-from push_job.explain.model import FINAL_STATES, Task, TaskType, Unfinished
+from push_job.explain.model import FINAL_STATES, Task, TaskType
 from push_job.flower.task import STATES, came_at, ended_at, sent_at
 from push_job.flower.tasks_by_kind import Tally, TasksByKind
 from push_job.metrics.extras.failures import CLASS
@@ -56,8 +56,8 @@ def types_of(tasks: TasksByKind, now: float) -> dict[str, TaskType]:
     return found
 
 
-def unfinished_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) -> dict[str, Unfinished]:
-    """Return the unfinished tasks by state, the oldest ones if there are many.
+def unfinished_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) -> tuple[Task, ...]:
+    """Return the unfinished tasks, the oldest ones if there are many.
 
     The limit is _OLDEST for PENDING, RECEIVED and RETRY, and MAX_TASKS for STARTED and each custom state. Only the
     _MAX_STATES most frequent custom states are read.
@@ -66,7 +66,7 @@ def unfinished_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) 
     for kind in types.values():
         counts.update(kind.counts)
     custom = sorted(counts.keys() - set(STATES) - FINAL_STATES, key=lambda state: (-counts[state], state))
-    found = {}
+    found: list[Task] = []
     for state in ("STARTED", *custom[:_MAX_STATES], "RECEIVED", "PENDING", "RETRY"):
         count = counts[state]
         if not count:
@@ -74,8 +74,8 @@ def unfinished_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) 
         limit = _OLDEST if state in ("PENDING", "RECEIVED", "RETRY") else MAX_TASKS
         # The list is sorted by the newest event, descending, so the oldest tasks are at its end.
         listed = requests.tasks(f"which tasks are {state}", limit, state=state, offset=max(0, count - limit))
-        found[state] = Unfinished(None if listed is None else tuple(t for t in listed if t.state == state), count)
-    return found
+        found += [task for task in listed or () if task.state == state]
+    return tuple(found)
 
 
 def failed_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) -> dict[str, Task]:

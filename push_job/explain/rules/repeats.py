@@ -51,7 +51,7 @@ def repeated(facts: Facts) -> Iterator[Finding]:
             continue
         last = kind.last_success
         success = "no task has succeeded" if last is None else f"the last success was at {when(facts, last)}"
-        tasks = (task for group in facts.unfinished.values() for task in group.tasks or () if task.name == name)
+        tasks = (task for task in facts.unfinished if task.name == name)
         yield Finding(
             Level.WRONG,
             "repeats",
