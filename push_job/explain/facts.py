@@ -248,10 +248,6 @@ class Facts:
             and (self.earliest is None or self.earliest >= self.started_at - MAX_SKEW)
         )
 
-    def count(self, *states: str) -> int:
-        """Return the number of tasks in one of `states`."""
-        return sum(kind.counts.get(state, 0) for kind in self.types.values() for state in states)
-
     def link(self, task: Task | None) -> str | None:
         """Return the URL of Flower's page of the task, or None.
 

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Level(Enum):
-    """The severity of a finding. The value is its name in JSON."""
+    """The severity of a finding, worst first. The value is its name in JSON."""
 
     WRONG = "wrong"
     UNSURE = "unsure"  # a possible problem, or important information is missing

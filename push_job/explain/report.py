@@ -27,7 +27,6 @@ _MIN_WIDTH = 40
 #: Findings shown per kind and Flower. Many of the same kind (e.g. lost workers) usually have the same cause.
 _MAX_PER_KIND = 3
 
-_ORDER = (Level.WRONG, Level.UNSURE, Level.NOTE)
 _MARKS = {Level.WRONG: "✗x", Level.UNSURE: "??", Level.NOTE: "--"}
 _COLOURS = {Level.WRONG: "red", Level.UNSURE: "yellow", Level.NOTE: "cyan"}
 
@@ -128,7 +127,7 @@ def _scope(diagnoses: list[Diagnosis]) -> str:
 def _chosen(diagnoses: list[Diagnosis]) -> list[tuple[Diagnosis, Finding]]:
     """Return the findings to show, sorted by level, at most _MAX_PER_KIND of a kind."""
     found = [(diagnosis, finding) for diagnosis in diagnoses for finding in diagnosis.findings]
-    found.sort(key=lambda one: (_ORDER.index(one[1].level), one[1].kind != "flower-down"))
+    found.sort(key=lambda one: (list(Level).index(one[1].level), one[1].kind != "flower-down"))
     chosen = []
     kinds: Counter[tuple[str, str]] = Counter()
     for diagnosis, finding in found:

@@ -67,7 +67,7 @@ def _has_left(facts: Facts, task: Task) -> bool:
 
 def lacks_worker_events(facts: Facts) -> bool:
     """Return whether workers have processed tasks but only senders sent task events."""
-    pending = facts.count("PENDING")
+    pending = sum(kind.counts.get("PENDING", 0) for kind in facts.types.values())
     if facts.task_count != pending or not any(worker.processed for worker in facts.workers.values()):
         return False
     # Before Flower's start, the workers may have processed tasks whose events Flower missed.
