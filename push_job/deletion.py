@@ -61,7 +61,7 @@ def delete_groups(job: Job, settings: Settings, groups: Sequence[Group] | None =
     errors = job.delete()
     missing = False
     for flower, error in errors.items():
-        labels = {key: value for key, value in settings.group_labels(flower).items() if value}
+        labels = {key: value for key, value in settings.grouping_key(flower).items() if value}
         group = " ".join(f'{key}="{value}"' for key, value in labels.items())
         absent = not error and groups is not None and all(labels != other.labels for other in groups)
         missing = missing or absent

@@ -219,7 +219,7 @@ class Job:
     def _pushgateway(self) -> PushgatewayClient:
         idle = self._idle_pushgateways
         client = idle.pop() if idle else open_client(self._settings.pushgateway, self._settings)
-        return PushgatewayClient(client, self._settings.job, ENCODINGS[self._settings.push_format])
+        return PushgatewayClient(client, ENCODINGS[self._settings.push_format])
 
     def _scrape(self, flower: Endpoint, until: float) -> ScrapeResult:
         started = time.monotonic()
@@ -286,13 +286,14 @@ class Job:
     def _push_registry(self, cycle: Cycle, flower: Endpoint, scrape: ScrapeResult, registry: CollectorRegistry) -> None:
         """Push, and verify the first push of the process. Raises PushgatewayError."""
         pushgateway = cycle.pushgateway
-        pushed_at = pushgateway.push(registry, self._settings.grouping_key(flower), cycle.until)
+        group = self._settings.grouping_key(flower)
+        pushed_at = pushgateway.push(registry, group, cycle.until)
         if self._is_verified:
             return
         with self._verification:
             if self._is_verified:
                 return
-            pushed = Sample(SCRAPE_DURATION.name, self._settings.group_labels(flower), scrape.seconds)
+            pushed = Sample(SCRAPE_DURATION.name, group, scrape.seconds)
             is_text = self._settings.push_format == "text"
             check_stored(pushgateway.client, pushed, pushed_at, cycle.until, is_text=is_text)
             self._is_verified = True

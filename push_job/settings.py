@@ -159,12 +159,8 @@ class Settings:
         return Path(f"{self.state_file}.{name}-{sha256(flower.url.encode()).hexdigest()[:8]}")
 
     def grouping_key(self, flower: Endpoint) -> dict[str, str]:
-        """Return the grouping key of `flower` without ``job``."""
-        return {"instance": flower.address, **dict(self.grouping)}
-
-    def group_labels(self, flower: Endpoint) -> dict[str, str]:
         """Return the whole grouping key of `flower`, with ``job``."""
-        return {"job": self.job, **self.grouping_key(flower)}
+        return {"job": self.job, "instance": flower.address, **dict(self.grouping)}
 
     @property
     def push_reserve(self) -> float:

@@ -18,6 +18,8 @@ from tests.fakes.http import Close, Reset, Script, ScriptedServer, Stall, answer
 from tests.faults.cycles import PUSHED
 from tests.metric_messages import unlabelled
 
+GROUP = {"job": "gateway", "instance": "a"}
+
 
 class Counted:
     """A collector that counts how often it is collected."""
@@ -35,7 +37,7 @@ def push(url: str, collector: Counted, seconds: float = 60.0) -> None:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     with closing(client_of(url, seconds)) as client:
-        PushgatewayClient(client, "gateway").push(registry, {"instance": "a"}, time.monotonic() + seconds)
+        PushgatewayClient(client).push(registry, GROUP, time.monotonic() + seconds)
 
 
 def client_of(url: str, seconds: float = 60.0) -> Client:
@@ -88,9 +90,9 @@ def test_the_error_of_a_push_at_the_deadline_says_that_the_group_is_unknown() ->
 
 def test_the_error_of_an_unanswered_delete_does_not_say_so() -> None:
     with ScriptedServer({"*": (Close(),)}) as server, closing(client_of(server.url)) as client:
-        gateway = PushgatewayClient(client, "gateway")
+        gateway = PushgatewayClient(client)
         with pytest.raises(PushgatewayError) as failure:
-            gateway.delete({"instance": "a"}, time.monotonic() + 60)
+            gateway.delete(GROUP, time.monotonic() + 60)
     assert UNKNOWN not in str(failure.value)
 
 

@@ -119,8 +119,7 @@ def test_a_shard_of_one_flower_has_the_file_it_would_have_among_others() -> None
 
 def test_the_grouping_key_has_job_and_instance() -> None:
     one = settings("http://user:pw@a:1/x", job="shop", grouping=(("team", "web"),))
-    assert one.grouping_key(one.flowers[0]) == {"instance": "a:1/x", "team": "web"}
-    assert one.group_labels(one.flowers[0]) == {"job": "shop", "instance": "a:1/x", "team": "web"}
+    assert one.grouping_key(one.flowers[0]) == {"job": "shop", "instance": "a:1/x", "team": "web"}
 
 
 @pytest.mark.parametrize(("deadline", "reserve"), [(50.0, 5.0), (25.0, 5.0), (10.0, 2.0), (1.0, 0.2), (3600.0, 5.0)])

@@ -100,7 +100,7 @@ def _groups(api: JsonApi, settings: Settings) -> Iterator[Step]:
     refused = _query(api, f"push_failure_time_seconds{{job={job}}} > push_time_seconds")
     for flower in settings.flowers:
         # Prometheus treats an empty label as missing.
-        group = {name: value for name, value in settings.group_labels(flower).items() if value}
+        group = {name: value for name, value in settings.grouping_key(flower).items() if value}
         other = {**group, "exported_job": group["job"], "exported_instance": group["instance"]}
         del other["job"], other["instance"]
         name = ", ".join(f'{key}="{printable(value)}"' for key, value in group.items())

@@ -99,7 +99,7 @@ def _victoriametrics(client: Client, settings: Settings, rows: float, until: flo
     if _IMPORT_PATH not in client.endpoint.url:
         raise CheckError(f"it is VictoriaMetrics; set {_IMPORT}")
     yield Step(True, "it is VictoriaMetrics or vmagent")
-    _test_client(client, settings).push(_test_registry(), {}, until)
+    _test_client(client, settings).push(_test_registry(), {"job": CHECK_JOB}, until)
     if rows < math.inf and not poll(lambda: (victoriametrics_rows(client, until) or 0.0) > rows, until):
         raise CheckError(NOT_STORED)
     yield Step(True, "it accepts a push")
@@ -145,7 +145,7 @@ def _other_server(client: Client, until: float) -> Step:
 
 
 def _test_client(client: Client, settings: Settings) -> PushgatewayClient:
-    return PushgatewayClient(client, CHECK_JOB, ENCODINGS[settings.push_format])
+    return PushgatewayClient(client, ENCODINGS[settings.push_format])
 
 
 def _test_registry(padding: int = 0) -> CollectorRegistry:
@@ -161,13 +161,13 @@ def _push_and_delete(client: Client, settings: Settings, extras: Iterable[Metric
 
     The group is as large as the extras, which are most of a push.
     """
-    pushgateway, group = _test_client(client, settings), {"instance": secrets.token_hex(8)}
+    pushgateway, group = _test_client(client, settings), {"job": CHECK_JOB, "instance": secrets.token_hex(8)}
     encoding = ENCODINGS[settings.push_format]
     size = sum(len(encoding.encode(registry_of([family]))) for family in extras) // len(settings.flowers)
     is_text, problem = settings.push_format == "text", ""
     try:
         pushed_at = pushgateway.push(_test_registry(size), group, until)
-        check_stored(client, Sample(CHECK_JOB, {"job": CHECK_JOB, **group}, 1.0), pushed_at, until, is_text=is_text)
+        check_stored(client, Sample(CHECK_JOB, group, 1.0), pushed_at, until, is_text=is_text)
     except NotStoredError as error:
         problem = str(error)
     except PushgatewayError:
@@ -206,7 +206,7 @@ def _clash(client: Client, settings: Settings, extras: Iterable[Metric], until: 
     """
     ours = {family.name: family.type for family in families_with(settings.extras)}
     ours.update(_types(generate_latest(registry_of(extras)).splitlines()))
-    own_groups = [settings.group_labels(flower).items() for flower in settings.flowers]
+    own_groups = [settings.grouping_key(flower).items() for flower in settings.flowers]
     try:
         answer = client.get("/metrics", until)
     except TransportError as error:

@@ -58,17 +58,17 @@ class PushgatewayError(Exception):
 
 
 class PushgatewayClient:
-    """The groups of one job on one Pushgateway.
+    """The groups on one Pushgateway.
 
-    Arguments called `until` are deadlines on the clock of ``time.monotonic()``.
+    Arguments called `group` are whole grouping keys, with ``job``. Arguments called `until` are deadlines on the clock
+    of ``time.monotonic()``.
     """
 
-    def __init__(self, client: Client, job: str, encoding: Encoding = ENCODINGS["protobuf"]) -> None:
+    def __init__(self, client: Client, encoding: Encoding = ENCODINGS["protobuf"]) -> None:
         self.client = client
-        self._job = job
         self._encoding = encoding
 
-    def push(self, registry: CollectorRegistry, grouping_key: Mapping[str, str], until: float) -> float:
+    def push(self, registry: CollectorRegistry, group: Mapping[str, str], until: float) -> float:
         """Replace the group by the families of `registry`.
 
         Returns:
@@ -79,9 +79,9 @@ class PushgatewayClient:
         """
         body = self._encoding.encode(registry)
         headers = {"Content-Type": self._encoding.content_type}
-        return self._request("PUT", grouping_key, until, headers, body, self._encoding.accepted)
+        return self._request("PUT", group, until, headers, body, self._encoding.accepted)
 
-    def delete(self, grouping_key: Mapping[str, str], until: float) -> None:
+    def delete(self, group: Mapping[str, str], until: float) -> None:
         """Delete the group.
 
         A group that does not exist is no error.
@@ -89,18 +89,18 @@ class PushgatewayClient:
         Raises:
             PushgatewayError: if the Pushgateway cannot be reached or rejects the request.
         """
-        self._request("DELETE", grouping_key, until, {}, None, frozenset({200, 202}))
+        self._request("DELETE", group, until, {}, None, frozenset({200, 202}))
 
     def _request(
         self,
         method: str,
-        grouping_key: Mapping[str, str],
+        group: Mapping[str, str],
         until: float,
         headers: Mapping[str, str],
         body: bytes | None,
         accepted: frozenset[int],
     ) -> float:
-        url = f"{self.client.endpoint.url}{group_path(self._job, grouping_key)}"
+        url = f"{self.client.endpoint.url}{group_path(group)}"
         unanswered = False
 
         def attempt() -> float:
@@ -149,13 +149,13 @@ def date_of(answer: Answer) -> float:
         return time.time()
 
 
-def group_path(job: str, grouping_key: Mapping[str, str]) -> str:
+def group_path(group: Mapping[str, str]) -> str:
     """Return the URL path of a group.
 
     An example is ``/metrics/job/flower/instance/host:5555``. A value with other characters than letters, digits and
     ``._~:-`` is encoded with base64, as the Pushgateway's API defines it.
     """
-    labels = [("job", job), *sorted(grouping_key.items())]
+    labels = sorted(group.items(), key=lambda label: (label[0] != "job", label))
     return "/metrics/" + "/".join(_path_part(name, value) for name, value in labels)
 
 

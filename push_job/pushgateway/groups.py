@@ -69,8 +69,7 @@ def all_groups(settings: Settings) -> list[Group]:
 def delete_each(settings: Settings, groups: Iterable[Group]) -> Iterator[Group]:
     """Delete groups, and yield each one that is gone. Raises PushgatewayError."""
     with contextlib.closing(open_client(settings.pushgateway, settings)) as client:
-        pushgateway = PushgatewayClient(client, settings.job)
+        pushgateway = PushgatewayClient(client)
         for group in groups:
-            grouping_key = {name: value for name, value in group.labels.items() if name != "job"}
-            pushgateway.delete(grouping_key, time.monotonic() + settings.deadline)
+            pushgateway.delete(group.labels, time.monotonic() + settings.deadline)
             yield group

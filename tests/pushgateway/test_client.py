@@ -27,7 +27,7 @@ GATEWAY = Endpoint("http://gateway:9091", Anonymous())
     ],
 )
 def test_a_group_has_the_path_of_the_pushgateways_api(job: str, key: dict[str, str], path: str) -> None:
-    assert group_path(job, key) == path
+    assert group_path({**key, "job": job}) == path
 
 
 @pytest.mark.parametrize(
