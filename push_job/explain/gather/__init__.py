@@ -75,7 +75,7 @@ def gather(
         started_at=started_at,
         events=events,
         received=received,
-        newest=requests.tasks(limit=_NEWEST) or (),
+        newest=requests.tasks(_NEWEST),
         earliest=earliest_event(requests, len(tasks)),
     )
     facts = with_process_ids(requests, facts)
@@ -101,4 +101,4 @@ def _with_incremental_scrapes(facts: Facts, flower: Endpoint, settings: Settings
 def _revoked(requests: OptionalRequests, types: Mapping[str, TaskType]) -> tuple[Task, ...]:
     """Return the newest revoked tasks."""
     is_any = any(kind.counts.get("REVOKED") for kind in types.values())
-    return (requests.tasks(limit=_NEWEST, state="REVOKED") or ()) if is_any else ()
+    return requests.tasks(_NEWEST, state="REVOKED") if is_any else ()

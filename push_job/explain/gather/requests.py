@@ -56,8 +56,8 @@ class OptionalRequests:
                 self.unanswered.setdefault(about, str(error))
             return None
 
-    def tasks(self, about: str = "", limit: int = MAX_TASKS, offset: int = 0, **params: str) -> tuple[Task, ...] | None:
-        """Return a part of Flower's list of tasks, or None if the request fails.
+    def tasks(self, limit: int, offset: int = 0, about: str = "", **params: str) -> tuple[Task, ...]:
+        """Return a part of Flower's list of tasks, or none if the request fails.
 
         The task with the newest event is first.
         """
@@ -67,9 +67,8 @@ class OptionalRequests:
             return self.flower.get_json(path, self.until, max_bytes=_MAX_BYTES, limit=limit, offset=offset, **params)
 
         entries = self.ask(request, about)
-        if not isinstance(entries, dict):
-            return None
-        return tuple(task_of(task_id, entry) for task_id, entry in entries.items() if isinstance(entry, dict))
+        listed = entries.items() if isinstance(entries, dict) else ()
+        return tuple(task_of(task_id, entry) for task_id, entry in listed if isinstance(entry, dict))
 
 
 def task_of(task_id: str, entry: Mapping[str, Any]) -> Task:

@@ -73,8 +73,8 @@ def unfinished_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) 
             continue
         limit = _OLDEST if state in ("PENDING", "RECEIVED", "RETRY") else MAX_TASKS
         # The list is sorted by the newest event, descending, so the oldest tasks are at its end.
-        listed = requests.tasks(f"which tasks are {state}", limit, state=state, offset=max(0, count - limit))
-        found += [task for task in listed or () if task.state == state]
+        listed = requests.tasks(limit, max(0, count - limit), f"which tasks are {state}", state=state)
+        found += [task for task in listed if task.state == state]
     return tuple(found)
 
 
@@ -85,7 +85,7 @@ def failed_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) -> d
     found = {}
     for kind in failing[:_MAX_FAILING]:
         if is_a_type(kind.name):
-            listed = requests.tasks(limit=20, state="FAILURE", taskname=kind.name) or ()
+            listed = requests.tasks(20, state="FAILURE", taskname=kind.name)
             its_own = [task for task in listed if task.name == kind.name and task.state == "FAILURE"]
             if its_own:
                 found[kind.name] = max(its_own, key=lambda task: (task.since or 0.0, task.id))
@@ -93,6 +93,6 @@ def failed_tasks(requests: OptionalRequests, types: Mapping[str, TaskType]) -> d
 
 
 def earliest_event(requests: OptionalRequests, count: int) -> float | None:
-    listed = requests.tasks(limit=100, offset=max(0, count - 100)) if count else None
-    stamps = [stamp for task in listed or () for stamp in (task.sent, task.received, task.started) if stamp]
+    listed = requests.tasks(100, max(0, count - 100)) if count else ()
+    stamps = [stamp for task in listed for stamp in (task.sent, task.received, task.started) if stamp]
     return min(stamps, default=None)
