@@ -167,15 +167,10 @@ class Settings:
         """Seconds of the deadline that are reserved for the push."""
         return min(5.0, self.deadline / 5)
 
-    @property
-    def servers(self) -> tuple[Endpoint, ...]:
-        """Every server that the run may contact."""
-        optional = (server for server in (self.prometheus, self.grafana) if server)
-        return (*self.flowers, self.pushgateway, *optional)
-
     def secrets(self) -> tuple[str, ...]:
         """Return all secrets of the run, for redaction."""
-        return tuple({*self.proxy_secrets, *(secret for server in self.servers for secret in server.sign_in.secrets())})
+        servers = (*self.flowers, self.pushgateway, *filter(None, (self.prometheus, self.grafana)))
+        return tuple({*self.proxy_secrets, *(secret for server in servers for secret in server.sign_in.secrets())})
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

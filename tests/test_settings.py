@@ -127,8 +127,7 @@ def test_a_fifth_of_the_deadline_is_reserved_but_at_most_five_seconds(deadline: 
     assert settings("http://a", deadline=deadline).push_reserve == pytest.approx(reserve)
 
 
-def test_servers_and_secrets_are_those_of_all_servers() -> None:
+def test_secrets_are_those_of_all_servers() -> None:
     prometheus = Endpoint.parse("http://u:prometheus-pw@p", "--prometheus")
     one = settings("http://u:flower-pw@a", prometheus=prometheus, proxy_secrets=("proxy-pw",))
-    assert {server.address for server in one.servers} == {"a:80", "gateway:9091", "p:80"}
     assert {"flower-pw", "prometheus-pw", "proxy-pw"} <= set(one.secrets())
