@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from push_job.explain.facts import Facts
 from push_job.explain.gather.requests import OptionalRequests
+from push_job.explain.gather.workers import tasks_in
 from push_job.explain.model import FINAL_STATES, HeldTwice
 from push_job.flower.task import label_text
 from push_job.metrics.extras.known_workers import ask_worker
@@ -91,14 +92,10 @@ def _held(reply: Mapping[str, Any]) -> dict[str, list[_Request]]:
     """Return the requests in a worker's reply by task id."""
     found: dict[str, list[_Request]] = defaultdict(list)
     for name in ("active", "reserved", "scheduled"):
-        entries = reply.get(name)
-        for entry in entries if isinstance(entries, list) else ():
-            # A task that is held until its ETA is the request of an entry.
-            request = entry.get("request", entry) if isinstance(entry, dict) else None
-            if isinstance(request, dict) and isinstance(request.get("id"), str):
-                delivery = request.get("delivery_info")
-                is_redelivered = isinstance(delivery, dict) and delivery.get("redelivered") is True
-                found[request["id"]].append(_Request(label_text(request.get("name"), ""), is_redelivered, name))
+        for task in tasks_in(reply, name):
+            delivery = task.get("delivery_info")
+            is_redelivered = isinstance(delivery, dict) and delivery.get("redelivered") is True
+            found[task["id"]].append(_Request(label_text(task.get("name"), ""), is_redelivered, name))
     return found
 
 

@@ -166,18 +166,16 @@ def _ask_one_by_one(requests: OptionalRequests, facts: Facts) -> Iterator[tuple[
 
 
 def _answer(reply: Mapping[str, Any], *, of_one: bool) -> Answer:
-    active, held = _dicts(reply.get("active")), _dicts(reply.get("reserved"))
-    # A task that is held until its ETA is the request of an entry.
-    held += [entry["request"] for entry in _dicts(reply.get("scheduled")) if isinstance(entry.get("request"), dict)]
+    active, held = tasks_in(reply, "active"), (*tasks_in(reply, "reserved"), *tasks_in(reply, "scheduled"))
     accepted = _part(reply, "stats", "total").items()
     return Answer(
         queues=queues_in(reply),
         processes=pool_size(dict(reply)),
-        running=frozenset(_ids(active)) if of_one else None,
-        unacknowledged=frozenset(_ids(task for task in active if task.get("acknowledged") is False)),
+        running=frozenset(task["id"] for task in active) if of_one else None,
+        unacknowledged=frozenset(task["id"] for task in active if task.get("acknowledged") is False),
         uptime=finite_number(_part(reply, "stats").get("uptime")),
         accepted={name: int(number) for name, value in accepted if (number := finite_number(value)) is not None},
-        held=frozenset(_ids(held)) if of_one else None,
+        held=frozenset(task["id"] for task in held) if of_one else None,
     )
 
 
@@ -192,9 +190,10 @@ def _part(found: Any, *path: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _dicts(found: Any) -> list[dict[str, Any]]:
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
-
-
-def _ids(tasks: Iterable[dict[str, Any]]) -> Iterator[str]:
-    return (task["id"] for task in tasks if isinstance(task.get("id"), str))
+def tasks_in(reply: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
+    """Return the tasks with an id in one of the lists of a worker's reply."""
+    entries = reply.get(part)
+    dicts = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    # A task that is held until its ETA is the request of an entry.
+    found = (entry.get("request", entry) for entry in dicts)
+    return [task for task in found if isinstance(task, dict) and isinstance(task.get("id"), str)]
