@@ -25,21 +25,15 @@ CONTENT_TYPE = "application/vnd.google.protobuf; proto=io.prometheus.client.Metr
 #: MetricType, and the number of the field of a Metric that holds a value of that type.
 _COUNTER, _GAUGE, _SUMMARY, _UNTYPED, _HISTOGRAM = (0, 3), (1, 2), (2, 4), (3, 5), (4, 7)
 
-#: For each type of prometheus_client: suffix of the family's name, MetricType, and suffixes of its samples' names.
-#: Types that only OpenMetrics has become the closest type.
+#: For each type that a Pushgateway knows: suffix of the family's name, MetricType, and suffixes of its samples' names.
+#: `flower-metrics` leaves out other types, and our own families have none.
 _TYPES = {
     "counter": ("_total", _COUNTER, ("",)),
     "gauge": ("", _GAUGE, ("",)),
     "summary": ("", _SUMMARY, ("", "_count", "_sum")),
     "unknown": ("", _UNTYPED, ("",)),
     "histogram": ("", _HISTOGRAM, ("", "_bucket", "_count", "_sum")),
-    "info": ("_info", _GAUGE, ("",)),
-    "stateset": ("", _GAUGE, ("",)),
-    "gaugehistogram": ("", _HISTOGRAM, ("", "_bucket")),
 }
-
-#: Suffixes of OpenMetrics samples, each of which becomes a gauge of its own.
-_APART = ("_created", "_gcount", "_gsum")
 
 #: The label that distinguishes the samples of one metric.
 _BOUNDS = {_HISTOGRAM: "le", _SUMMARY: "quantile"}
@@ -78,25 +72,22 @@ def encode(families: Iterable[Metric]) -> bytes:
 
 
 def _split(family: Metric) -> Iterator[tuple[str, tuple[int, int], list[Sample]]]:
-    """Yield the families that the text format makes of one: name, type and samples."""
+    """Yield the families that the text format makes of one: name, type and samples.
+
+    The times at which the parts of a family were created become a gauge.
+    """
     ending, kind, suffixes = _TYPES[family.type]
     name = family.name + ending
     own = {name + suffix for suffix in suffixes}
     samples = [sample for sample in family.samples if sample.name in own]
     if samples:
         yield name, kind, samples
-    if len(samples) == len(family.samples):
-        return
-    apart = {family.name + suffix: list[Sample]() for suffix in _APART}
-    for sample in family.samples:
-        if sample.name in own:
-            continue
-        if sample.name not in apart:
+    others = [sample for sample in family.samples if sample.name not in own]
+    for sample in others:
+        if sample.name != f"{family.name}_created":
             raise ValueError(f"{sample.name} is not a sample of the {family.type} {family.name}")
-        apart[sample.name].append(sample)
-    for name, samples in apart.items():
-        if samples:
-            yield name, _GAUGE, samples
+    if others:
+        yield f"{family.name}_created", _GAUGE, others
 
 
 def _metrics(name: str, kind: tuple[int, int], samples: list[Sample], labels: _Labels) -> Iterator[bytes]:
