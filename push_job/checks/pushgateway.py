@@ -22,6 +22,7 @@ from push_job.flower.metrics_text import LINE_LIMIT, parse_sample
 from push_job.http.client import Answer, Client, open_client
 from push_job.http.errors import TransportError
 from push_job.metrics.extras import families_with
+from push_job.metrics.families import sample_names
 from push_job.metrics.registry import registry_of
 from push_job.pushgateway.client import PushgatewayClient, PushgatewayError, explain_push_error
 from push_job.pushgateway.encoding import ENCODINGS
@@ -268,11 +269,6 @@ def _compatible(named: tuple[str, str], ours: dict[str, str]) -> bool:
     name, kind = named
     if name in ours:
         return ours[name] == kind
-    return ours.keys().isdisjoint(_sample_names(name, kind)) and not any(
-        name in _sample_names(*our) for our in ours.items()
+    return ours.keys().isdisjoint(sample_names(name, kind)) and not any(
+        name in sample_names(*our) for our in ours.items()
     )
-
-
-def _sample_names(name: str, kind: str) -> set[str]:
-    parts = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}.get(kind, ())
-    return {name, *(f"{name}{part}" for part in parts)}

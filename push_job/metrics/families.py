@@ -29,7 +29,13 @@ class Family:
     @property
     def sample_names(self) -> frozenset[str]:
         """The names of its samples, and its own."""
-        return frozenset({self.name})
+        return sample_names(self.name, self.type)
+
+
+def sample_names(name: str, kind: str) -> frozenset[str]:
+    """Return the names of the samples of a family of type `kind`, and its own."""
+    parts = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}.get(kind, ())
+    return frozenset({name, *(f"{name}{part}" for part in parts)})
 
 
 class Gauge(Family):
@@ -64,11 +70,6 @@ class Histogram(Family):
     """A histogram family."""
 
     type = "histogram"
-
-    @property
-    def sample_names(self) -> frozenset[str]:
-        """The names of its samples, and its own."""
-        return frozenset({self.name, *(f"{self.name}_{part}" for part in ("bucket", "count", "sum"))})
 
     def empty(self) -> HistogramMetricFamily:
         """Return the family without samples."""
