@@ -164,7 +164,7 @@ def _push_and_delete(client: Client, settings: Settings, extras: Iterable[Metric
     """
     pushgateway, group = _test_client(client, settings), {"job": CHECK_JOB, "instance": secrets.token_hex(8)}
     encoding = ENCODINGS[settings.push_format]
-    size = sum(len(encoding.encode(registry_of([family]))) for family in extras) // len(settings.flowers)
+    size = sum(len(encoding.encode(registry_of([family]))) for family in extras) // max(1, len(settings.flowers))
     is_text, problem = settings.push_format == "text", ""
     try:
         pushed_at = pushgateway.push(_test_registry(size), group, until)

@@ -75,6 +75,14 @@ def test_metrics_of_another_kind_fail(metrics: bytes) -> None:
     assert steps(metrics)[-1][0] is False
 
 
+def test_a_shard_without_a_flower_can_be_checked() -> None:
+    with ScriptedServer(
+        {"/api/v1/status": STATUS, "/metrics": answer(b"# nothing\n"), "*": status_answer(200)}
+    ) as server:
+        settings = Settings((), Endpoint.parse(server.url, "--pushgateway"), deadline=300.0)
+        assert [step.passed for step in check_pushgateway(settings, [])] == [True] * 4
+
+
 def test_no_metrics_is_no_failure() -> None:
     assert steps(status_answer(404))[-1][0] is None
     assert steps(status_answer(500))[-1][0] is not True
