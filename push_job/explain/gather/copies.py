@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 from push_job.explain.facts import Facts
 from push_job.explain.gather.requests import OptionalRequests
@@ -70,40 +69,20 @@ def _copies(requests: OptionalRequests, workers: Iterable[str]) -> dict[str, Hel
     redelivered: dict[str, str] = {}
     for worker in workers:
         reply = requests.ask(functools.partial(ask_worker, requests.flower, worker, requests.until)) or {}
-        for task_id, requests_of_task in _held(reply).items():
-            copies[task_id][worker] = _count(requests_of_task)
-            redelivered.update((task_id, one.name) for one in requests_of_task if one.is_redelivered)
+        flags: dict[str, set[bool]] = defaultdict(set)
+        # Flower asks for the lists one after the other, so one request may be in two of them. A task that is twice in
+        # one list, or that was redelivered and was not, is certainly held twice.
+        for tasks in (tasks_in(reply, name) for name in ("active", "reserved", "scheduled")):
+            for task in tasks:
+                delivery = task.get("delivery_info")
+                is_redelivered = isinstance(delivery, dict) and delivery.get("redelivered") is True
+                flags[task["id"]].add(is_redelivered)
+                if is_redelivered:
+                    redelivered[task["id"]] = label_text(task.get("name"), "")
+            for task_id, count in Counter(task["id"] for task in tasks).items():
+                copies[task_id][worker] = max(copies[task_id][worker], count, len(flags[task_id]))
     return {
         task_id: HeldTwice(task_id, name, tuple(sorted(copies[task_id])), copies[task_id].total())
         for task_id, name in redelivered.items()
         if copies[task_id].total() > 1
     }
-
-
-class _Request(NamedTuple):
-    """A task in one of the lists of a worker's reply."""
-
-    name: str
-    is_redelivered: bool
-    in_list: str
-
-
-def _held(reply: Mapping[str, Any]) -> dict[str, list[_Request]]:
-    """Return the requests in a worker's reply by task id."""
-    found: dict[str, list[_Request]] = defaultdict(list)
-    for name in ("active", "reserved", "scheduled"):
-        for task in tasks_in(reply, name):
-            delivery = task.get("delivery_info")
-            is_redelivered = isinstance(delivery, dict) and delivery.get("redelivered") is True
-            found[task["id"]].append(_Request(label_text(task.get("name"), ""), is_redelivered, name))
-    return found
-
-
-def _count(requests: Iterable[_Request]) -> int:
-    """Return the number of copies of a task that a worker holds at least.
-
-    Flower asks for the lists one after the other, so one request may be in two lists.
-    """
-    requests = list(requests)
-    by_list = Counter(one.in_list for one in requests)
-    return max(*by_list.values(), len({one.is_redelivered for one in requests}))
