@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from push_job.explain.facts import Facts, is_a_type
@@ -153,12 +152,11 @@ def _since_last_success(facts: Facts, kind: TaskType) -> Finding:
 
 
 def _exceptions(kind: TaskType) -> str:
-    exceptions = Counter(dict(kind.exceptions))
-    if not exceptions:
+    if not kind.exceptions:
         return "the exception is not known"
-    name, count = min(exceptions.items(), key=lambda one: (-one[1], one[0]))
-    share = "all" if count == exceptions.total() else f"{count:,} of {exceptions.total():,}"
-    return f"{share} with {format_name(name)}"
+    name, count = _most_frequent(kind)
+    total = sum(kind.exceptions.values())
+    return f"{'all' if count == total else f'{count:,} of {total:,}'} with {format_name(name)}"
 
 
 def _advice(facts: Facts, kind: TaskType) -> tuple[str, str] | None:
@@ -188,8 +186,11 @@ def _process_end(facts: Facts, kind: TaskType) -> tuple[str, str] | None:
 
 def _main_exception(kind: TaskType) -> str:
     """Return the most frequent exception class of a type, without its module."""
-    name = min(kind.exceptions.items(), key=lambda one: (-one[1], one[0]), default=("", 0))[0]
-    return name.rpartition(".")[2]
+    return _most_frequent(kind)[0].rpartition(".")[2]
+
+
+def _most_frequent(kind: TaskType) -> tuple[str, int]:
+    return min(kind.exceptions.items(), key=lambda one: (-one[1], one[0]), default=("", 0))
 
 
 def _across_types(facts: Facts) -> Iterator[Finding]:
@@ -200,9 +201,6 @@ def _across_types(facts: Facts) -> Iterator[Finding]:
         return
     failing = [kind for kind in facts.types.values() if _recent(kind)]
     newest = max(failing, key=lambda kind: (kind.last_failure or 0.0, kind.name))
-    exceptions: Counter[str] = Counter()
-    for kind in failing:
-        exceptions.update(dict(kind.exceptions))
     yield Finding(
         Level.WRONG,
         "failing",
