@@ -64,7 +64,7 @@ def gather(
         url=client.endpoint.url,
         now=now,
         scanned=scanned,
-        workers=workers_of(alive, rows[0] if rows else None),
+        workers=workers_of(alive, rows[0] if rows else {}),
         types=types,
         task_count=len(tasks),
         unfinished=unfinished_tasks(requests, types),

@@ -36,18 +36,15 @@ _ASK_AFTER_UNKNOWN = 2
 _REREADS, _REREAD_SECONDS, _EARLY_RATIO = 3, 0.7, 0.7
 
 
-def workers_of(alive: Mapping[str, bool], rows: Mapping[str, dict[str, Any]] | None) -> dict[str, Worker]:
+def workers_of(alive: Mapping[str, bool], rows: Mapping[str, dict[str, Any]]) -> dict[str, Worker]:
     found: dict[str, Worker] = {}
     for hostname, is_alive in alive.items():
         name = label_text(hostname, "unknown")
-        row = None if rows is None else rows.get(name, {})
-        found[name] = _worker(name, row, alive=is_alive or (name in found and found[name].alive))
+        found[name] = _worker(name, rows.get(name, {}), alive=is_alive or (name in found and found[name].alive))
     return found
 
 
-def _worker(name: str, row: dict[str, Any] | None, *, alive: bool) -> Worker:
-    if row is None:
-        return Worker(name, alive)
+def _worker(name: str, row: dict[str, Any], *, alive: bool) -> Worker:
     active, processed, interval, clock = (
         finite_number(row.get(key)) for key in ("active", "processed", "freq", "clock")
     )
