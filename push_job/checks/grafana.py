@@ -83,7 +83,7 @@ def _source(api: JsonApi, source: dict[str, Any], settings: Settings) -> Step:
         return Step(False, f"its data source {name} does not work: {error}{detail}; see its settings in Grafana")
     except CheckError as error:
         return Step(False, f"its data source {name} does not answer as Prometheus does: {error}")
-    if isinstance(data, dict) and data.get("result"):
+    if data.get("result"):
         return Step(True, f"its data source {name} answers and has the groups of job {short_text(settings.job)}")
     return Step(
         False,

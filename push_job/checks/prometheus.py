@@ -38,8 +38,7 @@ def check_prometheus(server: Endpoint, settings: Settings) -> Iterator[Step]:
     """Yield the steps for a Prometheus."""
 
     def steps(api: JsonApi) -> Iterator[Step]:
-        build = api.data("/api/v1/status/buildinfo")
-        version = build.get("version") if isinstance(build, dict) else None
+        version = api.data("/api/v1/status/buildinfo").get("version")
         yield Step(True, f"it is Prometheus, version {short_text(version or 'unknown')}")
         scraped = _scrape(api, server, settings)
         yield scraped
@@ -72,12 +71,11 @@ def _scrape(api: JsonApi, server: Endpoint, settings: Settings) -> Step:
 
 def _targets(api: JsonApi) -> list[dict[str, Any]]:
     try:
-        data = api.data("/api/v1/targets", state="active")
+        return objects(api.data("/api/v1/targets", state="active").get("activeTargets"))
     except TransportError as error:
         if error.status != 404:  # a server that only stores for Prometheus has no targets
             raise
         return []
-    return objects(data.get("activeTargets")) if isinstance(data, dict) else []
 
 
 def _leads_to(url: str, pushgateway: Endpoint) -> bool:
@@ -140,8 +138,7 @@ def _newest(series: list[Series], group: dict[str, str]) -> float | None:
 
 def _rules(api: JsonApi, settings: Settings) -> Iterator[Step]:
     """Test whether it has our alerts and can evaluate them; report those that fire."""
-    data = api.data("/api/v1/rules")
-    groups = objects(data.get("groups")) if isinstance(data, dict) else []
+    groups = objects(api.data("/api/v1/rules").get("groups"))
     rules = [rule for group in groups for rule in objects(group.get("rules"))]
     ours = rules_of_ours(rules)
     alerts = [rule for rule in ours if rule.get("type") == "alerting"]
@@ -234,9 +231,8 @@ def _group_words(labels: dict[str, str], settings: Settings) -> str:
 
 def _query(api: JsonApi, expression: str) -> list[Series]:
     """Return labels and value of each series of an instant vector."""
-    data = api.data("/api/v1/query", query=expression)
     found = []
-    for series in objects(data.get("result")) if isinstance(data, dict) else []:
+    for series in objects(api.data("/api/v1/query", query=expression).get("result")):
         with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
             found.append((labels_of(series, "metric"), float(series["value"][1])))
     return found

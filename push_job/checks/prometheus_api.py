@@ -47,12 +47,16 @@ class JsonApi:
         except DecodingError as error:
             raise CheckError(f"it answered {path}, but {error}; is this {self._kind.title()}?") from None
 
-    def data(self, path: str, **params: str | int) -> Any:
-        """Return the data in an answer of Prometheus' API. Raises as `json` does."""
+    def data(self, path: str, **params: str | int) -> dict[str, Any]:
+        """Return the data in an answer of Prometheus' API; an empty object if it is none.
+
+        Raises as `json` does.
+        """
         found = self.json(path, **params)
         if not isinstance(found, dict) or found.get("status") != "success":
             raise CheckError(f"its {path} is not what Prometheus answers; is this one?")
-        return found.get("data")
+        data = found.get("data")
+        return data if isinstance(data, dict) else {}
 
     def explain(self, error: TransportError) -> str:
         """Return what a failed request means and what to do."""
