@@ -6,7 +6,7 @@ An empty collection means that there is nothing. None means that the information
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
@@ -268,7 +268,7 @@ def is_a_type(name: str) -> bool:
     return name not in _NO_TYPES
 
 
-def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Task]:
+def _not_running(worker: Worker, tasks: Sequence[Task], now: float) -> list[Task]:
     """Return the tasks that Flower shows as started but their worker does not run.
 
     If the worker listed the ids of its running tasks, all others are returned. A pool of threads also lists tasks that
@@ -278,10 +278,9 @@ def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Ta
 
     Args:
         worker: a live worker.
-        started: its started tasks, the oldest first.
+        tasks: its started tasks, the oldest first.
         now: Flower's Unix time.
     """
-    tasks = list(started)
     running, processes = worker.answer.running, worker.answer.processes
     if running is not None:
         listed = [task for task in tasks if task.id in running]
@@ -290,5 +289,5 @@ def _not_running(worker: Worker, started: Iterable[Task], now: float) -> list[Ta
         lost += listed[: max(0, surplus)]
     else:
         surplus = len(tasks) - min(len(tasks), int(min(worker.can_run, len(tasks))))
-        lost = tasks[:surplus]
+        lost = list(tasks[:surplus])
     return [task for task in lost if now - (task.started or task.since or now) > HEARTBEAT_LAG]

@@ -24,9 +24,8 @@ def names(texts: Iterable[str]) -> str:
     return ", ".join(shown[:_MAX_NAMES]) + more
 
 
-def held(tasks: Iterable[Task]) -> str:
+def held(tasks: Sequence[Task]) -> str:
     """Return the tasks that a worker held: ``1 STARTED and 2 RECEIVED tasks``."""
-    tasks = list(tasks)
     started = sum(task.has_started for task in tasks)
     parts = [
         f"{number} {what}" for number, what in ((started, "STARTED"), (len(tasks) - started, "RECEIVED")) if number

@@ -7,7 +7,6 @@ import math
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -31,14 +30,13 @@ _MARKS = {Level.WRONG: "✗x", Level.UNSURE: "??", Level.NOTE: "--"}
 _COLOURS = {Level.WRONG: "red", Level.UNSURE: "yellow", Level.NOTE: "cyan"}
 
 
-def as_text(diagnoses: Iterable[Diagnosis], *, in_unicode: bool) -> str:
+def as_text(diagnoses: list[Diagnosis], *, in_unicode: bool) -> str:
     """Return the text for a terminal: a headline, then the findings, worst first.
 
     Args:
         diagnoses: one for each Flower.
         in_unicode: whether the terminal can show a cross mark.
     """
-    diagnoses = list(diagnoses)
     width = max(_MIN_WIDTH, min(_MAX_WIDTH, shutil.get_terminal_size((_MAX_WIDTH, 24)).columns))
     head = _wrapped(_headline(diagnoses), width, "")
     shown, all_found = _chosen(diagnoses), sum(len(diagnosis.findings) for diagnosis in diagnoses)
@@ -58,9 +56,8 @@ def as_text(diagnoses: Iterable[Diagnosis], *, in_unicode: bool) -> str:
     return "\n".join([*(click.style(line, bold=True) for line in head), *(line for b in blocks for line in b), *end])
 
 
-def as_json(diagnoses: Iterable[Diagnosis]) -> str:
+def as_json(diagnoses: list[Diagnosis]) -> str:
     """Return all findings as JSON; see docs/trouble.md for the format."""
-    diagnoses = list(diagnoses)
     flowers = [
         {
             "flower": diagnosis.flower.address,
@@ -88,7 +85,7 @@ def _as_object(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _unknown(diagnoses: Iterable[Diagnosis]) -> list[str]:
+def _unknown(diagnoses: list[Diagnosis]) -> list[str]:
     """Return the information that is missing, without duplicates."""
     findings = (finding for diagnosis in diagnoses for finding in diagnosis.findings)
     return list(dict.fromkeys(finding.unknown for finding in findings if finding.unknown))
