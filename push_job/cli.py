@@ -77,19 +77,14 @@ def push(**options: Any) -> NoReturn:
     settings = _settings_of_push(options, keeps_state=False)
     with TerminalProgress() as progress:
         outcomes = Job(settings, progress).push()
-    if sys.stderr is not None and sys.stderr.isatty():
-        _print_removal_hint(outcomes)
-    sys.exit(exit_code(outcomes))
-
-
-def _print_removal_hint(outcomes: Sequence[Outcome]) -> None:
-    """Say how to remove what a push left, which the alerts report as a dead job later."""
-    if any(outcome.push_error is None for outcome in outcomes):
+    # The alerts report what a test left on the Pushgateway as a dead job later.
+    if sys.stderr is not None and sys.stderr.isatty() and any(outcome.push_error is None for outcome in outcomes):
         click.echo(
             "The Pushgateway keeps this group. If this was only a test, remove it with push-job delete and the same"
             " options.",
             err=True,
         )
+    sys.exit(exit_code(outcomes))
 
 
 @main.command()

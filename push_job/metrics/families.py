@@ -147,12 +147,9 @@ def of_tasks(tasks: TaskTable, tallies: dict[tuple[str, str], Tally]) -> list[Me
         counts.add_metric([name, state], tally.count if tally else 0)
         if tally:
             durations.add_metric([name, state], tally.seconds)
-    return [SCRAPE_TASKS.of(len(tasks)), *_window(tasks), counts, durations]
-
-
-def _window(tasks: TaskTable) -> list[Metric]:
     ended = tasks.last_end()
-    return [] if ended is None else [WINDOW.of(max(0.0, tasks.now - ended))]
+    window = [] if ended is None else [WINDOW.of(max(0.0, tasks.now - ended))]
+    return [SCRAPE_TASKS.of(len(tasks)), *window, counts, durations]
 
 
 def of_scrape(*, full: bool, tasks_read: int) -> list[Metric]:

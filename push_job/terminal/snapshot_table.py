@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from push_job.flower.task import STATES
-from push_job.flower.tasks_by_kind import Tally
 from push_job.metrics.snapshot import Snapshot
 from push_job.settings import Endpoint
 from push_job.terminal.formatting import format_count, format_date, styles_wanted
@@ -144,7 +143,8 @@ def _tasks(snapshot: Snapshot) -> _Sheet:
     for name in sorted(totals, key=lambda name: (-totals[name], name)):
         tallies = [snapshot.tallies.get((name, state)) for state in states]
         counts = [f"{tally.count:,}" if tally else "" for tally in tallies]
-        mean = _mean(snapshot.tallies.get((name, "SUCCESS")))
+        succeeded = snapshot.tallies.get((name, "SUCCESS"))
+        mean = f"{succeeded.seconds / succeeded.count:,.3f}" if succeeded else ""
         sheet.rows.append([Text(text) for text in (printable(name), *counts, mean)])
     return sheet
 
@@ -188,7 +188,3 @@ def _histogram(family: Metric) -> _Sheet:
 
 def _values(sample: Sample, labels: list[str]) -> list[str]:
     return [printable(sample.labels.get(label, "")) for label in labels]
-
-
-def _mean(succeeded: Tally | None) -> str:
-    return f"{succeeded.seconds / succeeded.count:,.3f}" if succeeded else ""

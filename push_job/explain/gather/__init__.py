@@ -7,7 +7,7 @@ the reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from push_job.explain.facts import Facts
@@ -17,7 +17,6 @@ from push_job.explain.gather.queues import queues_of
 from push_job.explain.gather.requests import OptionalRequests
 from push_job.explain.gather.tasks import earliest_event, failed_tasks, types_of, unfinished_tasks
 from push_job.explain.gather.workers import with_answers, with_pools, with_process_ids, workers_of
-from push_job.explain.model import Task, TaskType
 from push_job.flower.api import Flower
 from push_job.flower.incremental.scraper import TaskScraper
 from push_job.flower.incremental.state_file import StateFile
@@ -60,6 +59,7 @@ def gather(
     scanned = now - (time.monotonic() - began)
     types = types_of(by_kind, now)
     started_at, events, received = counters_of(requests)
+    has_revoked = any(kind.counts.get("REVOKED") for kind in types.values())
     facts = Facts(
         url=client.endpoint.url,
         now=now,
@@ -70,7 +70,7 @@ def gather(
         unfinished=unfinished_tasks(requests, types),
         queues=queues_of(requests),
         failed=failed_tasks(requests, types),
-        revoked=_revoked(requests, types),
+        revoked=requests.tasks(_NEWEST, state="REVOKED") if has_revoked else (),
         has_sent_events=by_kind.has(sent_at) if len(tasks) else None,
         started_at=started_at,
         events=events,
@@ -96,9 +96,3 @@ def _with_incremental_scrapes(facts: Facts, flower: Endpoint, settings: Settings
         failed_incremental_scrapes=attempts.failures,
         incremental_scrape_error=one_line(attempts.reason, _REASON_LENGTH),
     )
-
-
-def _revoked(requests: OptionalRequests, types: Mapping[str, TaskType]) -> tuple[Task, ...]:
-    """Return the newest revoked tasks."""
-    is_any = any(kind.counts.get("REVOKED") for kind in types.values())
-    return requests.tasks(_NEWEST, state="REVOKED") if is_any else ()
