@@ -24,9 +24,9 @@ def check_servers(settings: Settings) -> Iterator[ServerCheck]:
     """
     extras: list[Metric] = []
     for flower in settings.flowers:
-        yield ServerCheck("Flower", flower.address, check_flower(flower, settings, extras))
-    yield ServerCheck("Pushgateway", settings.pushgateway.address, check_pushgateway(settings, extras))
+        yield "Flower", flower.address, check_flower(flower, settings, extras)
+    yield "Pushgateway", settings.pushgateway.address, check_pushgateway(settings, extras)
     if settings.prometheus:
-        yield ServerCheck("Prometheus", settings.prometheus.address, check_prometheus(settings.prometheus, settings))
+        yield "Prometheus", settings.prometheus.address, check_prometheus(settings.prometheus, settings)
     if settings.grafana:
-        yield ServerCheck("Grafana", settings.grafana.address, check_grafana(settings.grafana, settings))
+        yield "Grafana", settings.grafana.address, check_grafana(settings.grafana, settings)

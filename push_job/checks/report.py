@@ -23,9 +23,9 @@ def print_text(servers: Iterable[ServerCheck], *, in_unicode: bool) -> bool:
     passed, failed_mark = "✓✗" if in_unicode else "+x"
     marks = {True: passed, False: failed_mark, None: "-"}
     failed = False
-    for server in servers:
-        click.secho(f"{server.kind} {server.address}", bold=True)
-        for step in server.steps:
+    for kind, address, steps in servers:
+        click.secho(f"{kind} {address}", bold=True)
+        for step in steps:
             click.echo(f"  {click.style(marks[step.passed], fg=_COLORS[step.passed])} {step.text}")
             failed = failed or step.passed is False
     return failed
@@ -35,11 +35,11 @@ def print_json(servers: Iterable[ServerCheck]) -> bool:
     """Print all steps at the end; return whether one failed."""
     checked: list[dict[str, Any]] = [
         {
-            "server": server.kind.lower(),
-            "address": server.address,
-            "steps": [{"passed": step.passed, "text": step.text} for step in server.steps],
+            "server": kind.lower(),
+            "address": address,
+            "steps": [{"passed": step.passed, "text": step.text} for step in steps],
         }
-        for server in servers
+        for kind, address, steps in servers
     ]
     failed = any(step["passed"] is False for server in checked for step in server["steps"])
     click.echo(json.dumps({"well": not failed, "servers": checked}, indent=2))

@@ -19,19 +19,8 @@ class Step:
     text: str
 
 
-@dataclass(frozen=True)
-class ServerCheck:
-    """The check of one server.
-
-    Attributes:
-        kind: ``Flower``, ``Pushgateway``, ``Prometheus`` or ``Grafana``.
-        address: its ``host:port`` plus URL prefix.
-        steps: its steps; each is done when it is read.
-    """
-
-    kind: str
-    address: str
-    steps: Iterable[Step]
+#: The kind of a server, its ``host:port`` plus URL prefix, and its steps. A step is done when it is read.
+ServerCheck = tuple[str, str, Iterable[Step]]
 
 
 class CheckError(Exception):
