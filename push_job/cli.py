@@ -162,12 +162,12 @@ def _print_scrapes(scrapes: Mapping[Endpoint, ScrapeResult], output: str) -> Non
         else:
             from prometheus_client import generate_latest
 
-            from push_job.metrics.registry import up_registry
+            from push_job.metrics.registry import push_registry
 
             if len(scrapes) > 1:
                 click.echo(f"# Flower: {flower.address}")
             # Bytes, because the text is UTF-8, like a push, whatever the terminal's encoding is.
-            click.echo(generate_latest(up_registry(scrape.snapshot, scrape.seconds)), nl=False)
+            click.echo(generate_latest(push_registry(scrape.snapshot, scrape.seconds)), nl=False)
 
 
 @main.command()

@@ -26,7 +26,7 @@ from push_job.http.client import Client, open_client
 from push_job.http.errors import TransportError
 from push_job.metrics.extras import all_extras_failed, needing_state
 from push_job.metrics.families import SCRAPE_DURATION
-from push_job.metrics.registry import down_registry, up_registry
+from push_job.metrics.registry import push_registry
 from push_job.pushgateway.client import UNKNOWN, PushgatewayClient, PushgatewayError
 from push_job.pushgateway.encoding import ENCODINGS
 from push_job.pushgateway.verification import NO_GROUPS, check_stored, victoriametrics_rows
@@ -260,16 +260,13 @@ class Job:
         Raises PushgatewayError if the push fails.
         """
         snapshot, max_age = scrape.snapshot, self._max_age(cycle, flower)
-        if snapshot is None:
-            self._push_registry(cycle, flower, scrape, down_registry(scrape.seconds, max_age))
-            return
         try:
-            self._push_registry(cycle, flower, scrape, up_registry(snapshot, scrape.seconds, max_age))
+            self._push_registry(cycle, flower, scrape, push_registry(snapshot, scrape.seconds, max_age))
         except PushgatewayError as error:
-            if not (error.rejected and snapshot.extras):
+            if not (error.rejected and snapshot and snapshot.extras):
                 raise
             plain = replace(snapshot, extras=[all_extras_failed(self._settings.extras)])
-            self._push_registry(cycle, flower, scrape, up_registry(plain, scrape.seconds, max_age))
+            self._push_registry(cycle, flower, scrape, push_registry(plain, scrape.seconds, max_age))
             log.event(logging.WARNING, "pushed without extras", flower=flower.address, error=str(error))
 
     def _max_age(self, cycle: Cycle, flower: Endpoint) -> float | None:

@@ -24,7 +24,7 @@ from push_job.flower.task import STATES
 from push_job.flower.tasks_by_kind import Tally
 from push_job.http.client import Client
 from push_job.metrics.families import of_tasks
-from push_job.metrics.registry import up_registry
+from push_job.metrics.registry import push_registry
 from push_job.metrics.snapshot import Folding, Snapshot
 from testbed.process import find_program
 from testbed.services import Pushgateway
@@ -137,7 +137,7 @@ def text_of(found: TaskTable, workers: dict[str, bool]) -> str:
     tallies = found.tally()
     folded = Folding(tallies, MOST_TYPES).fold(tallies)
     snapshot = Snapshot(workers, folded, len(found), of_tasks(found, folded))
-    return generate_latest(up_registry(snapshot, 0.5)).decode()
+    return generate_latest(push_registry(snapshot, 0.5)).decode()
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

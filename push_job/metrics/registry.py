@@ -30,21 +30,11 @@ def registry_of(collected: Iterable[Metric]) -> CollectorRegistry:
     return registry
 
 
-def up_registry(snapshot: Snapshot, scrape_seconds: float, max_age: float | None = None) -> CollectorRegistry:
-    """Return what is pushed for a Flower that was scraped in `scrape_seconds`."""
-    return registry_of(
-        [
-            families.of_workers(snapshot.workers),
-            *snapshot.task_families,
-            *snapshot.extras,
-            *families.of_the_job(up=True, scrape_seconds=scrape_seconds, max_age=max_age),
-        ]
-    )
+def push_registry(snapshot: Snapshot | None, scrape_seconds: float, max_age: float | None = None) -> CollectorRegistry:
+    """Return what is pushed for a Flower that was scraped in `scrape_seconds`.
 
-
-def down_registry(scrape_seconds: float, max_age: float | None = None) -> CollectorRegistry:
-    """Return the registry to push for a Flower that could not be scraped.
-
-    Every panel then has a gap and the reason for it.
+    If it could not be scraped, there is no snapshot. Every panel then has a gap and the reason for it.
     """
-    return registry_of(families.of_the_job(up=False, scrape_seconds=scrape_seconds, max_age=max_age))
+    scraped = [families.of_workers(snapshot.workers), *snapshot.task_families, *snapshot.extras] if snapshot else []
+    own = families.of_the_job(up=snapshot is not None, scrape_seconds=scrape_seconds, max_age=max_age)
+    return registry_of([*scraped, *own])

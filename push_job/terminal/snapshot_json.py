@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from push_job.cycle import ScrapeResult
-from push_job.metrics.registry import up_registry
+from push_job.metrics.registry import push_registry
 from push_job.settings import Endpoint
 
 
@@ -43,7 +43,7 @@ def _flower(flower: Endpoint, scrape: ScrapeResult) -> dict[str, Any]:
                     for sample in family.samples
                 ],
             }
-            for family in up_registry(snapshot, scrape.seconds).collect()
+            for family in push_registry(snapshot, scrape.seconds).collect()
         ],
     }
 

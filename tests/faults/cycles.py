@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from push_job.cycle import Outcome
 from push_job.job import Job
-from push_job.metrics.registry import up_registry
+from push_job.metrics.registry import push_registry
 from push_job.settings import Endpoint, Settings
 from testbed.command import ROOT, clean_environment
 from testbed.services import Pushgateway
@@ -104,7 +104,7 @@ def scraped(tasks: Script | bytes, workers: Script = WORKERS, **changes: Any) ->
         job.close()
     if scrape.snapshot is None:
         return f"down: {scrape.error}"
-    return generate_latest(up_registry(scrape.snapshot, scrape.seconds)).decode()
+    return generate_latest(push_registry(scrape.snapshot, scrape.seconds)).decode()
 
 
 def samples(text: str, family: str) -> Iterator[tuple[dict[str, str], float]]:

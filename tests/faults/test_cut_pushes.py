@@ -22,7 +22,7 @@ import pytest
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from push_job.metrics.registry import down_registry
+from push_job.metrics.registry import push_registry
 from testbed.command import ROOT, clean_environment
 from testbed.process import wait_for
 from testbed.prometheus import Samples
@@ -202,7 +202,7 @@ def test_a_push_cut_after_any_byte_leaves_the_group_unchanged(
 def test_a_pushgateway_up_to_1_5_1_accepts_a_cut_off_text(
     clean_pushgateway: Pushgateway, pushes: dict[str, Request]
 ) -> None:
-    text = generate_latest(down_registry(1.0))
+    text = generate_latest(push_registry(None, 1.0))
     headers = {**pushes["down"].headers, "content-type": CONTENT_TYPE_LATEST}
     group = Group(clean_pushgateway, dataclasses.replace(pushes["down"], body=text, headers=headers))
     build = clean_pushgateway.client.get_json(f"{clean_pushgateway.url}/api/v1/status")["data"]["build_information"]

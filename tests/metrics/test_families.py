@@ -11,7 +11,7 @@ from push_job.flower.table import TaskTable
 from push_job.flower.task import STATES, TaskFields
 from push_job.flower.tasks_by_kind import Tally
 from push_job.metrics import families
-from push_job.metrics.registry import down_registry, registry_of, up_registry
+from push_job.metrics.registry import push_registry, registry_of
 from push_job.metrics.snapshot import Snapshot
 
 
@@ -79,7 +79,7 @@ def names(collected: list[Metric]) -> list[str]:
 
 def test_flower_up_is_the_last_family_of_every_push() -> None:
     snapshot = Snapshot({"celery@a": True}, {}, 0, [families.SCRAPE_TASKS.of(0)], [families.BUILD.empty()])
-    up, down = (list(registry.collect()) for registry in (up_registry(snapshot, 0.5), down_registry(0.5)))
+    up, down = (list(registry.collect()) for registry in (push_registry(snapshot, 0.5), push_registry(None, 0.5)))
     assert names(up)[-1] == names(down)[-1] == "flower_up"
     assert (values(up[-1]), values(down[-1])) == ({(): 1}, {(): 0})
     assert names(down) == ["push_job_build_info", "flower_scrape_duration_seconds", "flower_up"]
@@ -89,7 +89,7 @@ def test_flower_up_is_the_last_family_of_every_push() -> None:
 
 def test_a_push_that_another_one_follows_says_when_that_one_is_late() -> None:
     snapshot = Snapshot({}, {}, 0, [])
-    for registry in (up_registry(snapshot, 0.5, 45.0), down_registry(0.5, 45.0)):
+    for registry in (push_registry(snapshot, 0.5, 45.0), push_registry(None, 0.5, 45.0)):
         by_name = {family.name: family for family in registry.collect()}
         assert values(by_name["push_job_max_age_seconds"]) == {(): 45.0}
         assert list(by_name)[-1] == "flower_up"
@@ -102,7 +102,7 @@ def test_a_registry_has_the_families_in_their_order_each_time() -> None:
 
 
 def test_the_text_of_a_push_has_its_values() -> None:
-    text = generate_latest(up_registry(Snapshot({"celery@a": True}, {}, 0, []), 0.25)).decode()
+    text = generate_latest(push_registry(Snapshot({"celery@a": True}, {}, 0, []), 0.25)).decode()
     assert 'celery_workers{app="celery@a"} 1.0' in text
     assert "flower_scrape_duration_seconds 0.25" in text
 
