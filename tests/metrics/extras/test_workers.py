@@ -125,10 +125,14 @@ def test_flowers_families_are_passed_on_unless_a_pushgateway_would_reject_them()
     clash = GaugeMetricFamily("celery_workers", "", value=1.0)
     odd = Metric("info", "", "info")
     odd.add_sample("info", {}, 1.0)
+    bare = Metric("bare", "", "counter")  # parsed from "bare 1", without _total
+    bare.add_sample("bare", {}, 1.0)
     twice = GaugeMetricFamily("twice", "", value=1.0)
     twice.add_metric([], 2.0)
     found = samples_of(
-        flower_metrics.EXTRA, own_metrics=(events, process, clash, odd, twice), taken=frozenset({"celery_workers"})
+        flower_metrics.EXTRA,
+        own_metrics=(events, process, clash, odd, bare, twice),
+        taken=frozenset({"celery_workers"}),
     )
     assert {key for key in found if not key[0].endswith("_created")} == {("flower_events_total", "a", "j")}
 
