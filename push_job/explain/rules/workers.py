@@ -67,8 +67,11 @@ def none_alive(facts: Facts) -> Iterator[Finding]:
             Level.WRONG,
             "no-workers",
             f"No worker is alive: {_all_of(facts)} shut down cleanly or stopped long ago{_messages(facts)}",
-            "likely the workers were scaled to zero, or their new version does not start. No task is processed",
-            "start the workers; if they do not come up, read the log of one",
+            # A worker whose connection the broker closes may still send a farewell on another one.
+            "likely the workers were scaled to zero, or their new version does not start, or the broker closed their"
+            " connections and its port is not reachable. No task is processed",
+            "start the workers; if they run or do not come up, read the log of one"
+            + ("; run rabbitmq-diagnostics listeners on the broker" if facts.is_rabbitmq else ""),
             link=facts.link(oldest(tasks, facts.now)),
             explains=types(tasks),
         )
