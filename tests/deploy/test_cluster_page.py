@@ -98,7 +98,7 @@ def test_example_of_an_own_folder_has_the_described_changes(tmp_path: Path) -> N
     objects = build(tmp_path)
     [container] = pod_of(of_kind("CronJob", objects))["containers"]
     assert container["image"].startswith("registry.example/team/flower-push-job:")
-    assert container["resources"]["limits"] == {"cpu": "500m", "memory": "128Mi"}
+    assert container["resources"]["limits"] == {"cpu": "500m", "memory": "192Mi"}
     assert container["envFrom"] == [{"configMapRef": {"name": "flower-push-job-two"}}]
     assert of_kind("ConfigMap", objects)["data"]["PUSH_JOB_FLOWER"].count("http://") == 2
     assert of_kind("PrometheusRule", objects)["metadata"]["namespace"] == "monitoring"

@@ -22,8 +22,8 @@ WORKERS = json_answer({"celery@a": True})
 TASKS = json_answer({"task-1": {"name": "shop.buy", "state": "SUCCESS", "runtime": 1.5, "timestamp": 1700000000.5}})
 PUSHED = status_answer(200)
 
-#: Memory limit of the container in cronjob/base, in MiB.
-CONTAINER_MIB = 128
+#: Memory that a run may take at most with a hostile answer, in MiB; less than the limit of the container.
+MEMORY_MIB = 128
 
 Counts = dict[tuple[str, str], float]
 

@@ -10,8 +10,8 @@ from prometheus_client.metrics_core import Metric
 from push_job.flower.api import Flower, FlowerError
 from push_job.flower.metrics_text import parse_families
 
-#: Limits of the text in bytes and lines. What is kept and pushed of it takes many times its size, and must fit into the
-#: container's memory limit of 128 MiB, together with a hundred thousand tasks.
+#: Limits of the text in bytes and lines. What is kept and pushed of it takes many times its size, and must fit into 128
+#: MiB, less than the container's memory limit, together with a hundred thousand tasks.
 PAGE_LIMIT = 4 * 2**20
 LINES_LIMIT = 60_000
 
