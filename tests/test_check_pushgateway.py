@@ -7,7 +7,7 @@ from testbed.command import PushJob
 from testbed.events import TaskEvents
 from testbed.services import Flower, Pushgateway
 from tests.fakes.http import Script, ScriptedServer, answer, json_answer, status_answer
-from tests.faults.cycles import CONTAINER_MIB, peak_memory
+from tests.faults.cycles import MEMORY_MIB, peak_memory
 
 
 def crosses(output: str) -> list[str]:
@@ -98,4 +98,4 @@ def test_a_large_pushgateway_is_read_in_little_memory() -> None:
     with ScriptedServer({**answers, "*": status_answer(200)}) as server:
         exit_code, mib = peak_memory("check", "--flower", server.url, "--pushgateway", server.url)
     assert exit_code == 0
-    assert mib < CONTAINER_MIB
+    assert mib < MEMORY_MIB

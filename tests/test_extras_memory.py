@@ -16,7 +16,7 @@ from testbed.services import Pushgateway
 from tests.extras_answers import GOOD, METRICS, UNASKED, left_out
 from tests.extras_reading import of_family, without_group_labels
 from tests.fakes.http import ScriptedServer, answer, json_answer
-from tests.faults.cycles import CONTAINER_MIB
+from tests.faults.cycles import MEMORY_MIB
 
 #: MiB of the container's memory that are not memory of the process.
 SPARE = 16
@@ -103,7 +103,7 @@ def test_at_the_limit_everything_is_pushed_within_the_containers_memory(
     samples = without_group_labels(clean_pushgateway.samples())
     assert left_out(samples) == set()
     assert len(of_family(samples, "flower_")) > 35_000
-    assert memory < CONTAINER_MIB - SPARE
+    assert memory < MEMORY_MIB - SPARE
 
 
 @pytest.mark.parametrize("limit", PAGES)
@@ -112,4 +112,4 @@ def test_beyond_the_limit_the_page_is_left_out(clean_pushgateway: Pushgateway, l
     memory, log = pushed_with(make(most + 1), 1000, clean_pushgateway)
     assert left_out(without_group_labels(clean_pushgateway.samples())) == {"activity", "flower-metrics"}
     assert ("longer than 4 MiB" if limit == "bytes" else "more than 60,000 lines") in log
-    assert memory < CONTAINER_MIB - SPARE
+    assert memory < MEMORY_MIB - SPARE
