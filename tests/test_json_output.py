@@ -5,6 +5,8 @@ The data is on stdout, and the exit codes are the usual ones.
 
 import json
 
+import pytest
+
 from push_job.cycle import ScrapeResult
 from push_job.metrics.snapshot import Snapshot
 from push_job.settings import Endpoint
@@ -16,6 +18,7 @@ from tests.faults.cycles import fake_flower
 NOWHERE = "http://127.0.0.1:9"
 
 
+@pytest.mark.slow
 def test_show_has_every_family_and_the_reason_of_a_flower_that_is_down(push_job: PushJob) -> None:
     with fake_flower() as flower:
         done = push_job("show", "--flower", flower.url, "--flower", NOWHERE, "--deadline", "3", "--format", "json")
