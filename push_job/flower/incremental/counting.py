@@ -65,15 +65,7 @@ def compare_totals(
         return
     totals.add_types((name for name, _ in state.tasks.shared.kinds), now)
     if before is not None and (totals.process is None or is_restarted(former, before)):
-        is_first = totals.process is None
-        # Tasks may show ends that the counters before do not have.
-        counts = state.counts.by_kind + state.surplus if state.counts else (after or before).by_kind
-        is_new = first_end(state.tasks) >= before.started > 0
-        ends = totals.by_type(counts, END_STATES)
-        shown = ends_on(state.tasks.compact(), state.tasks.shared.kinds)
-        totals.begin(before.started, before.first_event, ends, shown, now, is_new=is_new)
-        if is_first:
-            totals.skip_retries(totals.by_type(before.by_kind, _RETRIED), now)
+        _begin_comparison(totals, state, before, after or before, now)
     if before is not None and totals.process == before.started:
         counts, is_exact = (state.counts or before).by_kind, state.counts is not None and not state.surplus
         ends = totals.by_type(counts, END_STATES)
@@ -83,6 +75,19 @@ def compare_totals(
         totals.compare(ends, now, is_exact=is_exact and not any(page.rows for page in state.left_out))
         totals.count_retries(totals.by_type(counts, _RETRIED), now)
     totals.scraped_at = state.tasks.now
+
+
+def _begin_comparison(totals: Totals, state: ScrapeState, before: EventCounts, after: EventCounts, now: float) -> None:
+    """Begin the comparison of the totals with a process of Flower, at our time `now`."""
+    is_first = totals.process is None
+    # Tasks may show ends that the counters before do not have.
+    counts = state.counts.by_kind + state.surplus if state.counts else after.by_kind
+    is_new = first_end(state.tasks) >= before.started > 0
+    ends = totals.by_type(counts, END_STATES)
+    shown = ends_on(state.tasks.compact(), state.tasks.shared.kinds)
+    totals.begin(before.started, before.first_event, ends, shown, now, is_new=is_new)
+    if is_first:
+        totals.skip_retries(totals.by_type(before.by_kind, _RETRIED), now)
 
 
 def is_restarted(former: ScrapeState | None, counts: EventCounts | None) -> bool:

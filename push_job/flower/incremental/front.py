@@ -109,11 +109,7 @@ def read_front(
         hidden = _still_hidden(hidden, state, base, counts, shown)
         if not unsettled:
             first = first or counts
-            if (
-                not hidden
-                or counts.cpu - first.cpu >= _REREAD_CPU
-                or counts.kinds_since(earlier).total() > _REREAD_EVENTS
-            ):
+            if not hidden or _is_enough_for_renamings(first, earlier, counts):
                 break
         # Senders that were silent until the first page was requested need a later page, not a longer one.
         elif earlier is not before or not unsettled.isdisjoint(active_before):
@@ -126,6 +122,17 @@ def read_front(
     if len(unsettled) > _SENDER_LIMIT:
         raise NotProvenError(f"events of {len(unsettled)} senders were not found at the front of its list")
     return Front(page, earlier, counts, shown, sorted(unsettled), hidden or set())
+
+
+def _is_enough_for_renamings(first: EventCounts, earlier: EventCounts, counts: EventCounts) -> bool:
+    """Return whether a later page would cost too much, or hardly show more.
+
+    Args:
+        first: the counters after the first page that left no sender unsettled.
+        earlier: the counters before the last page.
+        counts: the counters after it.
+    """
+    return counts.cpu - first.cpu >= _REREAD_CPU or counts.kinds_since(earlier).total() > _REREAD_EVENTS
 
 
 def _is_enough(state: ScrapeState, page: TaskPage, unsettled: set[Sender], limit: int, page_size: int) -> bool:

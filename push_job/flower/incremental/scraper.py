@@ -198,9 +198,7 @@ class TaskScraper:
         self._count_full_scrape(flower, former, state, before)
         state.pages = pages
         state.changes_by_events_alone = state.counts is not None and _changes_by_events_alone(flower, state, until)
-        if former and is_same_process(former, state.counts):
-            log_differences(flower, former, state, after)
-            state.surplus = _surplus(former, state)
+        _compare(flower, former, state, after)
         self._follow_up(flower, state, page_size or PAGE_SIZE, until, goes_on=unfinished is not None)
         count_changes(state)
         compare_totals(former, state, before, after)
@@ -292,6 +290,13 @@ class TaskScraper:
                 logging.DEBUG, "event counters not readable; the next scrape is full", flower=address, error=str(error)
             )
             return None
+
+
+def _compare(flower: Flower, former: ScrapeState | None, state: ScrapeState, after: EventCounts | None) -> None:
+    """Compare a full scrape with the state before it, if it is of the same process."""
+    if former and is_same_process(former, state.counts):
+        log_differences(flower, former, state, after)
+        state.surplus = _surplus(former, state)
 
 
 def _surplus(former: ScrapeState, state: ScrapeState) -> Counter[EventKind]:
