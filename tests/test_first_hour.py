@@ -126,6 +126,7 @@ def test_push_at_a_terminal_says_how_to_remove_the_group(clean_pushgateway: Push
 _INTERRUPTED = """
 import os, runpy, signal, sys
 name = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 for loaded in ("signal", "enum"):  # Python itself does not load them
     del sys.modules[loaded]
 class Finder:
