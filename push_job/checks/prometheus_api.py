@@ -48,9 +48,9 @@ class JsonApi:
             raise CheckError(f"it answered {path}, but {error}; is this {self._kind.title()}?") from None
 
     def data(self, path: str, **params: str | int) -> dict[str, Any]:
-        """Return the data in an answer of Prometheus' API; an empty object if it is none.
+        """Return the data in an answer of Prometheus' API.
 
-        Raises as `json` does.
+        The result is empty if the answer has no object of data. Raises as `json` does.
         """
         found = self.json(path, **params)
         if not isinstance(found, dict) or found.get("status") != "success":

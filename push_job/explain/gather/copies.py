@@ -70,8 +70,8 @@ def _copies(requests: OptionalRequests, workers: Iterable[str]) -> dict[str, Hel
     for worker in workers:
         reply = requests.ask(functools.partial(ask_worker, requests.flower, worker, requests.until)) or {}
         flags: dict[str, set[bool]] = defaultdict(set)
-        # Flower asks for the lists one after the other, so one request may be in two of them. A task that is twice in
-        # one list, or that was redelivered and was not, is certainly held twice.
+        # Flower asks for the lists one after the other, so one delivery may be in two of them. A task is certainly held
+        # twice if it is in one list twice, or if one of its deliveries is marked as redelivered and another one is not.
         for tasks in (tasks_in(reply, name) for name in ("active", "reserved", "scheduled")):
             for task in tasks:
                 delivery = task.get("delivery_info")

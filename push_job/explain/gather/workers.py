@@ -191,6 +191,6 @@ def tasks_in(reply: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
     """Return the tasks with an id in one of the lists of a worker's reply."""
     entries = reply.get(part)
     dicts = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    # A task that is held until its ETA is the request of an entry.
+    # The entry of a task that is held until its ETA has the task under "request".
     found = (entry.get("request", entry) for entry in dicts)
     return [task for task in found if isinstance(task, dict) and isinstance(task.get("id"), str)]

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,7 +24,7 @@ from push_job.flower.incremental.counting import (
 )
 from push_job.flower.incremental.differences import log_differences
 from push_job.flower.incremental.event_balance import surplus_of_full_scrape
-from push_job.flower.incremental.event_counts import EventCounts, EventKind, read_event_counts
+from push_job.flower.incremental.event_counts import EventCounts, read_event_counts
 from push_job.flower.incremental.state import (
     COLUMNS,
     ScrapeState,
@@ -294,17 +293,12 @@ class TaskScraper:
 
 def _compare(flower: Flower, former: ScrapeState | None, state: ScrapeState, after: EventCounts | None) -> None:
     """Compare a full scrape with the state before it, if it is of the same process."""
-    if former and is_same_process(former, state.counts):
-        log_differences(flower, former, state, after)
-        state.surplus = _surplus(former, state)
-
-
-def _surplus(former: ScrapeState, state: ScrapeState) -> Counter[EventKind]:
-    """Return the surplus of a full scrape, given the one before it."""
-    if former.counts is None or state.counts is None:
-        return state.surplus
+    if former is None or former.counts is None or state.counts is None or not is_same_process(former, state.counts):
+        return
+    log_differences(flower, former, state, after)
     merge_left_out(former)
-    return surplus_of_full_scrape(former, state.tasks, state.counts.kinds_since(former.counts), state.surplus)
+    came = state.counts.kinds_since(former.counts)
+    state.surplus = surplus_of_full_scrape(former, state.tasks, came, state.surplus)
 
 
 def _changes_by_events_alone(flower: Flower, state: ScrapeState, until: float) -> bool:
